@@ -1,0 +1,199 @@
+"""A small OTLP/HTTP receiver inside this process, for the demo and for tests.
+
+with OtlpReceiver() as receiver:
+    run_something({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint})
+    receiver.wait_for(lambda: len(receiver.spans()) >= 2, timeout=10)
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from otel_queue_plugins.cli.forwarding import Forwarder, RawExport
+from otel_queue_plugins.cli.store import TelemetryStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_FORWARD_STOP_S = 5.0
+_MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
+    "/v1/traces": (ExportTraceServiceRequest, ExportTraceServiceResponse),
+    "/v1/metrics": (ExportMetricsServiceRequest, ExportMetricsServiceResponse),
+    "/v1/logs": (ExportLogsServiceRequest, ExportLogsServiceResponse),
+}
+
+
+class Reply(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+class OtlpReceiver(TelemetryStore):
+    """Keeps the spans, points and logs that are posted to `endpoint`.
+
+    `port` 0 takes a free one. With `forward_to` (a base URL) every request is also passed on
+    unchanged, under `forward_headers`; `forward_failures` says what did not get through.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        forward_to: str | None = None,
+        forward_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._port = port
+        self._server: _Server | None = None
+        self._forwarder = Forwarder(forward_to, forward_headers) if forward_to else None
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL for `OTEL_EXPORTER_OTLP_ENDPOINT`; stays the same over stop and start."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def forward_failures(self) -> tuple[str, ...]:
+        """One line for each request that could not be passed on."""
+        return self._forwarder.failures if self._forwarder else ()
+
+    def start(self) -> Self:
+        """Listen. An OSError says that the port is taken."""
+        self._server = _Server(self._port, self.respond)
+        self._port = self._server.server_port
+        self._server.start()
+        if self._forwarder:
+            self._forwarder.start()
+        return self
+
+    def stop(self) -> None:
+        """Close the port and every connection; what was received stays readable."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._forwarder:
+            self._forwarder.stop(_FORWARD_STOP_S)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def respond(self, export: RawExport) -> Reply:
+        """Take one request in. Called in a thread of the connection."""
+        if self._forwarder:
+            self._forwarder.put(export)
+        return self._keep(export)
+
+    def _keep(self, export: RawExport) -> Reply:
+        if export.path not in _MESSAGES:
+            return Reply(404)
+        if export.headers.get("content-type") != "application/x-protobuf":
+            return Reply(415)
+        request_type, response_type = _MESSAGES[export.path]
+        try:
+            self.add(request_type.FromString(_unpacked(export)))
+        except (DecodeError, OSError, EOFError, zlib.error) as error:
+            return Reply(400, str(error).encode())
+        return Reply(
+            200, response_type().SerializeToString(), {"Content-Type": "application/x-protobuf"}
+        )
+
+
+def _unpacked(export: RawExport) -> bytes:
+    packed_how = export.headers.get("content-encoding", "identity")
+    if packed_how == "gzip":
+        return gzip.decompress(export.body)
+    if packed_how == "deflate":
+        return zlib.decompress(export.body)
+    return export.body
+
+
+class _Server(ThreadingHTTPServer):
+    """An HTTP server whose end also ends its kept-alive connections."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, respond: Callable[[RawExport], Reply]) -> None:
+        self.respond = respond
+        self._open: set[Any] = set()
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def start(self) -> None:
+        threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="otlp-receiver", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+        with self._lock:
+            for connection in self._open:
+                _hang_up(connection)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.respond(RawExport(self.path, headers, body))
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Requests are counted, not logged."""
