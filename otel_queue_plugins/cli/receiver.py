@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _FORWARD_STOP_S = 5.0
-_MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
+MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
     "/v1/traces": (ExportTraceServiceRequest, ExportTraceServiceResponse),
     "/v1/metrics": (ExportMetricsServiceRequest, ExportMetricsServiceResponse),
     "/v1/logs": (ExportLogsServiceRequest, ExportLogsServiceResponse),
@@ -110,11 +110,11 @@ class OtlpReceiver(TelemetryStore):
         return self._keep(export)
 
     def _keep(self, export: RawExport) -> Reply:
-        if export.path not in _MESSAGES:
+        if export.path not in MESSAGES:
             return Reply(404)
         if export.headers.get("content-type") != "application/x-protobuf":
             return Reply(415)
-        request_type, response_type = _MESSAGES[export.path]
+        request_type, response_type = MESSAGES[export.path]
         try:
             self.add(request_type.FromString(_unpacked(export)))
         except (DecodeError, OSError, EOFError, zlib.error) as error:

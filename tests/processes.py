@@ -1,0 +1,246 @@
+"""Real processes for tests: started in a group of their own, watched by log, never left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+_SHOWN_LINES = 200
+_DUMP_S = 1.0
+
+
+class ProcessError(AssertionError):
+    """A process did not do what was expected of it in time; the text ends with its log."""
+
+
+class ManagedProcess:
+    """A running command. `log` has its stdout and stderr, also those of its children."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.started_at = time.monotonic()
+        self._changed = threading.Condition()
+        self._lines: list[str] = []
+        self._returncode: int | None = None
+        self._log_ended = False
+        self._process = subprocess.Popen(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+        for target in (self._read_log, self._await_end):
+            threading.Thread(target=target, name=f"{name}-{target.__name__}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The pid of the command, which is also its process group."""
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The pipe to the command; only with `stdin=PIPE`."""
+        if self._process.stdin is None:
+            raise ProcessError(f"{self.name} was started without a pipe")
+        return self._process.stdin
+
+    @property
+    def returncode(self) -> int | None:
+        """How the command ended (negative: by that signal); None while it runs."""
+        with self._changed:
+            return self._returncode
+
+    @property
+    def log(self) -> str:
+        """Everything written so far."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = 20) -> None:
+        """Wait until `count` lines match the regular expression `pattern`."""
+        matches = re.compile(pattern).search
+
+        def seen() -> bool:
+            return sum(1 for line in self._lines if matches(line)) >= count
+
+        with self._changed:
+            self._changed.wait_for(lambda: seen() or self._log_ended, timeout)
+            if seen():
+                return
+        raise self._error(f"did not log {pattern!r} {count} time(s) in {timeout:g} s")
+
+    def wait(self, timeout: float = 20) -> int:
+        """Wait for the end of the command; its return code."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._returncode is not None, timeout)
+            if self._returncode is not None:
+                return self._returncode
+        self._dump_stacks()
+        raise self._error(f"still ran after {timeout:g} s")
+
+    def wait_for_log_end(self, timeout: float = 5) -> None:
+        """Wait until no process holds the log open: every child is gone too."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._log_ended, timeout):
+                return
+        raise self._error(f"had children alive after {timeout:g} s")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command only, not to its children."""
+        with self._changed:
+            if self._returncode is None:
+                os.kill(self.pid, number)
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 20) -> int:
+        """Signal the command and wait for its end; its return code."""
+        self.signal(number)
+        returncode = self.wait(timeout)
+        self.wait_for_log_end()
+        return returncode
+
+    def kill(self) -> None:
+        """Kill whatever is left of the process group. Nothing to kill is no error."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._returncode is not None, 5)
+
+    def children(self) -> list[int]:
+        """Pids of the direct children, oldest first (Linux)."""
+        pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in pids]
+
+    def tail(self, lines: int = _SHOWN_LINES) -> str:
+        """The end of the log."""
+        with self._changed:
+            return "".join(self._lines[-lines:])
+
+    def _error(self, what: str) -> ProcessError:
+        state = "runs" if self.returncode is None else f"ended with {self.returncode}"
+        return ProcessError(f"{self.name} {what} ({state})\n{self.tail()}")
+
+    def _dump_stacks(self) -> None:
+        self.signal(signal.SIGABRT)
+        with self._changed:
+            self._changed.wait_for(lambda: self._log_ended, _DUMP_S)
+        self.kill()
+
+    def _read_log(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append(line.decode(errors="replace"))
+                self._changed.notify_all()
+        with self._changed:
+            self._log_ended = True
+            self._changed.notify_all()
+
+    def _await_end(self) -> None:
+        returncode = self._process.wait()
+        with self._changed:
+            self._returncode = returncode
+            self._changed.notify_all()
+
+
+class Processes:
+    """Every process of one scope; `close` leaves none of them alive."""
+
+    def __init__(self) -> None:
+        self._all: list[ManagedProcess] = []
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
+    ) -> ManagedProcess:
+        """Start `command`; without `env` in `clean_environment()`."""
+        process = ManagedProcess(
+            name,
+            command,
+            env=clean_environment() if env is None else env,
+            cwd=cwd,
+            stdin=stdin,
+            pass_fds=pass_fds,
+        )
+        self._all.append(process)
+        return process
+
+    def python(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        name: str = "python",
+    ) -> ManagedProcess:
+        """Start this interpreter."""
+        return self.start(name, [sys.executable, *arguments], env=env, cwd=cwd)
+
+    def logs(self) -> list[tuple[str, str]]:
+        """A title and the end of the log of each process that wrote one."""
+        return [
+            (f"log of {process.name} (pid {process.pid}, returncode {process.returncode})", tail)
+            for process in self._all
+            if (tail := process.tail())
+        ]
+
+    def close(self) -> None:
+        """Kill all that is left, the last started first."""
+        for process in reversed(self._all):
+            process.kill()
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This process's environment without `OTEL_*`, able to import the checkout and its tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+        **extra,
+    }
+
+
+def telemetry_environment(
+    endpoint: str, *, service: str, protocol: str = "http/protobuf"
+) -> dict[str, str]:
+    """`OTEL_*` that send everything to `endpoint` soon: spans in 0.1 s, metrics in 0.5 s."""
+    return {
+        "OTEL_SERVICE_NAME": service,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BLRP_SCHEDULE_DELAY": "100",
+        "OTEL_METRIC_EXPORT_INTERVAL": "500",
+    }

@@ -1,0 +1,208 @@
+"""Redis and RabbitMQ for tests: those named in the environment, else private ones started here.
+
+`REDIS_URL` and `AMQP_URL` name running servers. Without them the installed `redis-server` and
+`rabbitmq-server` are started on free ports, in a temporary directory, for the session. Without a
+binary the tests are skipped; where `CI` is set they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import redis
+
+from tests.processes import ProcessError, Processes, clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SERVER_DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+_START_ATTEMPTS = 3
+_REDIS_DATABASES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A place for the messages of one module or test that nobody else reads or writes.
+
+    `system` is `redis` or `rabbitmq`. On Redis `url` names an empty database; on RabbitMQ the
+    names that start with `queue` are yours.
+    """
+
+    system: str
+    url: str
+    queue: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `tests.brokers.apps.settings` reads in the processes of a scenario."""
+        return {"BROKER_URL": self.url, "QUEUE": self.queue}
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running Redis, without a database number."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    binary = _binary("redis-server")
+    with _started(lambda: _start_redis(binary, tmp_path_factory.mktemp("redis"))) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running RabbitMQ, default vhost."""
+    if url := os.environ.get("AMQP_URL"):
+        yield url
+        return
+    binary = _binary("rabbitmq-server")
+    with _started(lambda: _start_rabbitmq(binary, tmp_path_factory.mktemp("rabbitmq"))) as url:
+        yield url
+
+
+@contextmanager
+def redis_broker(server_url: str) -> Iterator[Broker]:
+    """A Redis database that was empty, and is emptied again afterwards.
+
+    A marker key claims it, so that two sessions on one server do not meet.
+    """
+    mine = f"otel-queue-tests-{uuid.uuid4().hex}"
+    for number in range(1, _REDIS_DATABASES):
+        client = redis.Redis.from_url(server_url, db=number)
+        if client.dbsize() == 0 and client.set("otel-queue-tests", mine, nx=True):
+            break
+        client.close()
+    else:
+        pytest.fail("no empty Redis database")
+    try:
+        yield Broker(system="redis", url=_database_url(server_url, number), queue=_queue_name())
+    finally:
+        client.flushdb()
+        client.close()
+
+
+@contextmanager
+def rabbitmq_broker(server_url: str) -> Iterator[Broker]:
+    """Unique queue names in the server's vhost. The queues stay, as the server is for tests."""
+    yield Broker(system="rabbitmq", url=server_url, queue=_queue_name())
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _queue_name() -> str:
+    return f"shop-{uuid.uuid4().hex[:8]}"
+
+
+def _database_url(server_url: str, number: int) -> str:
+    scheme, rest = server_url.split("://", 1)
+    return f"{scheme}://{rest.split('/', 1)[0]}/{number}"
+
+
+def _binary(name: str) -> str:
+    for directory in (*_SERVER_DIRECTORIES, *os.environ.get("PATH", "").split(os.pathsep)):
+        candidate = Path(directory) / name
+        if os.access(candidate, os.X_OK):
+            return str(candidate)
+    _unavailable(f"{name} is not installed and its URL is not in the environment")
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def _started(start: Callable[[], tuple[Processes, str]]) -> Iterator[str]:
+    """The URL of a server; another port is tried when somebody else took the first one."""
+    for attempt in range(_START_ATTEMPTS):
+        try:
+            processes, url = start()
+            break
+        except ProcessError:
+            if attempt == _START_ATTEMPTS - 1:
+                raise
+    try:
+        yield url
+    finally:
+        processes.close()
+
+
+def _start_redis(binary: str, directory: Path) -> tuple[Processes, str]:
+    port = free_port()
+    processes = Processes()
+    options = {"port": port, "bind": "127.0.0.1", "dir": directory, "databases": _REDIS_DATABASES}
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    server = processes.start(
+        "redis-server", [binary, *arguments, "--save", "", "--appendonly", "no"]
+    )
+    with _closed_on_error(processes):
+        server.wait_for_log("Ready to accept connections", timeout=10)
+    return processes, f"redis://127.0.0.1:{port}"
+
+
+def _start_rabbitmq(binary: str, directory: Path) -> tuple[Processes, str]:
+    """Start a node that shares nothing with one the system may run.
+
+    epmd is started here, in the foreground: RabbitMQ would leave a daemon behind, and spends two
+    seconds more on it. RUNNING_UNDER_SYSTEMD makes the script exec the VM instead of wrapping it.
+    """
+    port, distribution_port, epmd_port = free_port(), free_port(), free_port()
+    processes = Processes()
+    plugins, configuration = directory / "enabled_plugins", directory / "rabbitmq.conf"
+    plugins.write_text("[].\n")
+    configuration.write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
+    )
+    environment = clean_environment(
+        HOME=str(directory),
+        RUNNING_UNDER_SYSTEMD="true",
+        ERL_EPMD_PORT=str(epmd_port),
+        RABBITMQ_NODENAME=f"tests{port}@localhost",
+        RABBITMQ_NODE_PORT=str(port),
+        RABBITMQ_DIST_PORT=str(distribution_port),
+        RABBITMQ_MNESIA_BASE=str(directory / "mnesia"),
+        RABBITMQ_LOG_BASE=str(directory / "log"),
+        RABBITMQ_LOGS="-",
+        RABBITMQ_PID_FILE=str(directory / "pid"),
+        RABBITMQ_CONFIG_FILE=str(configuration),
+        RABBITMQ_ENABLED_PLUGINS_FILE=str(plugins),
+    )
+    if epmd := _epmd():
+        command = [epmd, "-port", str(epmd_port), "-address", "127.0.0.1", "-debug"]
+        with _closed_on_error(processes):
+            processes.start("epmd", command).wait_for_log("running", timeout=5)
+    server = processes.start("rabbitmq-server", [binary], env=environment, cwd=directory)
+    with _closed_on_error(processes):
+        server.wait_for_log("Server startup complete", timeout=60)
+    return processes, f"amqp://guest:guest@127.0.0.1:{port}/"
+
+
+def _epmd() -> str | None:
+    if found := shutil.which("epmd"):
+        return found
+    return next((str(path) for path in Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), None)
+
+
+@contextmanager
+def _closed_on_error(processes: Processes) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        processes.close()
+        raise
