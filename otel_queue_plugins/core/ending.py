@@ -1,0 +1,182 @@
+"""What a process span says about how its delivery went and how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
+from opentelemetry.trace import Span, Status, StatusCode
+
+from otel_queue_plugins.core import errors, semconv
+from otel_queue_plugins.core.messages import CancellationScope, Delivery, Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.prepared import Value
+
+Attributes = dict[str, Value | float | bool]
+
+ERRORS: Final = frozenset(
+    {
+        Outcome.FAILURE,
+        Outcome.DEAD_LETTER,
+        Outcome.REJECTED,
+        Outcome.TIMEOUT,
+        Outcome.LOST,
+        Outcome.UNKNOWN_TASK,
+        Outcome.UNDECODABLE,
+    }
+)
+FINAL: Final = frozenset(Outcome) - {Outcome.RETRY, Outcome.REQUEUED}
+
+_EVENTS: Final[Mapping[Outcome, str]] = {
+    Outcome.RETRY: semconv.EVENT_RETRY,
+    Outcome.DEAD_LETTER: semconv.EVENT_DEAD_LETTER,
+    Outcome.REVOKED: semconv.EVENT_REVOKED,
+    Outcome.EXPIRED: semconv.EVENT_EXPIRED,
+    Outcome.SKIPPED: semconv.EVENT_SKIPPED,
+    Outcome.LOST: semconv.EVENT_LOST,
+}
+_REASONS: Final[Mapping[Outcome, str]] = {
+    Outcome.RETRY: semconv.RETRY_REASON,
+    Outcome.DEAD_LETTER: semconv.DEAD_LETTER_REASON,
+    Outcome.SKIPPED: semconv.SKIP_REASON,
+    Outcome.REVOKED: semconv.SKIP_REASON,
+    Outcome.EXPIRED: semconv.SKIP_REASON,
+}
+_CANCELLATIONS: Final[Mapping[Outcome, CancellationScope]] = {
+    Outcome.REVOKED: "revoked",
+    Outcome.EXPIRED: "expired",
+    Outcome.SKIPPED: "skipped",
+}
+
+
+def error_type(ending: Ending) -> str | None:
+    """`error.type` of the ending: None unless the outcome is an error (or an expected one)."""
+    if ending.outcome not in ERRORS:
+        return None
+    return errors.type_name(ending.error) if ending.error else ending.outcome.value
+
+
+def cancellation(ending: Ending) -> CancellationScope | None:
+    """What kind of cancellation the ending is, if any."""
+    return ending.cancellation or _CANCELLATIONS.get(ending.outcome)
+
+
+def describe(operation: ProcessOperation, ending: Ending, options: Options) -> None:
+    """Put attributes, events and status of the ended delivery on its span."""
+    span = operation.span
+    delivery = operation.delivery
+    attributes = _attributes(operation, ending)
+    if delivery.received_at is not None:
+        span.add_event(semconv.EVENT_RECEIVED, None, int(delivery.received_at * 1e9))
+    if ending.outcome is not Outcome.SUCCESS:
+        _describe_trouble(span, delivery, ending, options, attributes)
+    span.set_attributes(attributes)
+
+
+def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
+    delivery, waiting = operation.delivery, operation.waiting
+    facts = operation.incoming.envelope
+    attributes: Attributes = {
+        semconv.TASK_OUTCOME: ending.outcome.value,
+        semconv.TASK_ATTEMPT: delivery.attempt,
+        semconv.PROCESS_PID: delivery.worker_pid or os.getpid(),
+        semconv.TASK_TRIGGER: delivery.trigger or (facts and facts.trigger) or "call",
+    }
+    for name, value in (
+        (semconv.TASK_WAIT, waiting.wait),
+        (semconv.TASK_PREFETCH_WAIT, waiting.prefetch_wait),
+        (semconv.TASK_SCHEDULED_DELAY, waiting.scheduled_delay),
+        (semconv.TASK_MAX_ATTEMPTS, delivery.max_attempts),
+        (semconv.TASK_PRIORITY, delivery.priority),
+        (semconv.WORKER_NAME, delivery.worker_name),
+        (semconv.CODE_FUNCTION_NAME, delivery.route.function),
+    ):
+        if value is not None:
+            attributes[name] = value
+    if delivery.redelivered:
+        attributes[semconv.REDELIVERED] = True
+    if delivery.expires_at is not None:
+        remaining = delivery.expires_at - operation.started_ns / 1e9
+        attributes[semconv.TASK_DEADLINE_REMAINING] = remaining
+    workflow = delivery.workflow or (facts and facts.workflow)
+    if workflow:
+        attributes[semconv.WORKFLOW_KIND] = workflow.kind
+        attributes[semconv.WORKFLOW_ID] = workflow.id
+        if workflow.step is not None:
+            attributes[semconv.WORKFLOW_STEP] = workflow.step
+    return attributes
+
+
+def _describe_trouble(
+    span: Span, delivery: Delivery, ending: Ending, options: Options, attributes: Attributes
+) -> None:
+    reason = None if ending.reason is None else errors.printable(ending.reason)
+    name = _REASONS.get(ending.outcome)
+    if name and reason is not None:
+        attributes[name] = reason
+    if ending.delay is not None:
+        attributes[semconv.RETRY_DELAY] = ending.delay
+    if ending.dead_letter_queue is not None:
+        attributes[semconv.DEAD_LETTER_QUEUE] = ending.dead_letter_queue
+    event = _EVENTS.get(ending.outcome)
+    if event:
+        span.add_event(event, _event_attributes(delivery, ending, reason))
+    if ending.outcome in ERRORS:
+        _describe_error(span, ending, options, attributes)
+    elif ending.outcome is Outcome.RETRY and options.retry_is_error:
+        span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _event_attributes(delivery: Delivery, ending: Ending, reason: str | None) -> Attributes:
+    attributes: Attributes = {} if reason is None else {semconv.REASON: reason}
+    if ending.outcome is Outcome.RETRY:
+        attributes[semconv.ATTEMPT] = delivery.attempt
+        if ending.delay is not None:
+            attributes[semconv.DELAY] = ending.delay
+        if ending.error is not None:
+            attributes[semconv.ERROR_TYPE] = errors.type_name(ending.error)
+    if ending.dead_letter_queue is not None:
+        attributes[semconv.QUEUE] = ending.dead_letter_queue
+    return attributes
+
+
+def _describe_error(
+    span: Span, ending: Ending, options: Options, attributes: Attributes
+) -> None:
+    attributes[semconv.ERROR_TYPE] = error_type(ending) or ""
+    error = ending.error
+    if error is None:
+        span.set_status(Status(StatusCode.ERROR, ending.reason or ending.outcome.value))
+        return
+    message = errors.message(error)
+    attributes[semconv.EXCEPTION_MESSAGE] = message
+    if ending.expected:
+        return
+    span.set_status(Status(StatusCode.ERROR, message))
+    stacktrace = errors.stacktrace(error, ending.stacktrace)
+    attributes[semconv.EXCEPTION_STACKTRACE] = stacktrace
+    record_exception(span, semconv.LOG_PROCESS_EXCEPTION, error, stacktrace, options)
+
+
+def record_exception(
+    span: Span, log_name: str, error: BaseException, stacktrace: str, options: Options
+) -> None:
+    """Record `error` where OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants it: event, log or both."""
+    attributes = {
+        semconv.EXCEPTION_TYPE: errors.type_name(error),
+        semconv.EXCEPTION_MESSAGE: errors.message(error),
+        semconv.EXCEPTION_STACKTRACE: stacktrace,
+    }
+    if options.exception_signal != "logs":
+        span.add_event(semconv.EVENT_EXCEPTION, attributes)
+    if options.exception_signal:
+        severe = log_name == semconv.LOG_PROCESS_EXCEPTION
+        record = LogRecord(
+            event_name=log_name,
+            severity_number=SeverityNumber.ERROR if severe else SeverityNumber.WARN,
+            attributes=attributes,
+        )
+        get_logger(semconv.SCOPE, schema_url=semconv.SCHEMA_URL).emit(record)

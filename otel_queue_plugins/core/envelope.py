@@ -1,0 +1,153 @@
+"""What we write beside the propagators' keys: one short string, read without trust.
+
+`62f1a2b3c4d5e` is an enqueue time in microseconds since the epoch, in hex. Facts that are not
+always there follow, each as `;`, a letter and a value. Unknown parts are passed over, so that
+versions of this package can differ between sender and worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_queue_plugins.core.messages import Joined, Trigger, Workflow
+from otel_queue_plugins.core.options import RELATIONS
+
+MAX_LENGTH: Final = 512
+_MICRO: Final = 1_000_000
+_TRIGGERS: Final[dict[str, Trigger]] = {"s": "schedule", "c": "callback", "w": "workflow"}
+_UNSAFE: Final = str.maketrans(dict.fromkeys(";:"))
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The facts of one enqueue. Times are seconds since the epoch.
+
+    `first_enqueued_at` is the first enqueue of a message that was enqueued again, `previous` the
+    process span of the attempt before, `eta` the earliest start where the framework forgets it.
+    """
+
+    enqueued_at: float
+    relation: str | None = None
+    eta: float | None = None
+    first_enqueued_at: float | None = None
+    previous: SpanContext | None = None
+    trigger: Trigger | None = None
+    workflow: Workflow | None = None
+    joins: Joined | None = None
+
+
+def now_only(micros: int) -> str:
+    """The string for an enqueue at `micros` that has nothing more to say."""
+    return f"{micros:x}"
+
+
+def encode(envelope: Envelope, creation: SpanContext | None) -> str:
+    """The string for `envelope`, in a carrier whose creation context is `creation`; ASCII."""
+    parts = [f";{key}{value}" for key, value in _parts(envelope, creation) if value]
+    return (now_only(int(envelope.enqueued_at * _MICRO)) + "".join(parts))[:MAX_LENGTH]
+
+
+def decode(text: object, creation: SpanContext | None) -> Envelope | None:
+    """The envelope in `text`, or None if it is none. Never raises."""
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH or not text.isascii():
+        return None
+    head, *parts = text.split(";")
+    micros = _number(head)
+    if micros is None:
+        return None
+    if not parts:
+        return Envelope(enqueued_at=micros / _MICRO)
+    return _with_parts(micros / _MICRO, {part[:1]: part[1:] for part in parts}, creation)
+
+
+def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, str | None]]:
+    since, first = envelope.enqueued_at, envelope.first_enqueued_at
+    triggers = (letter for letter, name in _TRIGGERS.items() if name == envelope.trigger)
+    return [
+        ("r", envelope.relation),
+        ("e", None if envelope.eta is None else _millis(envelope.eta - since)),
+        ("f", None if first is None else _millis(since - first)),
+        ("p", _context_text(envelope.previous, creation) if envelope.previous else None),
+        ("t", next(triggers, None)),
+        ("w", _workflow_text(envelope.workflow) if envelope.workflow else None),
+        ("j", _joined_text(envelope.joins, creation) if envelope.joins else None),
+    ]
+
+
+def _with_parts(since: float, found: dict[str, str], creation: SpanContext | None) -> Envelope:
+    relation, until, first = found.get("r"), _number(found.get("e")), _number(found.get("f"))
+    return Envelope(
+        enqueued_at=since,
+        relation=relation if relation in RELATIONS else None,
+        eta=None if until is None else since + until / 1000,
+        first_enqueued_at=None if first is None else since - first / 1000,
+        previous=_context(found.get("p", ""), creation),
+        trigger=_TRIGGERS.get(found.get("t", "")),
+        workflow=_workflow(found.get("w", "")),
+        joins=_joined(found.get("j", ""), creation),
+    )
+
+
+def _millis(seconds: float) -> str:
+    return f"{max(0, round(seconds * 1000)):x}"
+
+
+def _number(text: str | None) -> int | None:
+    """The hex number `text`, of at most 64 bits, else None."""
+    if not text or len(text) > 16 or not _HEX.issuperset(text):
+        return None
+    return int(text, 16)
+
+
+def _plain(text: str) -> str:
+    """`text` without what would end a part, ASCII, at most 64 characters."""
+    return text[:64].translate(_UNSAFE).encode("ascii", "ignore").decode()
+
+
+def _context_text(context: SpanContext, creation: SpanContext | None) -> str:
+    same_trace = creation is not None and creation.trace_id == context.trace_id
+    trace_id = "" if same_trace else f"{context.trace_id:032x}"
+    return f"{trace_id}{context.span_id:016x}"
+
+
+def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
+    span_id = _number(text[-16:]) if len(text) in (16, 48) else None
+    trace_id = _trace_id(text[:-16]) if len(text) == 48 else creation and creation.trace_id
+    if not span_id or not trace_id:
+        return None
+    return SpanContext(trace_id, span_id, True, TraceFlags(TraceFlags.SAMPLED))
+
+
+def _workflow_text(workflow: Workflow) -> str:
+    step = "" if workflow.step is None else f"{workflow.step:x}"
+    return f"{_plain(workflow.kind)}:{_plain(workflow.id)}:{step}"
+
+
+def _workflow(text: str) -> Workflow | None:
+    kind, _, rest = text.partition(":")
+    identity, _, step = rest.partition(":")
+    return Workflow(kind=kind, id=identity, step=_number(step)) if kind and identity else None
+
+
+def _joined_text(joined: Joined, creation: SpanContext | None) -> str:
+    elsewhere = creation is None or joined.trace_id != creation.trace_id
+    trace_id = f":{joined.trace_id:032x}" if joined.trace_id and elsewhere else ""
+    return f"{_plain(joined.id)}:{joined.size:x}{trace_id}"
+
+
+def _joined(text: str, creation: SpanContext | None) -> Joined | None:
+    identity, _, rest = text.partition(":")
+    size, _, trace = rest.partition(":")
+    trace_id = _trace_id(trace) if trace else creation and creation.trace_id
+    if not identity or not trace_id:
+        return None
+    return Joined(id=identity, size=_number(size) or 0, trace_id=trace_id)
+
+
+def _trace_id(text: str) -> int | None:
+    high, low = _number(text[:16]), _number(text[16:])
+    return None if high is None or low is None or len(text) != 32 else high << 64 | low

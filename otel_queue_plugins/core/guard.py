@@ -1,0 +1,55 @@
+"""Nothing of ours raises into a producer or a worker."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+QUIET_SECONDS: Final = 60.0
+
+_log = logging.getLogger("otel_queue_plugins")
+_last_said: dict[str, float] = {}
+
+
+def never_raises(fallback: Callable[[], _T]) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Make a function return `fallback()` instead of raising an Exception, and log it.
+
+    A BaseException (an interrupt, an exit) is the framework's business and passes.
+    """
+
+    def wrap(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @functools.wraps(function)
+        def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            try:
+                return function(*args, **kwargs)
+            except Exception:  # noqa: BLE001 - the rule of this module
+                complain(function.__qualname__)
+                return fallback()
+
+        return guarded
+
+    return wrap
+
+
+def nothing() -> None:
+    """What a verb without a result returns when it failed."""
+
+
+def complain(where: str) -> None:
+    """Log the exception being handled: once a minute and place, without its values."""
+    now = time.monotonic()
+    if now - _last_said.get(where, -QUIET_SECONDS) < QUIET_SECONDS:
+        return
+    _last_said[where] = now
+    _log.warning(
+        "otel_queue_plugins: %s failed; the task is not affected, its telemetry is. "
+        "Set this logger to DEBUG for the traceback.",
+        where,
+    )
+    _log.debug("The failure of %s:", where, exc_info=True)

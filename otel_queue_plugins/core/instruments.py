@@ -1,0 +1,98 @@
+"""The instruments, made once per meter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.tally import Tally
+
+Observe = Callable[[CallbackOptions], Iterable[Observation]]
+
+
+class Instruments:
+    """Counters and histograms that messages are recorded with.
+
+    `optional` names the instruments to make besides the default ones. `in_flight` and
+    `longest_running` are read at each collection.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        optional: frozenset[str],
+        sent: Tally,
+        consumed: Tally,
+        in_flight: Observe,
+        longest_running: Observe,
+    ) -> None:
+        self.send_duration = _histogram(
+            meter, semconv.OPERATION_DURATION, "How long sending a message took"
+        )
+        self.process_duration = _histogram(
+            meter, semconv.PROCESS_DURATION, "How long running a task took"
+        )
+        self.wait = _histogram(
+            meter, semconv.WAIT, "How long a message was ready and nobody ran it"
+        )
+        self.drift = _histogram(
+            meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started"
+        )
+        self.prefetch_wait = _optional(
+            meter, semconv.PREFETCH_WAIT, optional, "The part of the wait inside the worker"
+        )
+        self.completion = _optional(
+            meter, semconv.COMPLETION, optional, "From the first enqueue to the final outcome"
+        )
+        self.retries = _counter(
+            meter, semconv.RETRIES, "{retry}", "Attempts that will be tried again"
+        )
+        self.dead_letters = _counter(
+            meter, semconv.DEAD_LETTERS, "{message}", "Messages moved to a dead-letter queue"
+        )
+        self.cancellations = _counter(
+            meter, semconv.CANCELLATIONS, "{message}", "Messages taken back before their end"
+        )
+        meter.create_observable_counter(
+            semconv.SENT_MESSAGES, [sent.observe], "{message}", "Messages that were sent"
+        )
+        meter.create_observable_counter(
+            semconv.CONSUMED_MESSAGES, [consumed.observe], "{message}", "Deliveries, by outcome"
+        )
+        meter.create_observable_gauge(
+            semconv.IN_FLIGHT, [in_flight], "{task}", "Tasks running in this process"
+        )
+        meter.create_observable_gauge(
+            semconv.LONGEST_RUNNING, [longest_running], "s", "Age of the oldest running task"
+        )
+
+
+def observe_worker(meter: Meter, capacity: Observe | None, reserved: Observe | None) -> None:
+    """Make the gauges of a worker that knows its slots and the messages it holds."""
+    if capacity is not None:
+        meter.create_observable_gauge(
+            semconv.CAPACITY, [capacity], "{task}", "Tasks this worker can run at once"
+        )
+    if reserved is not None:
+        meter.create_observable_gauge(
+            semconv.RESERVED, [reserved], "{task}", "Messages held by this worker, not running"
+        )
+
+
+def _histogram(meter: Meter, name: str, description: str) -> Histogram:
+    advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": semconv.DURATION_BUCKETS}
+    return meter.create_histogram(name, "s", description, **advice)
+
+
+def _optional(
+    meter: Meter, name: str, chosen: frozenset[str], description: str
+) -> Histogram | None:
+    return _histogram(meter, name, description) if name in chosen else None
+
+
+def _counter(meter: Meter, name: str, unit: str, description: str) -> Counter:
+    return meter.create_counter(name, unit, description)

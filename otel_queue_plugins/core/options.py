@@ -1,0 +1,125 @@
+"""The choices a user has, checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otel_queue_plugins.core import semconv
+
+RELATIONS: Final = ("child", "link", "none", "auto")
+SPAN_NAMES: Final = ("task", "queue")
+OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION)
+EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How messages are traced and measured.
+
+    `relation`: of a process span to its send span, unless task or call say otherwise.
+    `auto_link_after`: seconds of waiting after which `auto` links instead of nesting.
+    `auto_link_fan_out`: size of a group from which `auto` links.
+    `span_name`: `task` gives `process app.tasks.add`, `queue` gives `process celery`.
+    `retry_is_error`: give the span of an attempt that will be tried again the status ERROR.
+    `metrics`: names of optional instruments to record besides the default ones.
+    `broker_spans`: let instrumented broker clients trace what a worker does between tasks.
+    `exception_signal`: `""` records exceptions as span events, `logs` as log records,
+    `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
+
+    Raises ValueError for any other value, naming it and the choices.
+    """
+
+    relation: str = "child"
+    auto_link_after: float = 60.0
+    auto_link_fan_out: int = 100
+    span_name: str = "task"
+    retry_is_error: bool = False
+    metrics: frozenset[str] = frozenset()
+    broker_spans: bool = False
+    exception_signal: str = ""
+
+    def __post_init__(self) -> None:
+        _check("relation", self.relation, RELATIONS)
+        _check("span_name", self.span_name, SPAN_NAMES)
+        _check("exception_signal", self.exception_signal, EXCEPTION_SIGNALS)
+        for name in self.metrics:
+            _check("metrics", name, OPTIONAL_METRICS)
+        _check_positive("auto_link_after", self.auto_link_after)
+        _check_positive("auto_link_fan_out", self.auto_link_fan_out)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
+        """The options in `given`, completed from `OTEL_QUEUE_*` variables.
+
+        An option given as None counts as not given; an empty variable counts as unset.
+        Raises ValueError naming the variable, its value and the choices; TypeError for an
+        option that does not exist.
+        """
+        chosen = {name: value for name, value in given.items() if value is not None}
+        for name, (variable, parse) in _VARIABLES.items():
+            text = environ.get(variable, "").strip()
+            if text and name not in chosen:
+                chosen[name] = _parsed(variable, text, parse)
+        chosen["metrics"] = frozenset(chosen.get("metrics", ()))
+        return cls(**chosen)
+
+
+def check_relation(value: object) -> str:
+    """`value` if it names a relation. Raises ValueError naming it and the choices otherwise."""
+    _check("relation", value, RELATIONS)
+    return str(value)
+
+
+def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name}: {value!r} is not one of {listed}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{name}: {value!r} is not a number above 0")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        _check("value", text.lower(), choices)
+        return text.lower()
+
+    return parse
+
+
+def _names(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        _check("metric", name, OPTIONAL_METRICS)
+    return names
+
+
+def _flag(text: str) -> bool:
+    _check("value", text.lower(), ("true", "false"))
+    return text.lower() == "true"
+
+
+_VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
+    "relation": ("OTEL_QUEUE_RELATION", _one_of(*RELATIONS)),
+    "auto_link_after": ("OTEL_QUEUE_AUTO_LINK_AFTER", float),
+    "auto_link_fan_out": ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", int),
+    "span_name": ("OTEL_QUEUE_SPAN_NAME", _one_of(*SPAN_NAMES)),
+    "retry_is_error": ("OTEL_QUEUE_RETRY_IS_ERROR", _flag),
+    "metrics": ("OTEL_QUEUE_METRICS", _names),
+    "broker_spans": ("OTEL_QUEUE_BROKER_SPANS", _flag),
+    "exception_signal": (
+        "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN",
+        lambda text: text if text in EXCEPTION_SIGNALS else "",
+    ),
+}
+
+
+def _parsed(variable: str, text: str, parse: Callable[[str], object]) -> object:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{variable}={text!r}: {error}") from None

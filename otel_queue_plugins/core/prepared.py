@@ -1,0 +1,103 @@
+"""What can be known of all messages of a route before the first one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.messages import Outcome, Route
+from otel_queue_plugins.core.tally import Cell, Tally
+
+MAX_ROUTES: Final = 4096
+MAX_SERIES_OF_ROUTE: Final = 256
+
+Value = str | int
+
+
+class Series:
+    """Where one kind of ending is counted, and the attributes its durations are recorded with."""
+
+    __slots__ = ("attributes", "cell")
+
+    def __init__(self, cell: Cell, attributes: dict[str, Value]) -> None:
+        self.cell = cell
+        self.attributes = attributes
+
+
+class Prepared:
+    """Span names, attributes and series of one route."""
+
+    __slots__ = ("_series", "base", "process_name", "receive", "route", "send", "send_name")
+
+    def __init__(self, route: Route, framework: str, span_name: str) -> None:
+        target = route.destination if span_name == "queue" else route.task
+        self.route = route
+        self.send_name = f"send {target}"
+        self.process_name = f"process {target}"
+        shared = _span_attributes(route, framework)
+        self.send = _operation("send") | shared
+        self.receive = _operation("process") | shared
+        self.base = _metric_attributes(route)
+        self._series: dict[tuple[str, str | None], Series] = {}
+
+    def sent(self, tally: Tally, error_type: str | None) -> Series:
+        """The series of messages sent; `error_type` None where that worked."""
+        found = self._series.get(("send", error_type))
+        if found is None:
+            counted = {semconv.MESSAGING_OPERATION_NAME: "send"} | self.base | _error(error_type)
+            measured = counted | {semconv.MESSAGING_OPERATION_TYPE: "send"}
+            found = Series(tally.cell(counted), measured)
+            self._keep(("send", error_type), found)
+        return found
+
+    def consumed(self, tally: Tally, outcome: Outcome, error_type: str | None) -> Series:
+        """The series of deliveries that ended with `outcome`."""
+        key = (outcome.value, error_type)
+        found = self._series.get(key)
+        if found is None:
+            counted = (
+                {semconv.MESSAGING_OPERATION_NAME: "process"}
+                | self.base
+                | {semconv.TASK_OUTCOME: outcome.value}
+            )
+            found = Series(tally.cell(counted), counted | _error(error_type))
+            self._keep(key, found)
+        return found
+
+    def _keep(self, key: tuple[str, str | None], series: Series) -> None:
+        if len(self._series) >= MAX_SERIES_OF_ROUTE:
+            self._series.clear()
+        self._series[key] = series
+
+
+def _operation(name: str) -> dict[str, Value]:
+    return {
+        semconv.MESSAGING_OPERATION_NAME: name,
+        semconv.MESSAGING_OPERATION_TYPE: name,
+    }
+
+
+def _span_attributes(route: Route, framework: str) -> dict[str, Value]:
+    attributes: dict[str, Value] = {
+        semconv.MESSAGING_SYSTEM: route.system,
+        semconv.MESSAGING_DESTINATION_NAME: route.destination,
+        semconv.FRAMEWORK: framework,
+        semconv.TASK_NAME: route.task,
+    }
+    if route.server_address is not None:
+        attributes[semconv.SERVER_ADDRESS] = route.server_address
+    if route.server_port is not None:
+        attributes[semconv.SERVER_PORT] = route.server_port
+    return attributes
+
+
+def _metric_attributes(route: Route) -> dict[str, Value]:
+    return {
+        semconv.MESSAGING_SYSTEM: route.system,
+        semconv.MESSAGING_DESTINATION_NAME: route.destination,
+        semconv.TASK_NAME: route.task,
+    }
+
+
+def _error(error_type: str | None) -> dict[str, Value]:
+    return {} if error_type is None else {semconv.ERROR_TYPE: error_type}

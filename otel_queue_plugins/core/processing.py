@@ -1,0 +1,130 @@
+"""The process side: open the span of a delivery, and record how it ended."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
+
+from otel_queue_plugins.core import ending as endings
+from otel_queue_plugins.core import errors, identity, relation, semconv, waiting
+from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.prepared import Prepared
+from otel_queue_plugins.core.propagation import Incoming
+
+
+def open_span(
+    connection: Connection,
+    prepared: Prepared,
+    delivery: Delivery,
+    incoming: Incoming,
+    options: Options,
+    started_ns: int,
+) -> ProcessOperation:
+    """The delivery with its span open; nothing is current yet."""
+    waited = waiting.of(delivery, incoming.envelope, started_ns / 1e9)
+    related = relation.of_delivery(incoming, waited, options)
+    parent = incoming.context
+    if incoming.creation and related != "child":
+        parent = set_span_in_context(INVALID_SPAN, parent)
+    span = _start_span(connection, prepared, delivery, incoming, parent, related, started_ns)
+    context = set_span_in_context(span, parent)
+    return ProcessOperation(delivery, incoming, waited, context, prepared, span, started_ns)
+
+
+def close_span(
+    connection: Connection,
+    operation: ProcessOperation,
+    prepared: Prepared,
+    ending: Ending,
+    options: Options,
+    ended_ns: int,
+) -> None:
+    """Record the end of the delivery: metrics first, so that exemplars find the span open."""
+    _measure(connection, operation, prepared, ending, ended_ns)
+    if operation.span.is_recording():
+        endings.describe(operation, ending, options)
+    operation.span.end(ended_ns)
+
+
+def _start_span(
+    connection: Connection,
+    prepared: Prepared,
+    delivery: Delivery,
+    incoming: Incoming,
+    parent: Context,
+    related: str,
+    started_ns: int,
+) -> Span:
+    attributes = prepared.receive.copy()
+    attributes[semconv.MESSAGING_MESSAGE_ID] = delivery.id
+    if delivery.conversation_id is not None:
+        attributes[semconv.MESSAGING_CONVERSATION_ID] = delivery.conversation_id
+    if delivery.span_id is not None and connection.chooses_ids:
+        identity.choose(delivery.span_id)
+    span = connection.tracer.start_span(
+        prepared.process_name,
+        parent,
+        SpanKind.CONSUMER,
+        attributes,
+        relation.links(incoming, related),
+        started_ns,
+    )
+    if delivery.span_id is not None:
+        identity.choose(None)
+    return span
+
+
+def _measure(
+    connection: Connection,
+    operation: ProcessOperation,
+    prepared: Prepared,
+    ending: Ending,
+    ended_ns: int,
+) -> None:
+    instruments, waited, context = connection.instruments, operation.waiting, operation.context
+    series = prepared.consumed(connection.consumed, ending.outcome, endings.error_type(ending))
+    connection.consumed.add(series.cell)
+    seconds = (ended_ns - operation.started_ns) / 1e9
+    instruments.process_duration.record(seconds, series.attributes, context)
+    if waited.wait is not None:
+        instruments.wait.record(waited.wait, prepared.base, context)
+    if instruments.prefetch_wait and waited.prefetch_wait is not None:
+        instruments.prefetch_wait.record(waited.prefetch_wait, prepared.base, context)
+    if ending.outcome is not Outcome.SUCCESS or instruments.completion:
+        _measure_rarer(connection, operation, prepared, ending, ended_ns)
+    if _trigger(operation) == "schedule" and waited.wait is not None:
+        instruments.drift.record(waited.wait, prepared.base, context)
+
+
+def _measure_rarer(
+    connection: Connection,
+    operation: ProcessOperation,
+    prepared: Prepared,
+    ending: Ending,
+    ended_ns: int,
+) -> None:
+    instruments, context, base = connection.instruments, operation.context, prepared.base
+    facts = operation.incoming.envelope
+    if instruments.completion and facts and ending.outcome in endings.FINAL:
+        since = facts.first_enqueued_at or facts.enqueued_at
+        taken = max(0.0, ended_ns / 1e9 - since)
+        final = {**base, semconv.TASK_OUTCOME: ending.outcome.value}
+        instruments.completion.record(taken, final, context)
+    if ending.outcome is Outcome.RETRY:
+        kind = errors.type_name(ending.error) if ending.error else "retry"
+        instruments.retries.add(1, {**base, semconv.ERROR_TYPE: kind}, context)
+    if ending.outcome is Outcome.DEAD_LETTER:
+        reason = errors.printable(ending.reason or "unknown")
+        instruments.dead_letters.add(1, {**base, semconv.REASON: reason}, context)
+    scope = endings.cancellation(ending)
+    if scope:
+        cancelled = {**base, semconv.SCOPE_OF_CANCELLATION: scope}
+        instruments.cancellations.add(1, cancelled, context)
+
+
+def _trigger(operation: ProcessOperation) -> str | None:
+    facts = operation.incoming.envelope
+    return operation.delivery.trigger or (facts.trigger if facts else None)

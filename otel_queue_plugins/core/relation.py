@@ -1,0 +1,40 @@
+"""How a process span relates to the send span: child, link, none or auto."""
+
+from __future__ import annotations
+
+from opentelemetry.trace import Link
+
+from otel_queue_plugins.core import identity
+from otel_queue_plugins.core.messages import Message
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.propagation import Incoming
+from otel_queue_plugins.core.waiting import Waiting
+
+
+def of_message(message: Message, options: Options) -> str | None:
+    """What the carrier must say: None for `child`, which readers take for granted."""
+    relation = message.relation or options.relation
+    size = message.membership.size if message.membership else None
+    if relation == "auto" and size and size >= options.auto_link_fan_out:
+        return "link"
+    return None if relation == "child" else relation
+
+
+def of_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
+    """`child`, `link` or `none` for this delivery; the sender's word counts, if there is one."""
+    told = incoming.envelope.relation or "child" if incoming.envelope else options.relation
+    if told != "auto":
+        return told
+    late = (waiting.wait or 0.0) > options.auto_link_after
+    return "link" if late or waiting.scheduled_delay else "child"
+
+
+def links(incoming: Incoming, relation: str) -> list[Link]:
+    """Links to the creation context, the attempt before and what the message joins, at most 20."""
+    creation, facts = incoming.creation, incoming.envelope
+    found = [Link(creation)] if creation and relation != "none" else []
+    if facts and facts.previous:
+        found.append(Link(facts.previous))
+    if facts and facts.joins:
+        found.extend(Link(member) for member in identity.member_contexts(facts.joins))
+    return found[: identity.MAX_LINKS]

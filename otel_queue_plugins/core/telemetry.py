@@ -1,0 +1,184 @@
+"""The moments of a message's life, and the telemetry they make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from opentelemetry import context as otel_context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider, set_span_in_context
+
+from otel_queue_plugins.core import processing, propagation, sending
+from otel_queue_plugins.core.connection import Connection, Measure
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
+from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
+from otel_queue_plugins.core.propagation import Carrier, Incoming
+
+
+class QueueTelemetry:
+    """The verbs that adapters say, one instance per framework and process.
+
+    `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
+    that are None are the global ones. No verb raises; each logs what went wrong in it, at most
+    once a minute.
+    """
+
+    def __init__(
+        self,
+        framework: str,
+        *,
+        options: Options | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.framework = framework
+        self.options = options or Options()
+        self._clock = clock
+        self._prepared: dict[Route, Prepared] = {}
+        self._connection = Connection(
+            optional_metrics=self.options.metrics,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+        )
+
+    @never_raises(SendOperation)
+    def start_send(self, message: Message, carrier: Carrier) -> SendOperation:
+        """User code sends `message`: open its span, make it current, write it into `carrier`."""
+        connection = self._connection
+        if not (connection.open or connection.connect()):
+            propagation.write(carrier, None, None)
+            return SendOperation()
+        started = self._clock()
+        prepared = self._prepare(message.route)
+        span = sending.start_span(connection, prepared, message, started)
+        context = set_span_in_context(span)
+        propagation.write(carrier, context, sending.facts(message, self.options, span, started))
+        operation = SendOperation(prepared, span, started)
+        operation.token = otel_context.attach(context)
+        return operation
+
+    @never_raises(nothing)
+    def end_send(self, operation: SendOperation, error: BaseException | None = None) -> None:
+        """The broker has the message, or `error` says why not. Saying it twice does nothing."""
+        prepared = operation.prepared
+        if prepared is None or operation.ended_ns:
+            return
+        operation.ended_ns = self._clock()
+        try:
+            sending.finish(self._connection, operation, prepared, error, self.options)
+        finally:
+            operation.leave()
+
+    @never_raises(nothing)
+    def requeue(
+        self, operation: ProcessOperation, carrier: Carrier, eta: float | None = None
+    ) -> None:
+        """The framework enqueues the message of `operation` again, to be tried once more.
+
+        No span: the next attempt keeps the creation context and learns of this attempt. `eta` is
+        the earliest start (seconds since the epoch) where the framework forgets it on the way.
+        """
+        if operation.prepared is None:
+            return
+        context, facts = sending.facts_of_retry(operation, self._clock() / 1e9, eta)
+        propagation.write(carrier, context, facts)
+
+    @never_raises(ProcessOperation)
+    def start_process(
+        self, delivery: Delivery, carrier: Mapping[str, object] | None
+    ) -> ProcessOperation:
+        """A delivery begins: open its span and make it current.
+
+        `carrier` None means that the caller runs the task itself, in its own context.
+        """
+        operation = self._open(delivery, carrier, None)
+        operation.enter()
+        if operation.prepared is not None:
+            self._connection.entered(operation, operation.prepared)
+        return operation
+
+    @never_raises(nothing)
+    def end_process(self, operation: ProcessOperation, ending: Ending) -> None:
+        """The framework has decided how the delivery ended. Saying it twice does nothing."""
+        if operation.ended:
+            return
+        operation.ended = True
+        try:
+            self._close(operation, ending)
+        finally:
+            self._leave(operation)
+
+    @never_raises(nothing)
+    def abandon_process(self, operation: ProcessOperation) -> None:
+        """Another process will record this delivery: leave it without a word."""
+        if not operation.ended:
+            operation.ended = True
+            self._leave(operation)
+
+    @never_raises(nothing)
+    def record_undelivered(
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object],
+        ending: Ending,
+        started_at: float | None = None,
+    ) -> None:
+        """A delivery ended in code that did not run it, or before any code did.
+
+        `started_at` is when the task began (seconds since the epoch), None if it never did.
+        """
+        started_ns = None if started_at is None else int(started_at * 1e9)
+        self._close(self._open(delivery, carrier, started_ns), ending)
+
+    @property
+    def chooses_span_ids(self) -> bool:
+        """Whether `Delivery.span_id` has an effect with the tracer in use."""
+        return self._connection.chooses_ids
+
+    def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
+        """Report the slots of this worker, and how many messages it holds without running them."""
+        self._connection.observe_worker(capacity=capacity, reserved=reserved)
+
+    def _prepare(self, route: Route) -> Prepared:
+        prepared = self._prepared.get(route)
+        if prepared is None:
+            if len(self._prepared) >= MAX_ROUTES:
+                self._prepared.clear()
+            prepared = Prepared(route, self.framework, self.options.span_name)
+            self._prepared[route] = prepared
+        return prepared
+
+    def _open(
+        self, delivery: Delivery, carrier: Mapping[str, object] | None, started_ns: int | None
+    ) -> ProcessOperation:
+        connection = self._connection
+        if carrier is None:
+            incoming = Incoming(context=otel_context.get_current())
+        else:
+            incoming = propagation.read(carrier)
+        if not (connection.open or connection.connect()):
+            return ProcessOperation(delivery, incoming)
+        return processing.open_span(
+            connection,
+            self._prepare(delivery.route),
+            delivery,
+            incoming,
+            self.options,
+            started_ns or self._clock(),
+        )
+
+    def _close(self, operation: ProcessOperation, ending: Ending) -> None:
+        prepared = operation.prepared
+        if prepared is not None:
+            processing.close_span(
+                self._connection, operation, prepared, ending, self.options, self._clock()
+            )
+
+    def _leave(self, operation: ProcessOperation) -> None:
+        self._connection.in_flight.pop(operation, None)
+        operation.leave()

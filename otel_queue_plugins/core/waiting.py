@@ -1,0 +1,51 @@
+"""How long a message waited, told apart from how long it was meant to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otel_queue_plugins.core.envelope import Envelope
+from otel_queue_plugins.core.messages import Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Seconds, or None where unknown. Never negative: the clocks of two machines may disagree.
+
+    `wait` is how long the message was ready and nobody ran it, `prefetch_wait` the part of it
+    inside the worker, `scheduled_delay` how long it was meant to stay.
+    """
+
+    wait: float | None = None
+    prefetch_wait: float | None = None
+    scheduled_delay: float | None = None
+
+
+def of(delivery: Delivery, facts: Envelope | None, started_at: float) -> Waiting:
+    """The waiting that ended at `started_at` (seconds since the epoch)."""
+    enqueued_at = facts.enqueued_at if facts else delivery.enqueued_at
+    eta = delivery.eta
+    if eta is None and facts:
+        eta = facts.eta
+    if enqueued_at is None:
+        return Waiting(
+            wait=None if eta is None else max(0.0, started_at - eta),
+            prefetch_wait=_prefetch(delivery, eta, started_at),
+        )
+    ready_at = enqueued_at if eta is None or eta < enqueued_at else eta
+    wait = max(0.0, started_at - ready_at)
+    return Waiting(
+        wait=wait,
+        prefetch_wait=_prefetch(delivery, ready_at, started_at, wait),
+        scheduled_delay=None if eta is None else max(0.0, eta - enqueued_at),
+    )
+
+
+def _prefetch(
+    delivery: Delivery, ready_at: float | None, started_at: float, wait: float | None = None
+) -> float | None:
+    if delivery.received_at is None:
+        return None
+    held_from = max(delivery.received_at, ready_at or 0.0)
+    held = max(0.0, started_at - held_from)
+    return held if wait is None else min(held, wait)
