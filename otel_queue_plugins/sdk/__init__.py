@@ -1,0 +1,21 @@
+"""Providers from `OTEL_*`: set-up, forks, endings, logs. Knows no framework.
+
+Importing this imports neither the OpenTelemetry SDK nor an exporter.
+"""
+
+from __future__ import annotations
+
+from .flushing import flush
+from .logs import TaskLabel, current_task, enable_log_correlation
+from .setup import ensure_providers
+from .validation import ConfigurationError, validate
+
+__all__ = [
+    "ConfigurationError",
+    "TaskLabel",
+    "current_task",
+    "enable_log_correlation",
+    "ensure_providers",
+    "flush",
+    "validate",
+]

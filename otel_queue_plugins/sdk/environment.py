@@ -1,0 +1,110 @@
+"""What `OTEL_*` and `OTEL_QUEUE_*` ask for, read once into a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import otlp, propagators, samplers
+from .limits import check_numbers
+from .reading import SIGNALS, Problem, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FLUSH_TIMEOUT = 5.0
+_OTLP_NAMES = {"otlp": "", "otlp_proto_http": otlp.HTTP, "otlp_proto_grpc": otlp.GRPC}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to set up. A signal that is off, or whose settings cannot be used, has no entry.
+
+    An exporter is an OTLP `Target`, or the name of an installed exporter (`console`, ...).
+    """
+
+    exporters: Mapping[str, tuple[otlp.Target | str, ...]]
+    sampler: samplers.Choice | None
+    problems: tuple[Problem, ...]
+
+
+def read(environ: Mapping[str, str]) -> Plan:
+    reading = Reading(environ)
+    propagators.check(reading)
+    _flush_timeout(reading)
+    if is_off(environ):
+        return Plan(exporters={}, sampler=None, problems=tuple(reading.problems))
+    asked = {signal: _exporters(reading, signal) for signal in SIGNALS}
+    named = {signal: exporters for signal, exporters in asked.items() if exporters}
+    sampler = samplers.read(reading) if "traces" in named else None
+    check_numbers(reading, named)
+    _check_config_file(reading)
+    broken = {signal for problem in reading.problems for signal in problem.signals}
+    return Plan(
+        exporters={key: value for key, value in named.items() if key not in broken},
+        sampler=sampler,
+        problems=tuple(reading.problems),
+    )
+
+
+def is_off(environ: Mapping[str, str]) -> bool:
+    """True when we must not set up anything: switched off, or somebody else's job."""
+    reading = Reading(environ)
+    return (
+        reading.value("OTEL_QUEUE_SETUP").lower() in {"off", "false", "0", "no"}
+        or reading.is_true("OTEL_SDK_DISABLED")
+    )
+
+
+def is_strict(environ: Mapping[str, str]) -> bool:
+    return Reading(environ).is_true("OTEL_QUEUE_STRICT")
+
+
+def flush_timeout(environ: Mapping[str, str]) -> float:
+    """Seconds that an ending process may wait for its telemetry to get out."""
+    return _flush_timeout(Reading(environ))
+
+
+def _flush_timeout(reading: Reading) -> float:
+    seconds = reading.number("OTEL_QUEUE_FLUSH_TIMEOUT", whole=False)
+    return FLUSH_TIMEOUT if seconds is None else seconds
+
+
+def _exporters(reading: Reading, signal: str) -> tuple[otlp.Target | str, ...]:
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    names = _listed(reading.value(variable)) or _default_exporters(reading, signal)
+    if "none" in names and len(names) > 1:
+        reading.reject(variable, "none cannot be combined with other exporters", signal)
+    chosen = (_exporter(reading, signal, variable, name) for name in names if name != "none")
+    return tuple(exporter for exporter in chosen if exporter is not None)
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+def _default_exporters(reading: Reading, signal: str) -> tuple[str, ...]:
+    """Logs have to be asked for by their own variables: a general endpoint is not enough."""
+    if signal == "logs":
+        asked = reading.value(otlp.names(signal, "ENDPOINT")[0])
+    else:
+        asked = otlp.is_named(reading, signal)
+    return ("otlp",) if asked else ()
+
+
+def _exporter(
+    reading: Reading, signal: str, variable: str, name: str
+) -> otlp.Target | str | None:
+    if name in _OTLP_NAMES:
+        if otlp.is_silenced(reading, signal):
+            return None
+        return otlp.read_target(reading, signal, _OTLP_NAMES[name])
+    known = reading.component(variable, f"opentelemetry_{signal}_exporter", name, signal)
+    return name if known else None
+
+
+def _check_config_file(reading: Reading) -> None:
+    """A declarative configuration is set up by whoever understands it; we would contradict it."""
+    if reading.value("OTEL_CONFIG_FILE"):
+        reading.reject("OTEL_CONFIG_FILE", "this file is not read here; start with "
+                       "opentelemetry-instrument, or unset it", *SIGNALS)

@@ -1,0 +1,123 @@
+"""Exporters that every process builds for itself, so that no child inherits a connection."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
+
+from .dropped import EXPORT_FAILED, QUEUE_FULL, Dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+    from opentelemetry.sdk.trace import ReadableSpan
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """One `T` per process, made at first use; called by one thread at a time.
+
+    What a parent made is kept but never touched again: closing an inherited gRPC channel, or
+    letting it be collected, can block for ever.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._pid = 0
+        self._made: list[T] = []
+
+    def get(self) -> T:
+        if self._pid != os.getpid():
+            self._made.append(self._make())
+            self._pid = os.getpid()
+        return self._made[-1]
+
+    def mine(self) -> T | None:
+        """The one of this process, None when there was no use for it yet."""
+        return self._made[-1] if self._pid == os.getpid() else None
+
+
+class ProcessSpanExporter(SpanExporter):
+    def __init__(self, make: Callable[[], SpanExporter], dropped: Dropped) -> None:
+        self._exporter = PerProcess(make)
+        self._dropped = dropped
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.get().export(spans)
+        finally:
+            if result is not SpanExportResult.SUCCESS:
+                self._dropped.add(EXPORT_FAILED, len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        if exporter := self._exporter.mine():
+            exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+class ProcessMetricExporter(MetricExporter):
+    def __init__(
+        self,
+        make: Callable[[], MetricExporter],
+        temporality: dict[type, AggregationTemporality],
+        aggregation: dict[type, Aggregation],
+    ) -> None:
+        super().__init__(preferred_temporality=temporality, preferred_aggregation=aggregation)
+        self._exporter = PerProcess(make)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        return self._exporter.get().export(metrics_data, timeout_millis, **kwargs)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        if exporter := self._exporter.mine():
+            exporter.shutdown(timeout_millis=timeout_millis)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+
+class ProcessLogExporter(LogRecordExporter):
+    def __init__(self, make: Callable[[], LogRecordExporter]) -> None:
+        self._exporter = PerProcess(make)
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        return self._exporter.get().export(batch)
+
+    def shutdown(self) -> None:
+        if exporter := self._exporter.mine():
+            exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+class CountingSpanProcessor(BatchSpanProcessor):
+    """The SDK's batch processor, which drops the oldest span when full, and counts that."""
+
+    def __init__(self, exporter: SpanExporter, dropped: Dropped) -> None:
+        super().__init__(exporter)
+        self._dropped = dropped
+        self._spans: Any = getattr(getattr(self, "_batch_processor", None), "_queue", ())
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if len(self._spans) and len(self._spans) == self._spans.maxlen:
+            self._dropped.add(QUEUE_FULL, 1)
+        super().on_end(span)

@@ -1,0 +1,83 @@
+"""Get everything out before a process ends, within a bound."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Of the bound that a user sets, what is spent on waiting; the rest is for ending.
+_SHARE = 0.9
+
+
+class _Attempt(NamedTuple):
+    pid: int
+    deadline: float
+    threads: tuple[threading.Thread, ...]
+
+
+_last = _Attempt(0, 0.0, ())
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Export what this process has recorded, within `timeout` seconds over all signals.
+
+    `None` takes `OTEL_QUEUE_FLUSH_TIMEOUT` (5). Works on the providers of ours and on a user's.
+    True when done; False when it was not done in time. Never raises, may be called again: while
+    an earlier call's attempt hangs, no more is waited than that call had left.
+    """
+    try:
+        attempt = _attempt(environment.flush_timeout(os.environ) if timeout is None else timeout)
+        for thread in attempt.threads:
+            thread.join(max(0.0, attempt.deadline - time.monotonic()))
+        return not _hangs(attempt)
+    except Exception:
+        return False
+
+
+def _attempt(bound: float) -> _Attempt:
+    global _last
+    if _last.pid != os.getpid() or not _hangs(_last):
+        deadline = time.monotonic() + bound * _SHARE
+        threads = tuple(_start(act, bound) for act in _flushes())
+        _last = _Attempt(os.getpid(), deadline, threads)
+    return _last
+
+
+def _hangs(attempt: _Attempt) -> bool:
+    return any(thread.is_alive() for thread in attempt.threads)
+
+
+def _start(act: Callable[[int], object], bound: float) -> threading.Thread:
+    """The SDK's own time limits are not kept, hence a thread that can be left behind."""
+
+    def run() -> None:
+        try:
+            act(int(bound * 1000))
+        except Exception:
+            return
+
+    thread = threading.Thread(target=run, name="otel-queue-flush", daemon=True)
+    thread.start()
+    return thread
+
+
+def _flushes() -> list[Callable[[int], Any]]:
+    if "opentelemetry.sdk" not in sys.modules:
+        return []
+    from opentelemetry import _logs, metrics, trace
+
+    current = (
+        trace.get_tracer_provider(),
+        metrics.get_meter_provider(),
+        _logs.get_logger_provider(),
+    )
+    flushes = (getattr(provider, "force_flush", None) for provider in current)
+    return [act for act in flushes if callable(act)]

@@ -1,0 +1,95 @@
+"""The SDK's own OTLP exporters, made from a `Target`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .otlp import GRPC, Target
+
+if TYPE_CHECKING:
+    import grpc
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+
+def span_exporter(target: Target) -> SpanExporter:
+    if target.protocol == GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
+            OTLPSpanExporter as GrpcExporter,
+        )
+
+        return GrpcExporter(**_grpc_arguments(target))
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(**_http_arguments(target))
+
+
+def metric_exporter(target: Target) -> MetricExporter:
+    if target.protocol == GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
+            OTLPMetricExporter as GrpcExporter,
+        )
+
+        return GrpcExporter(**_grpc_arguments(target))
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    return OTLPMetricExporter(**_http_arguments(target))
+
+
+def log_exporter(target: Target) -> LogRecordExporter:
+    if target.protocol == GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
+            OTLPLogExporter as GrpcExporter,
+        )
+
+        return GrpcExporter(**_grpc_arguments(target))
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    return OTLPLogExporter(**_http_arguments(target))
+
+
+def _http_arguments(target: Target) -> dict[str, Any]:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    return {
+        "endpoint": target.endpoint,
+        "certificate_file": target.certificate,
+        "client_key_file": target.client_key,
+        "client_certificate_file": target.client_certificate,
+        "headers": dict(target.headers),
+        "timeout": target.timeout,
+        "compression": Compression(target.compression),
+    }
+
+
+def _grpc_arguments(target: Target) -> dict[str, Any]:
+    import grpc
+
+    gzip = target.compression == "gzip"
+    return {
+        "endpoint": target.endpoint,
+        "insecure": target.insecure,
+        "credentials": _credentials(target),
+        "headers": target.headers,
+        "timeout": target.timeout,
+        "compression": grpc.Compression.Gzip if gzip else grpc.Compression.NoCompression,
+    }
+
+
+def _credentials(target: Target) -> grpc.ChannelCredentials | None:
+    """None leaves the choice to the exporter: system roots, or a credential provider."""
+    import grpc
+
+    if target.insecure or not (target.certificate or target.client_certificate):
+        return None
+    return grpc.ssl_channel_credentials(
+        root_certificates=_content(target.certificate),
+        private_key=_content(target.client_key),
+        certificate_chain=_content(target.client_certificate),
+    )
+
+
+def _content(path: str | None) -> bytes | None:
+    return Path(path).read_bytes() if path else None

@@ -1,0 +1,53 @@
+"""`OTEL_PROPAGATORS`, made safe before `opentelemetry.propagate` reads it at its import."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from .reading import Reading
+
+_VARIABLE = "OTEL_PROPAGATORS"
+_GROUP = "opentelemetry_propagator"
+_PACKAGES = {
+    "b3": "opentelemetry-propagator-b3",
+    "b3multi": "opentelemetry-propagator-b3",
+    "jaeger": "opentelemetry-propagator-jaeger",
+    "ottrace": "opentelemetry-propagator-ot-trace",
+    "xray": "opentelemetry-propagator-aws-xray",
+}
+
+
+def check(reading: Reading) -> None:
+    for name in _unknown(reading.value(_VARIABLE)):
+        package = _PACKAGES.get(name)
+        fix = f"pip install {package}" if package else "not installed or misspelt"
+        reading.reject(_VARIABLE, f"{name}: {fix}; it is left out")
+
+
+def guard(environ: MutableMapping[str, str]) -> None:
+    """Leave out unknown names: with one of them `import opentelemetry.propagate` raises.
+
+    What remains is used; when nothing does, the default (tracecontext, baggage).
+    """
+    names = _names(environ.get(_VARIABLE, ""))
+    unknown = _unknown(environ.get(_VARIABLE, ""))
+    if not unknown:
+        return
+    known = ",".join(name for name in names if name not in unknown)
+    environ[_VARIABLE] = known or "tracecontext,baggage"
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _unknown(value: str) -> list[str]:
+    return [
+        name
+        for name in dict.fromkeys(_names(value))
+        if name.lower() != "none" and not entry_points(group=_GROUP, name=name)
+    ]

@@ -1,0 +1,62 @@
+"""One line a minute about an unreachable backend, not one per attempt."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INTERVAL = 60.0
+_TALKATIVE = (
+    "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.metrics._internal.export",
+)
+
+
+class OncePerInterval(logging.Filter):
+    """Lets one record through per `interval` seconds, over all loggers it is added to.
+
+    `dropped` tells how many spans are lost so far; the line that gets through says so.
+    """
+
+    def __init__(
+        self,
+        dropped: Callable[[], int],
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._dropped = dropped
+        self._interval = interval
+        self._clock = clock
+        self._next = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = self._clock()
+        if record.levelno < logging.WARNING:
+            return True
+        if now < self._next:
+            return False
+        self._next = now + self._interval
+        record.msg = (
+            f"{record.getMessage()} (telemetry goes on trying; spans dropped so far: "
+            f"{self._dropped()}; said once in {self._interval:g} s)"
+        )
+        record.args = ()
+        record.exc_info = None
+        return True
+
+
+def hush(dropped: Callable[[], int]) -> None:
+    """Apply the limit to the loggers of the SDK's exporters and processors."""
+    once = OncePerInterval(dropped)
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(once)

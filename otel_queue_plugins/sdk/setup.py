@@ -1,0 +1,78 @@
+"""Providers when they are needed: found, or built once in a process from the environment."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from . import environment, flushing, validation
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+logger = logging.getLogger("otel_queue_plugins")
+
+# Keyed by process, so that no child ever meets a lock that its parent held at the fork.
+_locks: dict[int, threading.RLock] = {}
+_begun_in = 0
+_ready_in = 0
+
+
+def ensure_providers() -> None:
+    """Have providers in this process, from now on; does nothing after the first call in it.
+
+    If nobody has set global providers and `OTEL_*` names an endpoint or an exporter, they are
+    built and set. If nothing is named, nothing happens. Never raises.
+    """
+    if _ready_in != os.getpid():
+        _prepare(os.getpid())
+
+
+def _prepare(pid: int) -> None:
+    global _begun_in, _ready_in
+    with _locks.setdefault(pid, threading.RLock()):
+        if _begun_in == pid:
+            return
+        _begun_in = pid
+        try:
+            _set_up(os.environ)
+        except Exception:
+            logger.exception("telemetry could not be set up; the application runs without it")
+        finally:
+            _ready_in = pid
+
+
+def _set_up(environ: MutableMapping[str, str]) -> None:
+    if environment.is_off(environ) or has_providers():
+        return
+    plan = environment.read(environ)
+    validation.report(plan.problems)
+    if not plan.exporters:
+        return
+    _forget_empty(environ)
+    from . import providers
+
+    providers.install(plan)
+    atexit.register(flushing.flush)
+
+
+def has_providers() -> bool:
+    """Whether somebody has set a global tracer, meter or logger provider."""
+    from opentelemetry import _logs, metrics, trace
+
+    current = (trace.get_tracer_provider(), metrics.get_meter_provider(),
+               _logs.get_logger_provider())
+    return not all("Proxy" in type(provider).__name__ for provider in current)
+
+
+def _forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Empty means unset, but the SDK fails on `OTEL_METRICS_EXEMPLAR_FILTER=""` and others.
+
+    An empty endpoint of a signal stays: it says "off", also to processes started from here.
+    """
+    for name in [name for name in environ if name.startswith("OTEL_")]:
+        if not environ[name].strip() and not name.endswith(("S_ENDPOINT",)):
+            del environ[name]

@@ -1,0 +1,48 @@
+"""Say at start-up what would fail later, or worse, go unnoticed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from . import environment, propagators
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from .reading import Problem
+
+logger = logging.getLogger("otel_queue_plugins")
+_said: set[str] = set()
+
+
+class ConfigurationError(ValueError):
+    """A setting in the environment is dangerous or impossible. One line: variable, value, fix."""
+
+
+def validate(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Check `OTEL_*` and `OTEL_QUEUE_*`.
+
+    With `OTEL_QUEUE_STRICT=true` the first problem raises `ConfigurationError`. Otherwise each
+    is one ERROR log line, said once per process, and the signal it concerns stays off; unknown
+    propagators are taken out of `environ`, because the API cannot be imported with them.
+    """
+    problems = environment.read(environ).problems
+    if problems and environment.is_strict(environ):
+        raise ConfigurationError(str(problems[0]))
+    report(problems)
+    propagators.guard(environ)
+
+
+def report(problems: tuple[Problem, ...]) -> None:
+    """One ERROR line for each problem not yet said in this process."""
+    for problem in problems:
+        line = f"{problem}{_effect(problem)}"
+        if line not in _said:
+            _said.add(line)
+            logger.error("%s", line)
+
+
+def _effect(problem: Problem) -> str:
+    return f" ({', '.join(problem.signals)} off)" if problem.signals else ""
