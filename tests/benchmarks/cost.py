@@ -1,0 +1,144 @@
+"""CPU time and instructions added to a message, and the targets they are held to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.benchmarks.environments import EnvironmentMissing, Environments
+from tests.benchmarks.figures import PARTS, added, table
+from tests.benchmarks.launching import MeasurementFailed, count_instructions, launch
+from tests.benchmarks.progress import say
+from tests.benchmarks.variants import TARGETS, Target, Variant, plain
+
+Readings = dict[Variant, list[dict[str, float]]]
+Costs = dict[Variant, dict[str, Any]]
+
+_MESSAGES = 250
+_COUNTED_MESSAGES = 200
+
+
+def available(variants: Iterable[Variant], environments: Environments) -> list[Variant]:
+    """The variants whose environment exists or could be made; the others are named on stderr."""
+    found = []
+    for variant in variants:
+        try:
+            environments.python(variant.environment)
+        except EnvironmentMissing as error:
+            say(f"left out: {variant}: {error}")
+        else:
+            found.append(variant)
+    return found
+
+
+def measure_cpu(
+    variants: list[Variant], environments: Environments, *, rounds: int, blocks: int
+) -> Readings:
+    """Every variant once per round, in turn, so that what disturbs one disturbs all."""
+    readings: Readings = {variant: [] for variant in variants}
+    for number in range(rounds):
+        for variant in variants:
+            say(f"cpu {number + 1}/{rounds} {variant}")
+            _append(readings[variant], variant, environments, blocks)
+    return readings
+
+
+def _append(
+    into: list[dict[str, float]], variant: Variant, environments: Environments, blocks: int
+) -> None:
+    python = environments.python(variant.environment)
+    options = {"messages": _MESSAGES, "blocks": blocks, "warm": _MESSAGES}
+    try:
+        into.append(launch(python, "cpu", variant, **options))
+    except MeasurementFailed as error:
+        say(f"failed: {variant}: {error}")
+
+
+def measure_instructions(variants: list[Variant], environments: Environments) -> Readings:
+    """Instructions do not care what else runs: as many at a time as there are processors."""
+
+    def count(variant: Variant) -> list[dict[str, float]]:
+        say(f"instructions {variant}")
+        python = environments.python(variant.environment)
+        try:
+            counts = count_instructions(
+                python, variant, messages=_COUNTED_MESSAGES, warm=_COUNTED_MESSAGES
+            )
+        except MeasurementFailed as error:
+            say(f"failed: {variant}: {error}")
+            return []
+        per_message = {label: n / _COUNTED_MESSAGES / 1000 for label, n in counts.items()}
+        return [per_message | {"total": sum(per_message.values())}]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(variants, pool.map(count, variants), strict=True))
+
+
+def costs(cpu: Readings, instructions: Readings) -> Costs:
+    """Per variant what it adds: `us` and `kinstr`, each with send, execute and total."""
+    result: Costs = {}
+    for variant in [*cpu, *(v for v in instructions if v not in cpu)]:
+        if variant.package == "plain":
+            continue
+        result[variant] = {
+            name: added(zip(readings[variant], readings[plain(variant.framework)], strict=False))
+            for name, readings in (("us", cpu), ("kinstr", instructions))
+            if readings.get(variant) and readings.get(plain(variant.framework))
+        }
+        if cpu.get(variant):
+            result[variant]["spans"] = cpu[variant][0]["spans"]
+            result[variant]["points"] = cpu[variant][0]["points"]
+    return result
+
+
+def cost_table(framework: str, found: Costs, cpu: Readings) -> str:
+    """What `framework` costs with each package, over the framework alone."""
+    base = cpu.get(plain(framework), [])
+    rows = [
+        [f"{variant.package}, {variant.mode}", *_cells(cost)]
+        for variant, cost in found.items()
+        if variant.framework == framework
+    ]
+    title = f"{framework}: added to a message, over the plain framework"
+    if base:
+        parts = ", ".join(f"{part} {min(reading[part] for reading in base):.0f}" for part in PARTS)
+        title += f" (itself {parts} us)"
+    header = ["", "send us", "execute us", "total us (quartiles)", "spans"]
+    header += ["send ki", "execute ki", "total ki"]
+    return f"{title}\n\n{table(header, rows)}"
+
+
+def _cells(cost: dict[str, Any]) -> list[str]:
+    us, kinstr = cost.get("us"), cost.get("kinstr")
+    cells = (
+        [f"{us.send.middle:.0f}", f"{us.execute.middle:.0f}", str(us.total)] if us else ["-"] * 3
+    )
+    cells.append(f"{cost['spans']:.2f}" if "spans" in cost else "-")
+    cells += [f"{getattr(kinstr, part).middle:.0f}" if kinstr else "-" for part in PARTS]
+    return cells
+
+
+def target_table(found: Costs) -> str:
+    """Ours against each target, on CPU time and on instructions."""
+    rows = [_target_row(target, found) for target in TARGETS]
+    header = ["target", "at most", "us", "instructions", ""]
+    return "ours, as a ratio of the other\n\n" + table(header, [row for row in rows if row])
+
+
+def _target_row(target: Target, found: Costs) -> list[str]:
+    ours = found.get(Variant(target.framework, "ours", target.mode))
+    other = found.get(Variant(target.framework, target.other, target.other_mode))
+    if not ours or not other:
+        return []
+    ratios = [
+        ours[unit].total.middle / other[unit].total.middle
+        if unit in ours and unit in other
+        else None
+        for unit in ("us", "kinstr")
+    ]
+    label = f"{target.framework} {target.mode} / {target.other} {target.other_mode}"
+    met = all(ratio <= target.limit for ratio in ratios if ratio is not None)
+    cells = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+    return [label, f"{target.limit:.2f}", *cells, "" if met else "OVER"]

@@ -1,0 +1,96 @@
+"""The OpenTelemetry SDK as each mode wants it, with exporters that send nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+RATIO = 0.01
+NEVER_MS = 600_000
+MODES = ("nosdk", "on", "metrics", "ratio", "ratio+metrics", "otlp+metrics")
+
+
+class Telemetry(NamedTuple):
+    """What a process can do with its own telemetry at the end of a measured stretch."""
+
+    flush: Callable[[], object]
+    spans: Callable[[], int]
+    points: Callable[[], int]
+
+
+NOTHING = Telemetry(flush=lambda: None, spans=lambda: 0, points=lambda: 0)
+
+
+def configure(mode: str) -> Telemetry:
+    """Set the global providers for `mode`; the batch processor waits for a flush."""
+    if mode == "nosdk":
+        return NOTHING
+    exporter = _trace_exporter(encode=mode.startswith("otlp"))
+    provider = _tracer_provider(exporter, ratio=mode.startswith("ratio"))
+    points = _meter_provider() if "metrics" in mode else NOTHING.points
+    return Telemetry(flush=provider.force_flush, spans=lambda: exporter.count, points=points)
+
+
+def _tracer_provider(exporter: Any, *, ratio: bool) -> Any:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider, sampling
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+    class SameIds(IdGenerator):
+        """Draws the same ids in every process, so the same messages are sampled."""
+
+        bits = random.Random(20).getrandbits  # noqa: S311
+
+        def generate_span_id(self) -> int:
+            return self.bits(64)
+
+        def generate_trace_id(self) -> int:
+            return self.bits(128)
+
+    root = sampling.TraceIdRatioBased(RATIO) if ratio else sampling.ALWAYS_ON
+    provider = TracerProvider(sampler=sampling.ParentBased(root), id_generator=SameIds())
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=NEVER_MS))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def _meter_provider() -> Callable[[], int]:
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+
+    def points() -> int:
+        data = reader.get_metrics_data()
+        resources = data.resource_metrics if data else ()
+        scopes = [scope for resource in resources for scope in resource.scope_metrics]
+        return sum(len(metric.data.data_points) for scope in scopes for metric in scope.metrics)
+
+    return points
+
+
+def _trace_exporter(*, encode: bool) -> Any:
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+    serialise = _otlp_encoder() if encode else None
+
+    class Discarding(SpanExporter):
+        count = 0
+
+        def export(self, spans: Any) -> SpanExportResult:
+            self.count += len(spans)
+            if serialise is not None:
+                serialise(spans)
+            return SpanExportResult.SUCCESS
+
+    return Discarding()
+
+
+def _otlp_encoder() -> Callable[[Any], bytes]:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    return lambda spans: encode_spans(spans).SerializeToString()

@@ -1,0 +1,10 @@
+"""What the run is doing, on stderr: the table alone is on stdout."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
