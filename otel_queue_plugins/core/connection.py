@@ -36,7 +36,9 @@ class Connection:
         optional_metrics: frozenset[str],
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
+        set_up: Callable[[], None],
     ) -> None:
+        self._set_up = set_up
         self._optional = optional_metrics
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
@@ -58,14 +60,22 @@ class Connection:
 
         What is not set yet is used through the API's proxies, which turn into the real thing.
         """
-        tracer_provider = self._tracer_provider or trace.get_tracer_provider()
-        meter_provider = self._meter_provider or metrics.get_meter_provider()
+        tracer_provider, meter_provider = self._providers()
+        if _is_proxy(tracer_provider) and _is_proxy(meter_provider):
+            self._set_up()
+            tracer_provider, meter_provider = self._providers()
         if _is_proxy(tracer_provider) and _is_proxy(meter_provider):
             return False
         with self._lock:
             if not self.open:
                 self._bind(tracer_provider, meter_provider)
         return True
+
+    def _providers(self) -> tuple[TracerProvider, MeterProvider]:
+        return (
+            self._tracer_provider or trace.get_tracer_provider(),
+            self._meter_provider or metrics.get_meter_provider(),
+        )
 
     def _bind(self, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
         scope, schema_url = semconv.SCOPE, semconv.SCHEMA_URL

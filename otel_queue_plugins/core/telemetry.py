@@ -23,8 +23,8 @@ class QueueTelemetry:
     """The verbs that adapters say, one instance per framework and process.
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
-    that are None are the global ones. No verb raises; each logs what went wrong in it, at most
-    once a minute.
+    that are None are the global ones; `set_up` is called when telemetry is needed and nobody has
+    set those. No verb raises; each logs what went wrong in it, at most once a minute.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class QueueTelemetry:
         options: Options | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
+        set_up: Callable[[], None] = nothing,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.framework = framework
@@ -44,6 +45,7 @@ class QueueTelemetry:
             optional_metrics=self.options.metrics,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
+            set_up=set_up,
         )
 
     @never_raises(SendOperation)
@@ -90,13 +92,17 @@ class QueueTelemetry:
 
     @never_raises(ProcessOperation)
     def start_process(
-        self, delivery: Delivery, carrier: Mapping[str, object] | None
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object] | None,
+        started_at: float | None = None,
     ) -> ProcessOperation:
         """A delivery begins: open its span and make it current.
 
         `carrier` None means that the caller runs the task itself, in its own context.
+        `started_at` (seconds since the epoch) is None for now.
         """
-        operation = self._open(delivery, carrier, None)
+        operation = self._open(delivery, carrier, started_at)
         operation.enter()
         if operation.prepared is not None:
             self._connection.entered(operation, operation.prepared)
@@ -132,13 +138,14 @@ class QueueTelemetry:
 
         `started_at` is when the task began (seconds since the epoch), None if it never did.
         """
-        started_ns = None if started_at is None else int(started_at * 1e9)
-        self._close(self._open(delivery, carrier, started_ns), ending)
+        self._close(self._open(delivery, carrier, started_at), ending)
 
-    @property
-    def chooses_span_ids(self) -> bool:
-        """Whether `Delivery.span_id` has an effect with the tracer in use."""
-        return self._connection.chooses_ids
+    def connect(self) -> bool:
+        """Set up and use the providers now instead of with the first message.
+
+        Returns whether anybody collects telemetry.
+        """
+        return self._connection.open or self._connection.connect()
 
     def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
         """Report the slots of this worker, and how many messages it holds without running them."""
@@ -154,7 +161,7 @@ class QueueTelemetry:
         return prepared
 
     def _open(
-        self, delivery: Delivery, carrier: Mapping[str, object] | None, started_ns: int | None
+        self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
     ) -> ProcessOperation:
         connection = self._connection
         if carrier is None:
@@ -169,7 +176,7 @@ class QueueTelemetry:
             delivery,
             incoming,
             self.options,
-            started_ns or self._clock(),
+            self._clock() if started_at is None else int(started_at * 1e9),
         )
 
     def _close(self, operation: ProcessOperation, ending: Ending) -> None:
