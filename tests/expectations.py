@@ -110,12 +110,15 @@ class Expectations(TelemetryStore):
 
 def describe(spans: list[ReceivedSpan]) -> str:
     """One line for each span, to read in a failure."""
-    return "\n".join(
-        f"  {span.trace_id[:6]} {span.span_id} < {span.parent_id or '-':16} {span.service} "
-        f"{span.kind} {span.name!r} {span.status} {1000 * span.duration_s:.1f} ms "
-        f"{dict(span.attributes)}"
-        for span in spans
-    ) or "  nothing"
+    return (
+        "\n".join(
+            f"  {span.trace_id[:6]} {span.span_id} < {span.parent_id or '-':16} {span.service} "
+            f"{span.kind} {span.name!r} {span.status} {1000 * span.duration_s:.1f} ms "
+            f"{dict(span.attributes)}"
+            for span in spans
+        )
+        or "  nothing"
+    )
 
 
 def _series(point: ReceivedPoint) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -109,7 +110,7 @@ class ManagedProcess:
                 return
         raise self._error(f"had children alive after {timeout:g} s")
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal to the command only, not to its children."""
         with self._changed:
             if self._returncode is None:
@@ -117,7 +118,7 @@ class ManagedProcess:
 
     def stop(self, number: int = signal.SIGTERM, *, timeout: float = 20) -> int:
         """Signal the command and wait for its end; its return code."""
-        self.signal(number)
+        self.send_signal(number)
         returncode = self.wait(timeout)
         self.wait_for_log_end()
         return returncode
@@ -146,7 +147,7 @@ class ManagedProcess:
         return ProcessError(f"{self.name} {what} ({state})\n{self.tail()}")
 
     def _dump_stacks(self) -> None:
-        self.signal(signal.SIGABRT)
+        self.send_signal(signal.SIGABRT)
         with self._changed:
             self._changed.wait_for(lambda: self._log_ended, _DUMP_S)
         self.kill()
@@ -215,9 +216,23 @@ class Processes:
         ]
 
     def close(self) -> None:
-        """Kill all that is left, the last started first."""
-        for process in reversed(self._all):
-            process.kill()
+        """Kill all that is left, the last started first, and forget it."""
+        while self._all:
+            self._all.pop().kill()
+
+
+def wait_for_end(*pids: int, timeout: float = 5) -> None:
+    """Wait until none of these processes runs, whoever their parent is (Linux)."""
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if not select.select([handle], [], [], timeout)[0]:
+                raise ProcessError(f"process {pid} still ran after {timeout:g} s")
+        finally:
+            os.close(handle)
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-import redis
 
 from tests.processes import ProcessError, Processes, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SERVER_DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+_SERVER_DIRECTORIES = (
+    "/usr/lib/rabbitmq/bin",
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/opt/homebrew/sbin",
+)
 _START_ATTEMPTS = 3
 _REDIS_DATABASES = 1024
 
@@ -40,11 +44,6 @@ class Broker:
     system: str
     url: str
     queue: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What `tests.brokers.apps.settings` reads in the processes of a scenario."""
-        return {"BROKER_URL": self.url, "QUEUE": self.queue}
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +74,8 @@ def redis_broker(server_url: str) -> Iterator[Broker]:
 
     A marker key claims it, so that two sessions on one server do not meet.
     """
+    import redis  # the core's tests run without any broker client
+
     mine = f"otel-queue-tests-{uuid.uuid4().hex}"
     for number in range(1, _REDIS_DATABASES):
         client = redis.Redis.from_url(server_url, db=number)

@@ -1,0 +1,1 @@
+"""Applications that run in the workers and producers of the broker tests."""

@@ -1,0 +1,33 @@
+"""How an app under test finds its broker: `BROKER_URL` and `QUEUE` from the environment."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+QUEUE = os.environ["QUEUE"]
+BROKER_URL = os.environ["BROKER_URL"]
+
+
+def celery_settings(**extra: Any) -> dict[str, Any]:
+    """For `app.conf.update`: this scenario's broker, queue and control exchanges, no results."""
+    return {
+        "broker_url": BROKER_URL,
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": QUEUE,
+        "control_exchange": f"{QUEUE}-control",
+        "event_exchange": f"{QUEUE}-events",
+        "task_ignore_result": True,
+        "worker_redirect_stdouts": False,
+        **extra,
+    }
+
+
+def dramatiq_broker(**options: Any) -> Any:
+    """The broker of `BROKER_URL`, set as Dramatiq's global one. Declare actors on `QUEUE`."""
+    kind = "redis" if BROKER_URL.startswith("redis") else "rabbitmq"
+    module = importlib.import_module(f"dramatiq.brokers.{kind}")
+    broker = getattr(module, f"{kind.title()}Broker")(url=BROKER_URL, **options)
+    importlib.import_module("dramatiq").set_broker(broker)
+    return broker

@@ -1,0 +1,156 @@
+"""The harness itself, with plain apps: no instrumentation, one span by hand in each task."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import ProcessError, wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.brokers.harness import Lab, Producer
+
+CELERY_APP = """
+    import os
+
+    from celery import Celery
+    from tests.brokers.apps.by_hand import record_span
+    from tests.brokers.apps.settings import celery_settings
+
+    app = Celery("plain")
+    app.conf.update(celery_settings())
+
+    @app.task(name="note")
+    def note(text):
+        record_span("noted", text=text, pid=str(os.getpid()))
+"""
+
+DRAMATIQ_APP = """
+    import os
+
+    import dramatiq
+    from tests.brokers.apps.by_hand import record_span
+    from tests.brokers.apps.settings import QUEUE, dramatiq_broker
+
+    broker = dramatiq_broker()
+
+    @dramatiq.actor(queue_name=QUEUE)
+    def note(text):
+        record_span("noted", text=text, pid=str(os.getpid()))
+"""
+
+
+SCRIPT = """
+    from {module} import note
+
+    note.delay("by script")
+    print("sent")
+"""
+
+
+@pytest.fixture(scope="module", params=["prefork", "threads", "solo"])
+def celery_producer(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
+    """A plain Celery worker of each pool, and somebody to send it tasks."""
+    app = lab.app(CELERY_APP)
+    lab.celery(app, pool=request.param)
+    yield lab.producer(app)
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def dramatiq_producer(lab: Lab) -> Iterator[Producer]:
+    """A plain Dramatiq worker of two processes, and somebody to send it messages."""
+    app = lab.app(DRAMATIQ_APP)
+    lab.dramatiq(app, processes=2, threads=1)
+    yield lab.producer(app)
+    lab.close()
+
+
+@pytest.mark.parametrize("text", ["first", "second"])
+def test_a_celery_task_runs_and_its_span_arrives(
+    celery_producer: Producer, lab: Lab, text: str, request: pytest.FixtureRequest
+) -> None:
+    """A task sent by a producer process runs in the worker; scenarios share both."""
+    text = f"{text} {request.node.name}"
+    sent = celery_producer.run(f"result = note.delay({text!r}).id")
+    span = lab.receiver.expect_span("noted", text=text)
+    assert len(sent.result) == 36
+    assert span.service == "worker"
+    assert int(span.attributes["pid"]) != celery_producer.process.pid
+
+
+@pytest.mark.parametrize("text", ["first", "second"])
+def test_a_dramatiq_message_runs_and_its_span_arrives(
+    dramatiq_producer: Producer, lab: Lab, text: str
+) -> None:
+    """The same for Dramatiq."""
+    dramatiq_producer.run(f"note.send({text!r})")
+    assert lab.receiver.expect_span("noted", text=text).service == "worker"
+
+
+def test_a_snippet_runs_in_the_callers_trace_and_only_there(celery_producer: Producer) -> None:
+    """The context of a snippet is the one that `run` returns, or none."""
+    code = """
+        from opentelemetry import baggage, trace
+        span = trace.get_current_span().get_span_context()
+        result = [f"{span.trace_id:032x}", f"{span.span_id:016x}", int(span.trace_flags)]
+        result.append(baggage.get_baggage("user"))
+    """
+    sent = celery_producer.run(code, carrier={"baggage": "user=7"})
+    assert sent.result == [sent.trace_id, sent.span_id, 1, "7"]
+    assert celery_producer.run(code, sampled=False).result[2:] == [0, None]
+    assert celery_producer.run(code, caller=False).result == ["0" * 32, "0" * 16, 0, None]
+
+
+def test_a_snippet_that_raises_shows_its_traceback(celery_producer: Producer) -> None:
+    """The producer survives, and the scenario fails with the reason."""
+    with pytest.raises(ProcessError, match="ZeroDivisionError"):
+        celery_producer.run("1 / 0")
+    assert celery_producer.run("result = 1").result == 1
+
+
+def test_a_celery_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> None:
+    """`stop` waits for the children as well."""
+    worker = own_lab.celery(own_lab.app(CELERY_APP))
+    children = worker.children()
+    assert len(children) == 2
+    assert worker.stop() == 0
+    wait_for_end(*children, timeout=1)
+
+
+def test_a_dramatiq_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> None:
+    """`stop` waits for the children as well."""
+    worker = own_lab.dramatiq(own_lab.app(DRAMATIQ_APP))
+    children = worker.children()
+    assert children
+    assert worker.stop() == 0
+    wait_for_end(*children, timeout=1)
+
+
+def test_a_killed_worker_says_so(own_lab: Lab) -> None:
+    """The return code is the signal; the group goes with it."""
+    worker = own_lab.celery(own_lab.app(CELERY_APP))
+    children = worker.children()
+    worker.kill()
+    assert worker.returncode == -signal.SIGKILL
+    wait_for_end(*children, timeout=1)
+
+
+def test_a_broken_app_fails_with_its_log(own_lab: Lab) -> None:
+    """A worker that cannot start is reported at once, with what it said."""
+    with pytest.raises(ProcessError, match="no such thing"):
+        own_lab.celery(own_lab.app("raise RuntimeError('no such thing')"))
+
+
+def test_a_script_is_a_process_of_its_own(own_lab: Lab) -> None:
+    """A short script imports the app, sends and ends; its log is kept."""
+    app = own_lab.app(CELERY_APP)
+    script = own_lab.script(SCRIPT.format(module=app.module), app=app)
+    assert script.wait() == 0
+    script.wait_for_log("sent")
+    own_lab.celery(app, pool="solo")
+    own_lab.receiver.expect_span("noted", text="by script")

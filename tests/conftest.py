@@ -1,0 +1,150 @@
+"""Fixtures of every test: in-memory telemetry, a clock, processes, and nothing that leaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import _logs, context, metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.processes import Processes
+from tests.services import amqp_url, redis_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+__all__ = ["amqp_url", "redis_url"]
+
+_PROCESSES = pytest.StashKey[list[Processes]]()
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A clock that stands still until told. Calling it gives nanoseconds since the epoch."""
+
+    now_ns: int = 1_700_000_000_000_000_000
+
+    def __call__(self) -> int:
+        """The time now."""
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += round(seconds * 1e9)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make TERM end a run like an interrupt, so that no server outlives it."""
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    config.stash[_PROCESSES] = []
+    signal.signal(signal.SIGTERM, _end_session)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the logs of running processes under a failed test."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.failed:
+        for processes in item.config.stash[_PROCESSES]:
+            report.sections.extend(processes.logs())
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture
+def processes(pytestconfig: pytest.Config) -> Iterator[Processes]:
+    """Processes that end with the test."""
+    yield from _processes(pytestconfig)
+
+
+@pytest.fixture(scope="module")
+def module_processes(pytestconfig: pytest.Config) -> Iterator[Processes]:
+    """Processes that end with the module (or with the parameter of a module's fixture)."""
+    yield from _processes(pytestconfig)
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A clock that only the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def span_exporter() -> InMemorySpanExporter:
+    """Where the spans of `tracer_provider` end up, each as it ends."""
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer_provider(span_exporter: InMemorySpanExporter) -> Iterator[TracerProvider]:
+    """An SDK provider that is not the global one."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(span_exporter))
+    yield provider
+    provider.shutdown()
+
+
+@pytest.fixture
+def metric_reader() -> InMemoryMetricReader:
+    """Where the metrics of `meter_provider` are read from."""
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def meter_provider(metric_reader: InMemoryMetricReader) -> Iterator[MeterProvider]:
+    """An SDK provider that is not the global one."""
+    provider = MeterProvider([metric_reader], shutdown_on_exit=False)
+    yield provider
+    provider.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No current span or baggage, no `OTEL_*` and no global provider outlives a test.
+
+    What stays in the context is a bug of ours; what a test set on purpose is put back.
+    """
+    environment = dict(os.environ)
+    assert not context.get_current(), "an earlier test left something in the context"
+    yield
+    left = context.get_current()
+    _forget_global_providers()
+    for name in set(os.environ) - set(environment):
+        if name.startswith("OTEL_"):
+            del os.environ[name]
+    if left:
+        context.attach(context.Context())
+    assert not left, f"left in the context: {dict(left)}"
+
+
+def _processes(config: pytest.Config) -> Iterator[Processes]:
+    processes = Processes()
+    config.stash[_PROCESSES].append(processes)
+    yield processes
+    config.stash[_PROCESSES].remove(processes)
+    processes.close()
+
+
+def _end_session(number: int, _frame: FrameType | None) -> None:
+    pytest.exit(f"ended by signal {number}", returncode=128 + number)
+
+
+def _forget_global_providers() -> None:
+    """The API has no public way to unset a provider; its own tests do it this way, too."""
+    for module, name in (
+        (trace, "TRACER"),
+        (metrics._internal, "METER"),
+        (_logs._internal, "LOGGER"),
+    ):
+        setattr(module, f"_{name}_PROVIDER", None)
+        getattr(module, f"_{name}_PROVIDER_SET_ONCE")._done = False
