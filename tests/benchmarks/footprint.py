@@ -21,7 +21,7 @@ _MESSAGES = 2000
 def measure(
     framework: str, environments: Environments, packages: set[str], rounds: int
 ) -> Footprint:
-    """Wire bytes over the plain framework, and KiB over the SDK alone (the plain one without SDK)."""
+    """Wire bytes over the plain framework, and KiB over the same process with the SDK alone."""
     variants = [v for v in all_variants(framework, _MODES) if v.package in packages]
     found: Footprint = {}
     bare = _wire(plain(framework), environments)

@@ -1,4 +1,4 @@
-"""Does anything grow? A long run through one producer and one worker, and one with many task names."""
+"""Does anything grow, over very many messages or very many task names?"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Talks to callgrind from inside a Python process it runs.
 
-Valgrind reads requests from the instruction stream: a harmless sequence it recognises, with a block
-of words as the message (valgrind.h and callgrind.h describe both). Eight instructions in an executable
-page send it, so no compiler is needed. Outside valgrind the same instructions do nothing.
+Valgrind reads requests from the instruction stream: a harmless sequence it recognises, with a
+block of words as the message (valgrind.h and callgrind.h describe both). A few instructions in an
+executable page send it, so no compiler is needed. Outside valgrind they do nothing.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def _declare(number: int) -> Any:
     def noop(count: int) -> None:
         del count
 
-    return dramatiq.actor(noop, actor_name=f"noop{number or ''}", queue_name=_QUEUE)
+    declare: Any = dramatiq.actor
+    return declare(noop, actor_name=f"noop{number or ''}", queue_name=_QUEUE)
 
 
 class DramatiqBench:
@@ -57,12 +58,8 @@ class DramatiqBench:
             actors[number % len(actors)].send(1)
 
     def execute(self, count: int) -> None:
-        messages, consumer, worker, work = (
-            self._consumer.consumer,
-            self._consumer,
-            self._worker,
-            self._work,
-        )
+        messages: Any = self._consumer.consumer
+        consumer, worker, work = self._consumer, self._worker, self._work
         for _ in range(count):
             consumer.handle_message(next(messages))
             worker.process_message(work.get().message)

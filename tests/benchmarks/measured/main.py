@@ -1,4 +1,4 @@
-"""Entry of a measured process: one JSON job on the command line, one JSON result as the last line."""
+"""A measured process: one JSON job on the command line, one JSON result as the last line."""
 
 from __future__ import annotations
 

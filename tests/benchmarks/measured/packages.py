@@ -13,8 +13,8 @@ class Package(NamedTuple):
     """The moments at which a package may be told of the process it is in."""
 
     telemetry: Telemetry = NOTHING
-    on_app: Callable[[Any], object] = lambda app: None
-    on_worker: Callable[[Any], object] = lambda app: None
+    on_app: Callable[[Any], object] = lambda _app: None
+    on_worker: Callable[[Any], object] = lambda _app: None
 
 
 def prepare(package: str, framework: str, mode: str) -> Package:
