@@ -110,6 +110,8 @@ class _Faults(Expectations):
 class FaultyReceiver(_Faults, OtlpReceiver):
     """OTLP over HTTP with faults. The port stays its own while it refuses."""
 
+    protocol = "http/protobuf"
+
     def __init__(self) -> None:
         super().__init__()
         self._port = self._reserved.getsockname()[1]
@@ -149,6 +151,8 @@ class FaultyReceiver(_Faults, OtlpReceiver):
 
 class GrpcReceiver(_Faults):
     """OTLP over gRPC with the same faults."""
+
+    protocol = "grpc"
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,11 +38,12 @@ class Broker:
     """A place for the messages of one module or test that nobody else reads or writes.
 
     `system` is `redis` or `rabbitmq`. On Redis `url` names an empty database; on RabbitMQ the
-    names that start with `queue` are yours.
+    names that start with `queue` are yours. `results_url` is an empty Redis database in both.
     """
 
     system: str
     url: str
+    results_url: str
     queue: str
 
 
@@ -69,8 +70,8 @@ def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def redis_broker(server_url: str) -> Iterator[Broker]:
-    """A Redis database that was empty, and is emptied again afterwards.
+def redis_database(server_url: str) -> Iterator[str]:
+    """The URL of a Redis database that was empty, and is emptied again afterwards.
 
     A marker key claims it, so that two sessions on one server do not meet.
     """
@@ -78,23 +79,22 @@ def redis_broker(server_url: str) -> Iterator[Broker]:
 
     mine = f"otel-queue-tests-{uuid.uuid4().hex}"
     for number in range(1, _REDIS_DATABASES):
-        client = redis.Redis.from_url(server_url, db=number)
+        client = redis.Redis.from_url(_database_url(server_url, number))
         if client.dbsize() == 0 and client.set("otel-queue-tests", mine, nx=True):
             break
         client.close()
     else:
         pytest.fail("no empty Redis database")
     try:
-        yield Broker(system="redis", url=_database_url(server_url, number), queue=_queue_name())
+        yield _database_url(server_url, number)
     finally:
         client.flushdb()
         client.close()
 
 
-@contextmanager
-def rabbitmq_broker(server_url: str) -> Iterator[Broker]:
-    """Unique queue names in the server's vhost. The queues stay, as the server is for tests."""
-    yield Broker(system="rabbitmq", url=server_url, queue=_queue_name())
+def queue_name() -> str:
+    """A queue name that nobody else has. RabbitMQ keeps its queues: the server is for tests."""
+    return f"shop-{uuid.uuid4().hex[:8]}"
 
 
 def free_port() -> int:
@@ -103,10 +103,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _queue_name() -> str:
-    return f"shop-{uuid.uuid4().hex[:8]}"
 
 
 def _database_url(server_url: str, number: int) -> str:

@@ -9,15 +9,13 @@ import pytest
 
 from tests.brokers.harness import Lab
 from tests.receiver import FaultyReceiver
-from tests.services import Broker, rabbitmq_broker, redis_broker
+from tests.services import Broker, queue_name, redis_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.processes import Processes
-
-_BROKERS = {"redis": ("redis_url", redis_broker), "rabbitmq": ("amqp_url", rabbitmq_broker)}
 
 
 @pytest.fixture(scope="module", params=["redis", "rabbitmq"])
@@ -61,6 +59,6 @@ def own_lab(own_broker: Broker, processes: Processes, tmp_path: Path) -> Iterato
 
 @contextmanager
 def _broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    fixture, claim = _BROKERS[request.param]
-    with claim(request.getfixturevalue(fixture)) as place:
-        yield place
+    amqp_url = request.getfixturevalue("amqp_url") if request.param == "rabbitmq" else None
+    with redis_database(request.getfixturevalue("redis_url")) as url:
+        yield Broker(system=request.param, url=amqp_url or url, results_url=url, queue=queue_name())

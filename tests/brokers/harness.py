@@ -34,6 +34,8 @@ that has the app imported, under a trace of its own, and asserts on the spans of
 `lab` has module scope and one instance per broker (`redis`, `rabbitmq`). A scenario that kills,
 starves or stops its worker takes `own_lab`, the same for one test. Every app has a queue of its
 own. Everything started is killed at the end, and a failed test shows the logs of what ran.
+For a command of another shape: `lab.processes.start(name, command, env=lab.env(service, app))`;
+over gRPC: `dataclasses.replace(own_lab, receiver=grpc_receiver)`.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tests.receiver import FaultyReceiver
+    from tests.receiver import FaultyReceiver, GrpcReceiver
     from tests.services import Broker
 
 _CELERY_QUICK = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO")
@@ -149,7 +151,7 @@ class Lab:
     """
 
     broker: Broker
-    receiver: FaultyReceiver
+    receiver: FaultyReceiver | GrpcReceiver
     processes: Processes
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -265,8 +267,11 @@ class Lab:
         return {
             **clean_environment(),
             "PYTHONPATH": os.pathsep.join([str(self.directory), str(ROOT)]),
-            **telemetry_environment(self.receiver.endpoint, service=service),
+            **telemetry_environment(
+                self.receiver.endpoint, service=service, protocol=self.receiver.protocol
+            ),
             "BROKER_URL": self.broker.url,
+            "RESULTS_URL": self.broker.results_url,
             "QUEUE": app.queue,
             **self.environment,
             **(extra or {}),

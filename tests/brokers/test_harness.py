@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.processes import ProcessError, wait_for_end
+from tests.receiver import GrpcReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +45,22 @@ DRAMATIQ_APP = """
         record_span("noted", text=text, pid=str(os.getpid()))
 """
 
+
+CHORD_APP = """
+    from celery import Celery, chord
+    from tests.brokers.apps.settings import celery_settings
+
+    app = Celery("plain")
+    app.conf.update(celery_settings(task_ignore_result=False))
+
+    @app.task(name="add")
+    def add(x, y):
+        return x + y
+
+    @app.task(name="total")
+    def total(numbers):
+        return sum(numbers)
+"""
 
 SCRIPT = """
     from {module} import note
@@ -154,3 +172,22 @@ def test_a_script_is_a_process_of_its_own(own_lab: Lab) -> None:
     script.wait_for_log("sent")
     own_lab.celery(app, pool="solo")
     own_lab.receiver.expect_span("noted", text="by script")
+
+
+def test_a_worker_can_export_over_grpc(own_lab: Lab) -> None:
+    """The same lab with the other receiver, and `OTEL_EXPORTER_OTLP_PROTOCOL` to fit."""
+    with GrpcReceiver() as receiver:
+        lab = replace(own_lab, receiver=receiver)
+        app = lab.app(CELERY_APP)
+        lab.celery(app, pool="solo")
+        lab.producer(app).run("note.delay('over gRPC')")
+        receiver.expect_span("noted", text="over gRPC")
+    assert own_lab.receiver.requests() == []
+
+
+def test_results_and_chords_work_on_every_broker(own_lab: Lab) -> None:
+    """A result backend is there for the scenarios that need one."""
+    app = own_lab.app(CHORD_APP)
+    own_lab.celery(app, pool="threads")
+    code = "result = chord([add.s(1, 2), add.s(3, 4)], total.s()).delay().get(timeout=10)"
+    assert own_lab.producer(app).run(code).result == 10

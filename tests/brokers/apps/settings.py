@@ -1,4 +1,4 @@
-"""How an app under test finds its broker: `BROKER_URL` and `QUEUE` from the environment."""
+"""How an app under test finds its broker: what the harness put into the environment."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Any
 
 QUEUE = os.environ["QUEUE"]
 BROKER_URL = os.environ["BROKER_URL"]
+RESULTS_URL = os.environ["RESULTS_URL"]
 
 
 def celery_settings(**extra: Any) -> dict[str, Any]:
-    """For `app.conf.update`: this scenario's broker, queue and control exchanges, no results."""
+    """For `app.conf.update`: this app's own broker, queue, control exchanges and result backend.
+
+    Results are ignored unless a task, or `task_ignore_result=False`, says otherwise.
+    """
     return {
         "broker_url": BROKER_URL,
+        "result_backend": RESULTS_URL,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": QUEUE,
         "control_exchange": f"{QUEUE}-control",
