@@ -1,0 +1,67 @@
+"""Workers and their pool processes start and end: providers, gauges, flushes."""
+
+from __future__ import annotations
+
+import os
+from contextvars import Token
+from typing import Any
+
+from celery.worker import state
+from opentelemetry import context
+from opentelemetry.context import Context
+
+from otel_queue_plugins import sdk
+from otel_queue_plugins.core import quiet
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+
+
+class Lifecycle:
+    """Where in a worker this process is, and what its start and its end ask for."""
+
+    def __init__(self, telemetry: QueueTelemetry) -> None:
+        self._telemetry = telemetry
+        self._main_pid: int | None = None
+        self._child_pid: int | None = None
+        self._quiet: Token[Context] | None = None
+
+    def supervised(self) -> bool:
+        """Whether this is a pool process, whose death its parent reports."""
+        return self._child_pid == os.getpid()
+
+    @never_raises(nothing)
+    def worker_init(self, **_: Any) -> None:
+        """The main process of a worker starts. Its broker traffic outside of tasks is noise."""
+        self._main_pid = os.getpid()
+        if not self._telemetry.options.broker_spans:
+            self._quiet = quiet.hush()
+
+    @never_raises(nothing)
+    def worker_ready(self, sender: Any, **_: Any) -> None:
+        """The worker consumes: report its slots and what it holds."""
+        pool = sender.controller.pool if hasattr(sender, "controller") else None
+        self._telemetry.observe_worker(
+            capacity=None if pool is None else lambda: int(pool.num_processes),
+            reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
+        )
+        self._telemetry.connect()
+
+    @never_raises(nothing)
+    def worker_process_init(self, **_: Any) -> None:
+        """A process that runs tasks starts; in the solo pool that is the main one."""
+        if self._main_pid != os.getpid():
+            self._child_pid = os.getpid()
+        self._telemetry.connect()
+
+    @never_raises(nothing)
+    def worker_process_shutdown(self, **_: Any) -> None:
+        """A pool process ends, with `os._exit`: nothing else will flush."""
+        sdk.flush()
+
+    @never_raises(nothing)
+    def worker_shutdown(self, **_: Any) -> None:
+        """The main process ends."""
+        if self._quiet is not None:
+            context.detach(self._quiet)
+            self._quiet = None
+        sdk.flush()

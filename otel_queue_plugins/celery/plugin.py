@@ -1,0 +1,168 @@
+"""Connects Celery's moments to the verbs of the core, and takes them apart again."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import wrapt
+from celery import Celery, signals
+from celery._state import _get_active_apps
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otel_queue_plugins import sdk
+from otel_queue_plugins.celery.lifecycle import Lifecycle
+from otel_queue_plugins.celery.main_process import MainProcess
+from otel_queue_plugins.celery.publishing import Publishing
+from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.running import TRACED, Running
+from otel_queue_plugins.core.options import Options, check_relation
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+
+_installed: list[CeleryPlugin] = []
+
+
+def instrument(
+    app: Celery | None = None,
+    *,
+    relations: Mapping[str, str] | None = None,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    **options: Any,
+) -> CeleryPlugin:
+    """Trace and measure `app`, or every Celery app of this process.
+
+    `relations` maps task names to `child`, `link`, `none` or `auto`. `options` are those of
+    `otel_queue_plugins.core.options.Options`; what is not given comes from `OTEL_QUEUE_*`.
+    Providers that are None are the global ones, set up from `OTEL_*` if nobody else does.
+
+    Calling it again adds `app` to what is covered and changes nothing else. Raises ValueError for
+    an option with a value that is none of the choices, TypeError for one that does not exist.
+    """
+    if not _installed:
+        plugin = CeleryPlugin(
+            relations=relations,
+            options=Options.from_environ(os.environ, **options),
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+        )
+        sdk.validate()
+        plugin.install()
+        _installed.append(plugin)
+    _installed[0].cover(app)
+    return _installed[0]
+
+
+def uninstrument() -> None:
+    """Take everything back that `instrument` did. Does nothing if it did nothing."""
+    while _installed:
+        _installed.pop().uninstall()
+
+
+class CeleryPlugin:
+    """The receivers and wrappers of one process. Use `instrument`."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        relations: Mapping[str, str] | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self._apps: weakref.WeakSet[Celery] | None = weakref.WeakSet()
+        self._undo: list[Callable[[], object]] = []
+        checked = {task: check_relation(relation) for task, relation in (relations or {}).items()}
+        telemetry = QueueTelemetry(
+            "celery",
+            options=options,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            set_up=sdk.ensure_providers,
+        )
+        routes = Routes()
+        self._lifecycle = Lifecycle(telemetry)
+        self._publishing = Publishing(telemetry, routes, self.covers, checked)
+        self._running = Running(telemetry, routes, self.covers, self._lifecycle.supervised)
+        self._main = MainProcess(telemetry, routes, self.covers)
+
+    def cover(self, app: Celery | None) -> None:
+        """Include `app`; None includes all there are and will be."""
+        if app is None:
+            self._apps = None
+        elif self._apps is not None:
+            self._apps.add(app)
+        self._trace_existing_tasks()
+
+    def covers(self, app: Any) -> bool:
+        """Whether messages of `app` are traced."""
+        return self._apps is None or app in self._apps
+
+    def install(self) -> None:
+        """Connect receivers and put in place the wrappers that every process needs."""
+        self._connect()
+        self._wrap("celery.app.base", "Celery", "send_task", self._publishing.send_task)
+        self._wrap("celery.app.trace", None, "build_tracer", self._running.build_tracer)
+
+    def install_in_worker(self, **_: Any) -> None:
+        """Put in place the wrappers for the process that receives messages."""
+        request, consumer = "celery.worker.request", "celery.worker.consumer.consumer"
+        main = self._main
+        self._wrap(request, "Request", "on_failure", main.on_failure)
+        self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
+        self._wrap(consumer, "Consumer", "on_decode_error", main.on_decode_error)
+        self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
+
+    def uninstall(self) -> None:
+        """Take receivers and wrappers back, newest first."""
+        while self._undo:
+            self._undo.pop()()
+        for task in _existing_tasks():
+            original = getattr(task.__trace__, TRACED, None)
+            if original is not None:
+                task.__trace__ = original
+
+    def _connect(self) -> None:
+        main, lifecycle = self._main, self._lifecycle
+        for signal, receiver in (
+            (signals.before_task_publish, self._publishing.before_task_publish),
+            (signals.task_received, main.task_received),
+            (signals.task_unknown, main.task_unknown),
+            (signals.task_rejected, main.task_rejected),
+            (signals.worker_init, lifecycle.worker_init),
+            (signals.worker_init, self.install_in_worker),
+            (signals.worker_ready, lifecycle.worker_ready),
+            (signals.worker_process_init, lifecycle.worker_process_init),
+            (signals.worker_process_shutdown, lifecycle.worker_process_shutdown),
+            (signals.worker_shutdown, lifecycle.worker_shutdown),
+        ):
+            signal.connect(receiver, weak=False)
+            self._undo.append(partial(signal.disconnect, receiver))
+
+    def _wrap(self, module: str, owner: str | None, name: str, wrapper: Any) -> None:
+        parent: Any = importlib.import_module(module)
+        parent = getattr(parent, owner) if owner else parent
+        original = vars(parent)[name]
+        if getattr(original, "_self_wrapper", None) == wrapper:
+            return
+        wrapt.wrap_function_wrapper(parent, name, wrapper)
+        self._undo.append(partial(setattr, parent, name, original))
+
+    def _trace_existing_tasks(self) -> None:
+        """Tasks whose tracers were built before us."""
+        for task in _existing_tasks():
+            if task.__trace__ is not None:
+                task.__trace__ = self._running.traced(task.__trace__, task, eager=False)
+
+
+def _existing_tasks() -> list[Any]:
+    return [
+        task
+        for app in _get_active_apps()
+        for task in list(dict.values(app._tasks))  # noqa: SLF001 - `tasks` would finalize the app
+    ]

@@ -1,0 +1,101 @@
+"""From exchange and routing key to the queue that users know, once per task and queue."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from typing import Any, Final
+
+from otel_queue_plugins.celery import broker
+from otel_queue_plugins.celery.broker import Broker
+from otel_queue_plugins.core.messages import Route
+
+MAX_ROUTES: Final = 4096
+
+# Native delayed delivery (Celery 5.5): 28 levels of a bit each, then the real routing key.
+_DELAYED_EXCHANGE: Final = re.compile(r"celery_delayed_\d+")
+_DELAY_BITS: Final = re.compile(r"(?:[01]\.)+")
+
+
+class Routes:
+    """The routes of the apps in this process."""
+
+    def __init__(self) -> None:
+        self._routes: dict[tuple[int, str, str, str, bool], Route] = {}
+        self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, Broker]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def find(
+        self, app: Any, task: str, exchange: object, routing_key: object, *, reading: bool
+    ) -> Route:
+        """The route of messages of `task` published to `exchange` with `routing_key`."""
+        name = exchange if isinstance(exchange, str) else getattr(exchange, "name", None) or ""
+        key = (id(app), task, name, str(routing_key or ""), reading)
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            route = self._routes[key] = self._make(app, *key[1:])
+        return route
+
+    def _make(self, app: Any, task: str, exchange: str, routing_key: str, reading: bool) -> Route:  # noqa: FBT001
+        where = self._broker(app, reading)
+        return Route(
+            system=where.system,
+            server_address=where.address,
+            server_port=where.port,
+            destination=destination(app, exchange, routing_key),
+            task=task,
+            function=function_name(app, task) if reading else None,
+        )
+
+    def _broker(self, app: Any, reading: bool) -> Broker:  # noqa: FBT001
+        known = self._brokers.setdefault(app, {})
+        if reading not in known:
+            known[reading] = broker.of_app(app, reading=reading)
+        return known[reading]
+
+
+def destination(app: Any, exchange: str, routing_key: str) -> str:
+    """The queue behind `exchange` and `routing_key` by the name its users know.
+
+    An unnamed exchange routes to the queue of that name (AMQP 0-9-1, section 3.1.3.1). Otherwise
+    the app's own queues are asked; if none or several match, the routing key stands for them.
+    """
+    if _DELAYED_EXCHANGE.fullmatch(exchange):
+        routing_key = _DELAY_BITS.sub("", routing_key, count=1)
+    elif not exchange:
+        return routing_key or str(app.conf.task_default_queue)
+    matching = {
+        queue.name
+        for queue in app.amqp.queues.values()
+        if _delivers(queue, exchange, routing_key)
+    }
+    if len(matching) == 1:
+        return str(matching.pop())
+    return routing_key or exchange or str(app.conf.task_default_queue)
+
+
+def function_name(app: Any, task: str) -> str | None:
+    """The Python function that runs `task`, `None` for a task this app does not know."""
+    known = dict.get(app._tasks, task)  # noqa: SLF001 - the public name would finalize the app
+    run = getattr(known, "run", None)
+    name = getattr(run, "__qualname__", None)
+    return f"{run.__module__}.{name}" if name else None
+
+
+def _delivers(queue: Any, exchange: str, routing_key: str) -> bool:
+    bound = getattr(queue, "exchange", None)
+    delayed = _DELAYED_EXCHANGE.fullmatch(exchange)
+    if bound is None or not (delayed or bound.name == exchange):
+        return False
+    if bound.type == "topic":
+        return bool(_pattern(queue.routing_key or "").fullmatch(routing_key))
+    return bool(bound.type == "fanout" or queue.routing_key == routing_key)
+
+
+def _pattern(binding: str) -> re.Pattern[str]:
+    """A topic binding as a regular expression: `*` is a word, `#` any number of words."""
+    words = {"*": r"[^.]+", "#": r".*"}
+    return re.compile(r"\.".join(words.get(word, re.escape(word)) for word in binding.split(".")))
