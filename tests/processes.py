@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -125,12 +126,13 @@ class ManagedProcess:
 
     def kill(self) -> None:
         """Kill whatever is left of the process group. Nothing to kill is no error."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         with self._changed:
-            self._changed.wait_for(lambda: self._returncode is not None, 5)
+            self._changed.wait_for(lambda: self._log_ended and self._returncode is not None, 5)
 
     def children(self) -> list[int]:
         """Pids of the direct children, oldest first (Linux)."""
@@ -154,10 +156,11 @@ class ManagedProcess:
 
     def _read_log(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self._lines.append(line.decode(errors="replace"))
-                self._changed.notify_all()
+        with self._process.stdout as log:
+            for line in log:
+                with self._changed:
+                    self._lines.append(line.decode(errors="replace"))
+                    self._changed.notify_all()
         with self._changed:
             self._log_ended = True
             self._changed.notify_all()

@@ -53,7 +53,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("REDIS_URL"):
         yield url
         return
-    binary = _binary("redis-server")
+    binary = find_binary("redis-server")
     with _started(lambda: _start_redis(binary, tmp_path_factory.mktemp("redis"))) as url:
         yield url
 
@@ -64,7 +64,7 @@ def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("AMQP_URL"):
         yield url
         return
-    binary = _binary("rabbitmq-server")
+    binary = find_binary("rabbitmq-server")
     with _started(lambda: _start_rabbitmq(binary, tmp_path_factory.mktemp("rabbitmq"))) as url:
         yield url
 
@@ -110,7 +110,8 @@ def _database_url(server_url: str, number: int) -> str:
     return f"{scheme}://{rest.split('/', 1)[0]}/{number}"
 
 
-def _binary(name: str) -> str:
+def find_binary(name: str) -> str:
+    """The path of a server. Without one the test is skipped, or fails where `CI` is set."""
     for directory in (*_SERVER_DIRECTORIES, *os.environ.get("PATH", "").split(os.pathsep)):
         candidate = Path(directory) / name
         if os.access(candidate, os.X_OK):
