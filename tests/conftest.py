@@ -109,7 +109,7 @@ def meter_provider(metric_reader: InMemoryMetricReader) -> Iterator[MeterProvide
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_leaks() -> Iterator[None]:
     """No current span or baggage, no `OTEL_*` and no global provider outlives a test.
 
     What stays in the context is a bug of ours; what a test set on purpose is put back.

@@ -21,8 +21,9 @@ that has the app imported, under a trace of its own, and asserts on the spans of
     @pytest.fixture(scope="module", params=["prefork", "threads", "solo"])
     def shop(lab, request):
         app = lab.app(APP)
+        producer = lab.producer(app)
         lab.celery(app, pool=request.param)
-        yield lab.producer(app)
+        yield producer
         lab.close()
 
     def test_a_task_is_two_spans_in_the_callers_trace(shop, lab):
@@ -93,7 +94,7 @@ class Producer:
     def __init__(self, process: ManagedProcess, answers_fd: int) -> None:
         self.process = process
         self._answers = os.fdopen(answers_fd, "rb", buffering=0)
-        self._answer(20)
+        self._is_ready = False
 
     def run(
         self,
@@ -113,6 +114,8 @@ class Producer:
         trace_id, span_id = (secrets.token_hex(16), secrets.token_hex(8)) if caller else ("", "")
         traceparent = f"00-{trace_id}-{span_id}-0{int(sampled)}"
         context = ({"traceparent": traceparent} if caller else {}) | dict(carrier or {})
+        if not self._is_ready:
+            self._is_ready = bool(self._answer(20))
         request = {"code": textwrap.dedent(code), "carrier": context}
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
@@ -234,7 +237,10 @@ class Lab:
         return worker
 
     def producer(self, app: App, env: Mapping[str, str] | None = None) -> Producer:
-        """Start a process with `app` imported. Service name `web`."""
+        """Start a process with `app` imported. Service name `web`.
+
+        It imports while you start the worker: the first `run` waits for it.
+        """
         answers, answers_there = os.pipe()
         command = [
             sys.executable,

@@ -74,8 +74,9 @@ SCRIPT = """
 def celery_producer(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
     """A plain Celery worker of each pool, and somebody to send it tasks."""
     app = lab.app(CELERY_APP)
+    producer = lab.producer(app)
     lab.celery(app, pool=request.param)
-    yield lab.producer(app)
+    yield producer
     lab.close()
 
 
@@ -83,8 +84,9 @@ def celery_producer(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Produc
 def dramatiq_producer(lab: Lab) -> Iterator[Producer]:
     """A plain Dramatiq worker of two processes, and somebody to send it messages."""
     app = lab.app(DRAMATIQ_APP)
+    producer = lab.producer(app)
     lab.dramatiq(app, processes=2, threads=1)
-    yield lab.producer(app)
+    yield producer
     lab.close()
 
 
