@@ -116,7 +116,7 @@ def find_binary(name: str) -> str:
         candidate = Path(directory) / name
         if os.access(candidate, os.X_OK):
             return str(candidate)
-    _unavailable(f"{name} is not installed and its URL is not in the environment")
+    return _unavailable(f"{name} is not installed and its URL is not in the environment")
 
 
 def _unavailable(reason: str) -> NoReturn:

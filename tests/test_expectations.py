@@ -72,9 +72,9 @@ def test_a_trace_is_its_spans_by_start_and_nothing_else() -> None:
 
 def test_too_few_and_too_many_spans_fail_with_the_list() -> None:
     """The text of the failure has what arrived."""
-    with pytest.raises(AssertionError, match="no 2 spans after .*\n.*process add"):
+    with pytest.raises(AssertionError, match=r"no 2 spans after .*\n.*process add"):
         Filled(SPAN).expect_trace("a" * 32, 2, timeout=0)
-    with pytest.raises(AssertionError, match="expected 1 spans, got:\n.*process add"):
+    with pytest.raises(AssertionError, match=r"expected 1 spans, got:\n.*process add"):
         Filled(SPAN, replace(SPAN, span_id="2" * 16)).expect_trace("a" * 32, 1, settle=0)
     with pytest.raises(AssertionError, match="nothing"):
         Filled().expect_trace("a" * 32, 1, timeout=0)
@@ -105,9 +105,9 @@ def test_a_total_adds_the_last_point_of_each_process() -> None:
     store = Filled(POINT, again, elsewhere, replace(POINT, name="other"))
     store.expect_total("done", 7, queue__name="q")
     assert store.total("done", queue__name="p") == 0
-    with pytest.raises(AssertionError, match="done {} is 7, not 6"):
+    with pytest.raises(AssertionError, match=r"done \{\} is 7, not 6"):
         store.expect_total("done", 6)
-    with pytest.raises(AssertionError, match="done {} is 7, not 8"):
+    with pytest.raises(AssertionError, match=r"done \{\} is 7, not 8"):
         store.expect_total("done", 8, timeout=0)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import urllib.request
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _REQUEST_TIMEOUT_S = 5.0
 _MAX_WAITING = 1000
@@ -65,10 +67,13 @@ class Forwarder:
 
     def _run(self) -> None:
         while (export := self._waiting.get()) is not None:
-            try:
-                self._send(export)
-            except Exception as error:  # noqa: BLE001 - any failure is a fact to show, not to raise
-                self._failures.append(f"{self._endpoint}{export.path}: {error}")
+            self._try(export)
+
+    def _try(self, export: RawExport) -> None:
+        try:
+            self._send(export)
+        except Exception as error:  # noqa: BLE001 - any failure is a fact to show, not to raise
+            self._failures.append(f"{self._endpoint}{export.path}: {error}")
 
     def _send(self, export: RawExport) -> None:
         passed_on = ("content-type", "content-encoding")

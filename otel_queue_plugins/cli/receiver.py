@@ -11,7 +11,6 @@ import gzip
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +32,8 @@ from otel_queue_plugins.cli.forwarding import Forwarder, RawExport
 from otel_queue_plugins.cli.store import TelemetryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from typing_extensions import Self
 
 _FORWARD_STOP_S = 5.0
