@@ -33,6 +33,7 @@ _PACKAGES = (
     "ddtrace",
     "sentry",
     "prometheus",
+    "core",
     "ours",
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.benchmarks.measured.providers import NOTHING, RATIO, Telemetry, configure
+from tests.benchmarks.measured.wrappers import CeleryWrappers, DramatiqWrappers, Spans
 
 
 class Package(NamedTuple):
@@ -28,13 +29,24 @@ def _plain(framework: str, mode: str) -> Package:
 
 
 def _floor(framework: str, mode: str) -> Package:
-    from tests.benchmarks.measured.floor import CeleryFloor, DramatiqFloor
-
     telemetry = configure(mode)
+    from tests.benchmarks.measured.floor import Floor
+
+    return _wrapped(framework, telemetry, Floor(framework, metrics_on="metrics" in mode))
+
+
+def _core(framework: str, mode: str) -> Package:
+    telemetry = configure(mode)
+    from tests.benchmarks.measured.core_only import CoreOnly
+
+    return _wrapped(framework, telemetry, CoreOnly(framework))
+
+
+def _wrapped(framework: str, telemetry: Telemetry, spans: Spans) -> Package:
     if framework == "celery":
-        celery = CeleryFloor(metrics="metrics" in mode)
+        celery = CeleryWrappers(spans)
         return Package(telemetry, on_app=celery.wrap_sending, on_worker=celery.wrap_running)
-    return Package(telemetry, on_app=DramatiqFloor(metrics="metrics" in mode).wrap)
+    return Package(telemetry, on_app=DramatiqWrappers(spans).wrap)
 
 
 def _contrib(framework: str, mode: str) -> Package:
@@ -144,6 +156,7 @@ def _ours(framework: str, mode: str) -> Package:
 _PACKAGES: dict[str, Callable[[str, str], Package]] = {
     "plain": _plain,
     "floor": _floor,
+    "core": _core,
     "contrib": _contrib,
     "instrumentor": _instrumentor,
     "prometheus": _prometheus,
