@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tests.environment import clean_environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
 _SHOWN_LINES = 200
 _DUMP_S = 1.0
 
@@ -236,33 +237,3 @@ def wait_for_end(*pids: int, timeout: float = 5) -> None:
                 raise ProcessError(f"process {pid} still ran after {timeout:g} s")
         finally:
             os.close(handle)
-
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without `OTEL_*`, able to import the checkout and its tests.
-
-    Bytecode is written whatever the caller says: without it a worker needs seconds more to start.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {
-        **kept,
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONFAULTHANDLER": "1",
-        **extra,
-    }
-
-
-def telemetry_environment(
-    endpoint: str, *, service: str, protocol: str = "http/protobuf"
-) -> dict[str, str]:
-    """`OTEL_*` that send everything to `endpoint` soon: spans in 0.1 s, metrics in 0.5 s."""
-    return {
-        "OTEL_SERVICE_NAME": service,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_BLRP_SCHEDULE_DELAY": "100",
-        "OTEL_METRIC_EXPORT_INTERVAL": "500",
-    }

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests.processes import ProcessError, Processes, clean_environment
+from tests.environment import clean_environment
+from tests.processes import ProcessError, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,8 @@ from tests.receiver import GrpcReceiver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.brokers.harness import Lab, Producer
+    from tests.brokers.harness import Lab
+    from tests.brokers.harness_producer import Producer
 
 CELERY_APP = """
     import os
