@@ -24,21 +24,25 @@ class Dropped:
         self._begin()
 
     def add(self, reason: str, spans: int) -> None:
+        """Count `spans` more. From any thread."""
         self._own_process()
         with self._lock:
             self._counts[reason] = self._counts.get(reason, 0) + spans
 
     def total(self) -> int:
+        """All of them, whatever the reason."""
         self._own_process()
         return sum(self._counts.values())
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """What a collection sees."""
         self._own_process()
         return [
             Observation(count, {"reason": reason}) for reason, count in tuple(self._counts.items())
         ]
 
     def publish(self, meter: Meter) -> None:
+        """Have it collected with the metrics of `meter`."""
         meter.create_observable_counter(
             "taskqueue.telemetry.dropped",
             callbacks=[self.observe],

@@ -29,6 +29,7 @@ class Plan:
 
 
 def read(environ: Mapping[str, str]) -> Plan:
+    """What to set up, and what is wrong. Reads files and installed packages' entry points."""
     reading = Reading(environ)
     propagators.check(reading)
     _flush_timeout(reading)
@@ -50,13 +51,16 @@ def read(environ: Mapping[str, str]) -> Plan:
 def is_off(environ: Mapping[str, str]) -> bool:
     """True when we must not set up anything: switched off, or somebody else's job."""
     reading = Reading(environ)
-    return (
-        reading.value("OTEL_QUEUE_SETUP").lower() in {"off", "false", "0", "no"}
-        or reading.is_true("OTEL_SDK_DISABLED")
-    )
+    return reading.value("OTEL_QUEUE_SETUP").lower() in {
+        "off",
+        "false",
+        "0",
+        "no",
+    } or reading.is_true("OTEL_SDK_DISABLED")
 
 
 def is_strict(environ: Mapping[str, str]) -> bool:
+    """Whether a problem has to stop the start."""
     return Reading(environ).is_true("OTEL_QUEUE_STRICT")
 
 
@@ -86,15 +90,12 @@ def _listed(value: str) -> tuple[str, ...]:
 def _default_exporters(reading: Reading, signal: str) -> tuple[str, ...]:
     """Logs have to be asked for by their own variables: a general endpoint is not enough."""
     if signal == "logs":
-        asked = reading.value(otlp.names(signal, "ENDPOINT")[0])
-    else:
-        asked = otlp.is_named(reading, signal)
-    return ("otlp",) if asked else ()
+        own_endpoint, _ = otlp.names(signal, "ENDPOINT")
+        return ("otlp",) if reading.value(own_endpoint) else ()
+    return ("otlp",) if otlp.is_named(reading, signal) else ()
 
 
-def _exporter(
-    reading: Reading, signal: str, variable: str, name: str
-) -> otlp.Target | str | None:
+def _exporter(reading: Reading, signal: str, variable: str, name: str) -> otlp.Target | str | None:
     if name in _OTLP_NAMES:
         if otlp.is_silenced(reading, signal):
             return None
@@ -106,5 +107,8 @@ def _exporter(
 def _check_config_file(reading: Reading) -> None:
     """A declarative configuration is set up by whoever understands it; we would contradict it."""
     if reading.value("OTEL_CONFIG_FILE"):
-        reading.reject("OTEL_CONFIG_FILE", "this file is not read here; start with "
-                       "opentelemetry-instrument, or unset it", *SIGNALS)
+        reading.reject(
+            "OTEL_CONFIG_FILE",
+            "this file is not read here; start with opentelemetry-instrument, or unset it",
+            *SIGNALS,
+        )

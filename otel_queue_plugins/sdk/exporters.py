@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: D102, ARG002 - the methods are the SDK's, and so are their meaning and parameters
 import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,29 +28,33 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """One `T` per process, made at first use; called by one thread at a time.
+    """One `T` per process: made at once in this one, at first use in a child; for one thread.
 
-    What a parent made is kept but never touched again: closing an inherited gRPC channel, or
-    letting it be collected, can block for ever.
+    At once, because a fork during the imports that making it needs would leave the child with
+    half a module. What a parent made is kept but never touched again: closing an inherited gRPC
+    channel, or letting it be collected, can block for ever.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._pid = 0
-        self._made: list[T] = []
+        self._made = [make()]
+        self._pid = os.getpid()
 
     def get(self) -> T:
+        """The one of this process."""
         if self._pid != os.getpid():
             self._made.append(self._make())
             self._pid = os.getpid()
         return self._made[-1]
 
     def mine(self) -> T | None:
-        """The one of this process, None when there was no use for it yet."""
+        """The one of this process, None when a child had no use for it yet."""
         return self._made[-1] if self._pid == os.getpid() else None
 
 
 class ProcessSpanExporter(SpanExporter):
+    """Sends spans from whatever process it is in, and counts those it could not send."""
+
     def __init__(self, make: Callable[[], SpanExporter], dropped: Dropped) -> None:
         self._exporter = PerProcess(make)
         self._dropped = dropped
@@ -72,6 +77,8 @@ class ProcessSpanExporter(SpanExporter):
 
 
 class ProcessMetricExporter(MetricExporter):
+    """Sends metrics from whatever process it is in."""
+
     def __init__(
         self,
         make: Callable[[], MetricExporter],
@@ -95,11 +102,14 @@ class ProcessMetricExporter(MetricExporter):
 
 
 class ProcessLogExporter(LogRecordExporter):
+    """Sends log records from whatever process it is in."""
+
     def __init__(self, make: Callable[[], LogRecordExporter]) -> None:
-        self._exporter = PerProcess(make)
+        self._exporter: PerProcess[Any] = PerProcess(make)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        return self._exporter.get().export(batch)
+        result: LogRecordExportResult = self._exporter.get().export(batch)
+        return result
 
     def shutdown(self) -> None:
         if exporter := self._exporter.mine():

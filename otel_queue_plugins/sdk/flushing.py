@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import environment
+from .current import current_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ class _Attempt(NamedTuple):
     threads: tuple[threading.Thread, ...]
 
 
-_last = _Attempt(0, 0.0, ())
+_attempts = [_Attempt(0, 0.0, ())]
 
 
 def flush(timeout: float | None = None) -> bool:
@@ -38,17 +39,18 @@ def flush(timeout: float | None = None) -> bool:
         for thread in attempt.threads:
             thread.join(max(0.0, attempt.deadline - time.monotonic()))
         return not _hangs(attempt)
-    except Exception:
+    except Exception:  # noqa: BLE001 - an ending process ends
         return False
 
 
 def _attempt(bound: float) -> _Attempt:
-    global _last
-    if _last.pid != os.getpid() or not _hangs(_last):
-        deadline = time.monotonic() + bound * _SHARE
-        threads = tuple(_start(act, bound) for act in _flushes())
-        _last = _Attempt(os.getpid(), deadline, threads)
-    return _last
+    last = _attempts[-1]
+    if last.pid == os.getpid() and _hangs(last):
+        return last
+    deadline = time.monotonic() + bound * _SHARE
+    threads = tuple(_start(act, bound) for act in _flushes())
+    _attempts[:] = [_Attempt(os.getpid(), deadline, threads)]
+    return _attempts[-1]
 
 
 def _hangs(attempt: _Attempt) -> bool:
@@ -61,7 +63,7 @@ def _start(act: Callable[[int], object], bound: float) -> threading.Thread:
     def run() -> None:
         try:
             act(int(bound * 1000))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the SDK has said why
             return
 
     thread = threading.Thread(target=run, name="otel-queue-flush", daemon=True)
@@ -72,12 +74,5 @@ def _start(act: Callable[[int], object], bound: float) -> threading.Thread:
 def _flushes() -> list[Callable[[int], Any]]:
     if "opentelemetry.sdk" not in sys.modules:
         return []
-    from opentelemetry import _logs, metrics, trace
-
-    current = (
-        trace.get_tracer_provider(),
-        metrics.get_meter_provider(),
-        _logs.get_logger_provider(),
-    )
-    flushes = (getattr(provider, "force_flush", None) for provider in current)
+    flushes = (getattr(provider, "force_flush", None) for provider in current_providers())
     return [act for act in flushes if callable(act)]

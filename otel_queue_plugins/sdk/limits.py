@@ -49,16 +49,22 @@ def _check_batch(reading: Reading, signal: str, prefix: str) -> None:
     queue = reading.number(f"{prefix}_MAX_QUEUE_SIZE", signal, at_least=1)
     batch = reading.number(f"{prefix}_MAX_EXPORT_BATCH_SIZE", signal, at_least=1)
     if batch is not None and batch > (queue or _QUEUE_SIZE):
-        reading.reject(f"{prefix}_MAX_EXPORT_BATCH_SIZE",
-                       f"must not be above {prefix}_MAX_QUEUE_SIZE ({queue or _QUEUE_SIZE:g})",
-                       signal)
+        reading.reject(
+            f"{prefix}_MAX_EXPORT_BATCH_SIZE",
+            f"must not be above {prefix}_MAX_QUEUE_SIZE ({queue or _QUEUE_SIZE:g})",
+            signal,
+        )
 
 
 def _check_metrics(reading: Reading) -> None:
     for name in _INTERVALS:
         reading.number(name, "metrics", at_least=1)
     reading.choice((_TEMPORALITY,), ("cumulative", "delta", "lowmemory"), "metrics")
-    reading.choice((_HISTOGRAMS,), ("explicit_bucket_histogram",
-                                    "base2_exponential_bucket_histogram"), "metrics")
-    reading.choice(("OTEL_METRICS_EXEMPLAR_FILTER",), ("trace_based", "always_on", "always_off"),
-                   "metrics")
+    reading.choice(
+        (_HISTOGRAMS,),
+        ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+        "metrics",
+    )
+    reading.choice(
+        ("OTEL_METRICS_EXEMPLAR_FILTER",), ("trace_based", "always_on", "always_off"), "metrics"
+    )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import wrapt
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+LABELS = ("trace_id", "span_id", "task_id", "task_name")
 
 
 class TaskLabel(NamedTuple):
@@ -20,6 +25,7 @@ class TaskLabel(NamedTuple):
 current_task: ContextVar[TaskLabel | None] = ContextVar("otel_queue_current_task", default=None)
 
 
+@cache
 def enable_log_correlation() -> None:
     """Put `trace_id`, `span_id`, `task_id` and `task_name` on every log record.
 
@@ -27,32 +33,32 @@ def enable_log_correlation() -> None:
     may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
     its handlers are and whoever replaces them. Doing it twice does nothing.
     """
-    make = logging.Logger.makeRecord
-    if not getattr(make, "_otel_queue", False):
-        logging.Logger.makeRecord = _labelling(make)  # type: ignore[method-assign]
+    wrapt.wrap_function_wrapper("logging", "Logger.makeRecord", _make_labelled)
 
 
-def _labelling(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+def _make_labelled(
+    make: Callable[..., logging.LogRecord],
+    _logger: logging.Logger,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> logging.LogRecord:
     """Not a record factory: the keys of one collide with a caller's `extra`, which raises."""
-
-    def make_record(self: logging.Logger, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(self, *args, **kwargs)
-        for key, value in _labels().items():
-            record.__dict__.setdefault(key, value)
-        return record
-
-    make_record._otel_queue = True  # type: ignore[attr-defined]
-    return make_record
+    record = make(*args, **kwargs)
+    for key, value in zip(LABELS, _labels(), strict=True):
+        record.__dict__.setdefault(key, value)
+    return record
 
 
-def _labels() -> dict[str, str]:
+def _labels() -> tuple[str, str, str, str]:
     from opentelemetry import trace
 
     context = trace.get_current_span().get_span_context()
-    task = current_task.get()
-    return {
-        "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else "",
-        "span_id": trace.format_span_id(context.span_id) if context.is_valid else "",
-        "task_id": task.id if task else "",
-        "task_name": task.name if task else "",
-    }
+    task_id, task_name = current_task.get() or ("", "")
+    if not context.is_valid:
+        return "", "", task_id, task_name
+    return (
+        trace.format_trace_id(context.trace_id),
+        trace.format_span_id(context.span_id),
+        task_id,
+        task_name,
+    )

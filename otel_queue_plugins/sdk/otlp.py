@@ -14,6 +14,7 @@ HTTP = "http/protobuf"
 _DEFAULT_ENDPOINT = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
 _TLS_PORTS = frozenset({443, 8443})
 _DEFAULT_TIMEOUT = 10.0
+_LEAST_MILLISECONDS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ def names(signal: str, suffix: str) -> tuple[str, str]:
 
 
 def is_named(reading: Reading, signal: str) -> bool:
+    """Whether the environment says where `signal` goes."""
     return bool(reading.value(*names(signal, "ENDPOINT")))
 
 
@@ -95,9 +97,7 @@ def _is_insecure(reading: Reading, signal: str) -> bool:
     return reading.is_true(*names(signal, "INSECURE"))
 
 
-def _check_endpoint(
-    reading: Reading, signal: str, protocol: str, name: str, endpoint: str
-) -> None:
+def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, endpoint: str) -> None:
     try:
         url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
         port = url.port
@@ -105,29 +105,34 @@ def _check_endpoint(
         reading.reject(name, "this is no URL; write http://host:port", signal, value=endpoint)
         return
     if "://" not in endpoint and protocol == HTTP:
-        reading.reject(name, f"write the scheme too: http://{endpoint} or https://{endpoint}",
-                       signal)
+        reading.reject(
+            name, f"write the scheme too: http://{endpoint} or https://{endpoint}", signal
+        )
     elif "://" in endpoint and url.scheme not in {"http", "https"}:
         reading.reject(name, "the scheme must be http or https", signal)
     elif not url.hostname:
         reading.reject(name, "the host is missing; write http://host:port", signal)
     elif url.scheme == "https" and _is_insecure(reading, signal):
         insecure, _ = reading.text(*names(signal, "INSECURE"))
-        reading.reject(insecure, f"contradicts {name}={endpoint}; unset it, or write http://",
-                       signal)
+        reading.reject(
+            insecure, f"contradicts {name}={endpoint}; unset it, or write http://", signal
+        )
     elif url.scheme == "http" and port in _TLS_PORTS:
         reading.reject(name, f"port {port} speaks TLS; write https://", signal)
 
 
 def _timeout(reading: Reading, signal: str) -> float:
-    """Seconds. The specification counts in milliseconds, the Python SDK in seconds: from 100 on
-    a value is taken as milliseconds, below as seconds, since neither a network time limit under
-    100 ms nor one over 100 s is of use."""
+    """Seconds.
+
+    The specification counts in milliseconds, the Python SDK in seconds. A value of 100 or more
+    is taken as milliseconds and a smaller one as seconds, since neither a network time limit
+    under 100 ms nor one over 100 s is of use.
+    """
     name, _ = reading.text(*names(signal, "TIMEOUT"))
     number = reading.number(name, signal, at_least=0, whole=False) if name else None
     if not number:
         return _DEFAULT_TIMEOUT
-    return number / 1000 if number >= 100 else number
+    return number / 1000 if number >= _LEAST_MILLISECONDS else number
 
 
 def _headers(reading: Reading, signal: str) -> tuple[tuple[str, str], ...]:
@@ -136,8 +141,13 @@ def _headers(reading: Reading, signal: str) -> tuple[tuple[str, str], ...]:
     pairs = [part.partition("=") for part in raw.split(",") if part.strip()]
     for number, (key, equals, value) in enumerate(pairs, 1):
         if not equals or not _is_token(key.strip()) or not _is_one_line(unquote(value)):
-            reading.reject(name, f"entry {number} is not key=value; several are separated by "
-                           "commas, and a comma in a value is written %2C", signal, value="...")
+            reading.reject(
+                name,
+                f"entry {number} is not key=value; several are separated by "
+                "commas, and a comma in a value is written %2C",
+                signal,
+                value="...",
+            )
             return ()
     return tuple((key.strip().lower(), unquote(value.strip())) for key, _, value in pairs)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .otlp import GRPC, Target
 
 if TYPE_CHECKING:
-    import grpc
     from opentelemetry.sdk._logs.export import LogRecordExporter
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
 
 def span_exporter(target: Target) -> SpanExporter:
+    """An exporter of spans. Raises OSError when a certificate cannot be read."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
             OTLPSpanExporter as GrpcExporter,
@@ -27,6 +28,7 @@ def span_exporter(target: Target) -> SpanExporter:
 
 
 def metric_exporter(target: Target) -> MetricExporter:
+    """An exporter of metrics. Raises OSError when a certificate cannot be read."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
             OTLPMetricExporter as GrpcExporter,
@@ -39,6 +41,7 @@ def metric_exporter(target: Target) -> MetricExporter:
 
 
 def log_exporter(target: Target) -> LogRecordExporter:
+    """An exporter of log records. Raises OSError when a certificate cannot be read."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
@@ -65,8 +68,7 @@ def _http_arguments(target: Target) -> dict[str, Any]:
 
 
 def _grpc_arguments(target: Target) -> dict[str, Any]:
-    import grpc
-
+    grpc = import_module("grpc")
     gzip = target.compression == "gzip"
     return {
         "endpoint": target.endpoint,
@@ -78,13 +80,11 @@ def _grpc_arguments(target: Target) -> dict[str, Any]:
     }
 
 
-def _credentials(target: Target) -> grpc.ChannelCredentials | None:
+def _credentials(target: Target) -> Any:
     """None leaves the choice to the exporter: system roots, or a credential provider."""
-    import grpc
-
     if target.insecure or not (target.certificate or target.client_certificate):
         return None
-    return grpc.ssl_channel_credentials(
+    return import_module("grpc").ssl_channel_credentials(
         root_certificates=_content(target.certificate),
         private_key=_content(target.client_key),
         certificate_chain=_content(target.client_certificate),

@@ -19,7 +19,6 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import (
     Aggregation,
-    ExplicitBucketHistogramAggregation,
     ExponentialBucketHistogramAggregation,
 )
 
@@ -38,6 +37,7 @@ _TEMPORALITY = {
 
 
 def temporality(environ: Mapping[str, str] = os.environ) -> dict[type, AggregationTemporality]:
+    """For each kind of instrument; cumulative unless asked otherwise."""
     preference = Reading(environ).value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
     kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter)
     chosen = _TEMPORALITY.get(preference.lower(), {})
@@ -53,6 +53,7 @@ def aggregation(environ: Mapping[str, str] = os.environ) -> dict[type, Aggregati
 
 
 def exemplar_filter(environ: Mapping[str, str] = os.environ) -> ExemplarFilter:
+    """Measurements in a sampled span, unless asked otherwise."""
     filters: dict[str, type[ExemplarFilter]] = {
         "always_on": AlwaysOnExemplarFilter,
         "always_off": AlwaysOffExemplarFilter,

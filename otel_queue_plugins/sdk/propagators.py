@@ -22,6 +22,7 @@ _PACKAGES = {
 
 
 def check(reading: Reading) -> None:
+    """Reject every name that no installed package knows."""
     for name in _unknown(reading.value(_VARIABLE)):
         package = _PACKAGES.get(name)
         fix = f"pip install {package}" if package else "not installed or misspelt"

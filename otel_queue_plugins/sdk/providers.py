@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from . import otlp_exporters, preferences, quiet, samplers
+from . import identity, log_export, otlp_exporters, preferences, quiet, samplers
 from .dropped import Dropped
 from .exporters import (
     CountingSpanProcessor,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def install(plan: Plan) -> None:
     """Set a global provider for each signal of the plan."""
-    resource = Resource.create()
+    resource = _resource()
     dropped = Dropped()
     quiet.hush(dropped.total)
     if "metrics" in plan.exporters:
@@ -43,6 +43,14 @@ def install(plan: Plan) -> None:
         _install_traces(plan, resource, dropped)
     if "logs" in plan.exporters:
         _install_logs(plan, resource)
+
+
+def _resource() -> Resource:
+    resource = Resource.create()
+    given = identity.given_by_user(resource.attributes)
+    if given is None or not identity.is_child():
+        return resource
+    return resource.merge(Resource({identity.KEY: identity.of_child(given)}))
 
 
 def _install_traces(plan: Plan, resource: Resource, dropped: Dropped) -> None:
@@ -85,6 +93,7 @@ def _install_logs(plan: Plan, resource: Resource) -> None:
         make = _maker("logs", choice, otlp_exporters.log_exporter)
         provider.add_log_record_processor(BatchLogRecordProcessor(ProcessLogExporter(make)))
     _logs.set_logger_provider(provider)
+    log_export.export_logs()
 
 
 def _maker(signal: str, choice: Target | str, make: Any) -> Any:

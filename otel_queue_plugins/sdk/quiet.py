@@ -40,6 +40,7 @@ class OncePerInterval(logging.Filter):
         self._next = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record`, a warning or worse, is the first of its interval."""
         now = self._clock()
         if record.levelno < logging.WARNING:
             return True

@@ -45,10 +45,12 @@ class Reading:
                 return name, value
         return "", ""
 
-    def value(self, *names: str, default: str = "") -> str:
-        return self.text(*names)[1] or default
+    def value(self, *names: str) -> str:
+        """The first value among `names`, "" if there is none."""
+        return self.text(*names)[1]
 
     def is_true(self, *names: str) -> bool:
+        """Whether the first value among `names` is `true`, as the specification has it."""
         return self.value(*names).lower() == "true"
 
     def is_emptied(self, name: str) -> bool:
@@ -56,10 +58,9 @@ class Reading:
         return name in self._environ and not self._environ[name].strip()
 
     def reject(self, variable: str, fix: str, *signals: str, value: str | None = None) -> None:
+        """Add a problem that turns `signals` off. `value` is shown in place of the real one."""
         shown = self._environ.get(variable, "") if value is None else value
-        self.problems.append(
-            Problem(variable=variable, value=shown, fix=fix, signals=signals)
-        )
+        self.problems.append(Problem(variable=variable, value=shown, fix=fix, signals=signals))
 
     def choice(self, names: tuple[str, ...], allowed: Iterable[str], *signals: str) -> str:
         """One of `allowed`, without regard to case; "" when unset or not one of them."""
@@ -94,8 +95,9 @@ class Reading:
                 file.read(1)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            self.reject(name, f"no readable file there ({reason}); correct the path or unset it",
-                        *signals)
+            self.reject(
+                name, f"no readable file there ({reason}); correct the path or unset it", *signals
+            )
             return None
         return value
 
@@ -104,8 +106,9 @@ class Reading:
         if entry_points(group=group, name=name):
             return True
         known = ", ".join(sorted({point.name for point in entry_points(group=group)}))
-        self.reject(variable, f"{name!r} is not installed or misspelt; there are: {known}",
-                    *signals)
+        self.reject(
+            variable, f"{name!r} is not installed or misspelt; there are: {known}", *signals
+        )
         return False
 
 

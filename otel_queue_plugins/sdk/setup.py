@@ -5,20 +5,28 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING
 
-from . import environment, flushing, validation
+from . import environment, flushing, forks, validation
+from .current import current_providers
+from .locking import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 logger = logging.getLogger("otel_queue_plugins")
 
-# Keyed by process, so that no child ever meets a lock that its parent held at the fork.
-_locks: dict[int, threading.RLock] = {}
-_begun_in = 0
-_ready_in = 0
+
+class _Done:
+    """The pids of the process that began set-up last, and of the one that finished it."""
+
+    __slots__ = ("begun_in", "ready_in")
+
+    def __init__(self) -> None:
+        self.begun_in = self.ready_in = 0
+
+
+_done = _Done()
 
 
 def ensure_providers() -> None:
@@ -27,25 +35,25 @@ def ensure_providers() -> None:
     If nobody has set global providers and `OTEL_*` names an endpoint or an exporter, they are
     built and set. If nothing is named, nothing happens. Never raises.
     """
-    if _ready_in != os.getpid():
+    if _done.ready_in != os.getpid():
         _prepare(os.getpid())
 
 
 def _prepare(pid: int) -> None:
-    global _begun_in, _ready_in
-    with _locks.setdefault(pid, threading.RLock()):
-        if _begun_in == pid:
+    with lock_of_this_process():
+        if _done.begun_in == pid:
             return
-        _begun_in = pid
+        _done.begun_in = pid
         try:
             _set_up(os.environ)
         except Exception:
             logger.exception("telemetry could not be set up; the application runs without it")
         finally:
-            _ready_in = pid
+            _done.ready_in = pid
 
 
 def _set_up(environ: MutableMapping[str, str]) -> None:
+    forks.watch()
     if environment.is_off(environ) or has_providers():
         return
     plan = environment.read(environ)
@@ -61,11 +69,7 @@ def _set_up(environ: MutableMapping[str, str]) -> None:
 
 def has_providers() -> bool:
     """Whether somebody has set a global tracer, meter or logger provider."""
-    from opentelemetry import _logs, metrics, trace
-
-    current = (trace.get_tracer_provider(), metrics.get_meter_provider(),
-               _logs.get_logger_provider())
-    return not all("Proxy" in type(provider).__name__ for provider in current)
+    return not all("Proxy" in type(provider).__name__ for provider in current_providers())
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:

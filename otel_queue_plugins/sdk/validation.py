@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from . import environment, propagators
+from . import environment, forks, propagators
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -28,6 +28,7 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
     is one ERROR log line, said once per process, and the signal it concerns stays off; unknown
     propagators are taken out of `environ`, because the API cannot be imported with them.
     """
+    forks.watch()
     problems = environment.read(environ).problems
     if problems and environment.is_strict(environ):
         raise ConfigurationError(str(problems[0]))

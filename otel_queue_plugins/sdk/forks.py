@@ -1,0 +1,87 @@
+"""What must happen around a fork, so that the child can export and counts from zero.
+
+The SDK restarts its threads in a child, but leaves it the parent's connections, the metric
+readers' locks and the numbers counted so far. A child forked while its parent exports would
+hang at its first collection, and every child would report the parent's counts again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from . import identity
+from .current import current_providers
+from .locking import lock_of_this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("otel_queue_plugins")
+
+_LONGEST_SET_UP = 2.0
+_adopted: list[object] = []
+
+
+@cache
+def watch() -> None:
+    """From now on make every child of this process, and theirs, whole. Once is enough."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_quietly(_before), after_in_child=identity.note_fork)
+
+
+def _before() -> None:
+    _finish_set_up()
+    if "opentelemetry.sdk.resources" not in sys.modules:
+        return
+    from . import inherited
+
+    _finish_imports()
+    for provider in current_providers():
+        if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
+            _adopt(provider)
+    inherited.keep_grpc_from_closing(_adopted)
+
+
+def _is_adopted(provider: object) -> bool:
+    return any(provider is known for known in _adopted)
+
+
+def _finish_imports() -> None:
+    """What a first request imports. A child forked in the middle of an import cannot finish it."""
+    if "requests" in sys.modules:
+        import_module("encodings.idna")
+        import_module("netrc")
+
+
+def _finish_set_up() -> None:
+    lock = lock_of_this_process()
+    if lock.acquire(timeout=_LONGEST_SET_UP):
+        lock.release()
+
+
+def _adopt(provider: object) -> None:
+    """Register what the child of `provider`'s process does.
+
+    Hooks run in the order of their registration. This one has to come after the provider's own,
+    which gives the child a new resource, so it cannot be registered any earlier.
+    """
+    from . import inherited
+
+    _adopted.append(provider)
+    given = identity.given_by_user(getattr(inherited.resource_of(provider), "attributes", {}))
+    os.register_at_fork(after_in_child=_quietly(lambda: inherited.make_whole(provider, given)))
+
+
+def _quietly(act: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            act()
+        except Exception:
+            logger.debug("a fork was not prepared in full", exc_info=True)
+
+    return run

@@ -1,0 +1,38 @@
+"""A `service.instance.id` for each process, also where a user gave one to all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from typing import Any
+
+KEY = "service.instance.id"
+_forked: set[int] = set()
+
+
+def note_fork() -> None:
+    """Said in a child right after a fork."""
+    _forked.add(os.getpid())
+
+
+def is_child() -> bool:
+    """Whether this process was made from one that may use the same settings (fork or spawn)."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    parent_process = getattr(multiprocessing, "parent_process", lambda: None)
+    return os.getpid() in _forked or parent_process() is not None
+
+
+def of_child(given: str) -> str:
+    """What the user gave, the pid, and what tells this child from an earlier one of that pid."""
+    return f"{given}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+
+def given_by_user(attributes: Any) -> str | None:
+    """The id that a user chose for a resource made in this process; None if it is a random one."""
+    from opentelemetry.sdk import resources
+
+    current = attributes.get(KEY)
+    detector = getattr(resources, "ServiceInstanceIdResourceDetector", None)
+    generated = detector().detect().attributes.get(KEY) if detector else None
+    return str(current) if current and current != generated else None

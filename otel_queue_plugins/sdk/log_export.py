@@ -1,0 +1,110 @@
+"""Log records to the global logger provider, whoever replaces the handlers meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+from opentelemetry import _logs, context
+from opentelemetry._logs import SeverityNumber
+
+from .logs import LABELS, current_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.util.types import AnyValue
+
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", *LABELS})
+_SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+# https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
+_SEVERITIES = (
+    (logging.CRITICAL, SeverityNumber.FATAL),
+    (logging.ERROR, SeverityNumber.ERROR),
+    (logging.WARNING, SeverityNumber.WARN),
+    (logging.INFO, SeverityNumber.INFO),
+    (logging.DEBUG, SeverityNumber.DEBUG),
+)
+
+
+@cache
+def export_logs() -> None:
+    """Send every record that a logger hands to its handlers. Doing it twice does nothing.
+
+    Not a handler: Celery empties the root logger's list of them, and so does `dictConfig`.
+    """
+    wrapt.wrap_function_wrapper("logging", "Logger.callHandlers", _call_handlers)
+
+
+def _call_handlers(
+    call: Callable[..., None],
+    _logger: logging.Logger,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    call(*args, **kwargs)
+    try:
+        _emit(args[0] if args else kwargs["record"])
+    except Exception:  # noqa: BLE001 - a log call never fails
+        return
+
+
+def _emit(record: logging.LogRecord) -> None:
+    if _is_our_own(record) or _is_bridged():
+        return
+    error = record.exc_info[1] if record.exc_info else None
+    _logs.get_logger(record.name).emit(
+        timestamp=int(record.created * 1e9),
+        context=context.get_current(),
+        severity_number=_severity(record.levelno),
+        severity_text=_SEVERITY_TEXT.get(record.levelname, record.levelname),
+        body=record.getMessage(),
+        attributes={**_attributes(record), **_exception(error)},
+    )
+
+
+def _is_our_own(record: logging.LogRecord) -> bool:
+    """Records about exporting, which exporting them would multiply."""
+    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    return record.name.startswith("opentelemetry") or bool(context.get_value(suppressed))
+
+
+def _is_bridged() -> bool:
+    """Whether OpenTelemetry's own logging handler does this already."""
+    return any(type(each).__module__.startswith("opentelemetry") for each in logging.root.handlers)
+
+
+def _severity(level: int) -> SeverityNumber:
+    return next(
+        (severity for least, severity in _SEVERITIES if level >= least), SeverityNumber.TRACE
+    )
+
+
+def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
+    task = current_task.get()
+    extra: dict[str, AnyValue] = {
+        key: value
+        for key, value in vars(record).items()
+        if key not in _STANDARD and isinstance(value, (str, bool, int, float))
+    }
+    code: dict[str, AnyValue] = {
+        "code.file.path": record.pathname,
+        "code.function.name": record.funcName,
+        "code.line.number": record.lineno,
+    }
+    if task is None:
+        return {**extra, **code}
+    return {**extra, **code, "messaging.message.id": task.id, "taskqueue.task.name": task.name}
+
+
+def _exception(error: BaseException | None) -> dict[str, AnyValue]:
+    if error is None:
+        return {}
+    return {
+        "exception.type": type(error).__qualname__,
+        "exception.message": str(error),
+        "exception.stacktrace": "".join(traceback.format_exception(error)),
+    }
