@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import identity
+from . import grpc_calls, identity
 from .current import current_providers
 from .locking import lock_of_this_process
 
@@ -31,7 +31,16 @@ _adopted: list[object] = []
 def watch() -> None:
     """From now on make every child of this process, and theirs, whole. Once is enough."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_quietly(_before), after_in_child=identity.note_fork)
+        os.register_at_fork(
+            before=_quietly(_before),
+            after_in_parent=_quietly(grpc_calls.resume),
+            after_in_child=_note_fork,
+        )
+
+
+def _note_fork() -> None:
+    identity.note_fork()
+    grpc_calls.forget()
 
 
 def _before() -> None:
@@ -45,6 +54,7 @@ def _before() -> None:
         if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
             _adopt(provider)
     inherited.keep_grpc_from_closing(_adopted)
+    grpc_calls.pause()
 
 
 def _is_adopted(provider: object) -> bool:
