@@ -1,0 +1,1 @@
+"""The app of the demo: a small shop, on either framework."""

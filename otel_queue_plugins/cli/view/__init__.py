@@ -1,0 +1,1 @@
+"""Telemetry as text: trees of traces, tables of metrics."""

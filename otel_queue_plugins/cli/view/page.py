@@ -1,0 +1,64 @@
+"""Everything about a run on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from otel_queue_plugins.cli.received import ReceivedPoint
+from otel_queue_plugins.cli.view import metric_table, tree
+from otel_queue_plugins.cli.view.bar import SCHEDULED_STYLE, WAIT_STYLE
+from otel_queue_plugins.cli.view.glyphs import Glyphs
+from otel_queue_plugins.cli.view.line import glyphs_for, put, width_of
+from otel_queue_plugins.cli.view.metrics import summaries
+from otel_queue_plugins.cli.view.trace import Trace
+
+_QUIET = "bright_black"
+
+
+def print_traces(console: Console, traces: Sequence[Trace], titles: Mapping[str, str]) -> None:
+    """Print each trace as a tree with a time line. `titles` are by trace id."""
+    if not traces:
+        return
+    glyphs = glyphs_for(console)
+    columns = tree.columns_for(traces, width_of(console))
+    for trace in traces:
+        console.print()
+        put(console, _title(titles.get(trace.trace_id, ""), trace, columns.total))
+        put(console, tree.captions(trace, columns))
+        for line in tree.lines(trace, columns, glyphs):
+            put(console, line)
+    console.print()
+    console.print(_legend(glyphs), highlight=False)
+
+
+def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
+    """Print what the instruments of this package measured."""
+    found = summaries(points)
+    if not found:
+        return
+    console.print()
+    for line in metric_table.lines(found, width_of(console), glyphs_for(console)):
+        put(console, line)
+
+
+def _title(title: str, trace: Trace, width: int) -> Text:
+    line = Text(title, "bold")
+    identity = f"trace {trace.trace_id}"
+    line.append(identity.rjust(width - len(title)), f"not bold {_QUIET}")
+    return line
+
+
+def _legend(glyphs: Glyphs) -> Text:
+    entries = []
+    for sign, style, meaning in (
+        (glyphs.run * 2, "green", "running"),
+        (glyphs.queued * 2, WAIT_STYLE, "waiting in the queue"),
+        (glyphs.held * 2, WAIT_STYLE, "in the worker"),
+        (glyphs.scheduled * 2, SCHEDULED_STYLE, "not due yet"),
+        ("#2", "bold", "2nd attempt"),
+    ):
+        entries.append(Text.assemble((sign, style), (f" {meaning}", _QUIET)))
+    return Text("   ").join(entries)
