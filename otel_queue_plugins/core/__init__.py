@@ -1,0 +1,1 @@
+"""What a message is, how it is traced and measured. Knows no framework."""

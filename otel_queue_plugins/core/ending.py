@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from otel_queue_plugins.core import errors, semconv
+from otel_queue_plugins.core.bounds import bounded, printable, whole
 from otel_queue_plugins.core.messages import CancellationScope, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
@@ -40,6 +41,8 @@ _EVENTS: Final[Mapping[Outcome, str]] = {
 }
 _REASONS: Final[Mapping[Outcome, str]] = {
     Outcome.RETRY: semconv.RETRY_REASON,
+    Outcome.FAILURE: semconv.RETRY_REASON,
+    Outcome.TIMEOUT: semconv.RETRY_REASON,
     Outcome.DEAD_LETTER: semconv.DEAD_LETTER_REASON,
     Outcome.SKIPPED: semconv.SKIP_REASON,
     Outcome.REVOKED: semconv.SKIP_REASON,
@@ -64,15 +67,17 @@ def cancellation(ending: Ending) -> CancellationScope | None:
     return ending.cancellation or _CANCELLATIONS.get(ending.outcome)
 
 
-def describe(operation: ProcessOperation, ending: Ending, options: Options) -> None:
+def describe(
+    operation: ProcessOperation, ending: Ending, options: Options, ended_ns: int
+) -> None:
     """Put attributes, events and status of the ended delivery on its span."""
     span = operation.span
-    delivery = operation.delivery
+    received_at = operation.delivery.received_at
     attributes = _attributes(operation, ending)
-    if delivery.received_at is not None:
-        span.add_event(semconv.EVENT_RECEIVED, None, int(delivery.received_at * 1e9))
+    if received_at is not None:
+        span.add_event(semconv.EVENT_RECEIVED, None, int(received_at * 1e9))
     if ending.outcome is not Outcome.SUCCESS:
-        _describe_trouble(span, delivery, ending, options, attributes)
+        _describe_trouble(operation, ending, options, attributes, ended_ns)
     span.set_attributes(attributes)
 
 
@@ -81,7 +86,6 @@ def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
     facts = operation.incoming.envelope
     attributes: Attributes = {
         semconv.TASK_OUTCOME: ending.outcome.value,
-        semconv.TASK_ATTEMPT: delivery.attempt,
         semconv.PROCESS_PID: delivery.worker_pid or os.getpid(),
         semconv.TASK_TRIGGER: delivery.trigger or (facts and facts.trigger) or "call",
     }
@@ -89,8 +93,9 @@ def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
         (semconv.TASK_WAIT, waiting.wait),
         (semconv.TASK_PREFETCH_WAIT, waiting.prefetch_wait),
         (semconv.TASK_SCHEDULED_DELAY, waiting.scheduled_delay),
-        (semconv.TASK_MAX_ATTEMPTS, delivery.max_attempts),
-        (semconv.TASK_PRIORITY, delivery.priority),
+        (semconv.TASK_ATTEMPT, whole(delivery.attempt)),
+        (semconv.TASK_MAX_ATTEMPTS, whole(delivery.max_attempts)),
+        (semconv.TASK_PRIORITY, whole(delivery.priority)),
         (semconv.WORKER_NAME, delivery.worker_name),
         (semconv.CODE_FUNCTION_NAME, delivery.route.function),
     ):
@@ -103,29 +108,34 @@ def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
         attributes[semconv.TASK_DEADLINE_REMAINING] = remaining
     workflow = delivery.workflow or (facts and facts.workflow)
     if workflow:
-        attributes[semconv.WORKFLOW_KIND] = workflow.kind
-        attributes[semconv.WORKFLOW_ID] = workflow.id
+        attributes[semconv.WORKFLOW_KIND] = bounded(workflow.kind)
+        attributes[semconv.WORKFLOW_ID] = bounded(workflow.id)
         if workflow.step is not None:
             attributes[semconv.WORKFLOW_STEP] = workflow.step
     return attributes
 
 
 def _describe_trouble(
-    span: Span, delivery: Delivery, ending: Ending, options: Options, attributes: Attributes
+    operation: ProcessOperation,
+    ending: Ending,
+    options: Options,
+    attributes: Attributes,
+    ended_ns: int,
 ) -> None:
-    reason = None if ending.reason is None else errors.printable(ending.reason)
+    span = operation.span
+    reason = None if ending.reason is None else printable(ending.reason)
     name = _REASONS.get(ending.outcome)
     if name and reason is not None:
         attributes[name] = reason
     if ending.delay is not None:
         attributes[semconv.RETRY_DELAY] = ending.delay
     if ending.dead_letter_queue is not None:
-        attributes[semconv.DEAD_LETTER_QUEUE] = ending.dead_letter_queue
+        attributes[semconv.DEAD_LETTER_QUEUE] = bounded(ending.dead_letter_queue)
     event = _EVENTS.get(ending.outcome)
     if event:
-        span.add_event(event, _event_attributes(delivery, ending, reason))
+        span.add_event(event, _event_attributes(operation.delivery, ending, reason), ended_ns)
     if ending.outcome in ERRORS:
-        _describe_error(span, ending, options, attributes)
+        _describe_error(span, ending, options, attributes, ended_ns)
     elif ending.outcome is Outcome.RETRY and options.retry_is_error:
         span.set_status(Status(StatusCode.ERROR, reason))
 
@@ -139,17 +149,18 @@ def _event_attributes(delivery: Delivery, ending: Ending, reason: str | None) ->
         if ending.error is not None:
             attributes[semconv.ERROR_TYPE] = errors.type_name(ending.error)
     if ending.dead_letter_queue is not None:
-        attributes[semconv.QUEUE] = ending.dead_letter_queue
+        attributes[semconv.QUEUE] = bounded(ending.dead_letter_queue)
     return attributes
 
 
 def _describe_error(
-    span: Span, ending: Ending, options: Options, attributes: Attributes
+    span: Span, ending: Ending, options: Options, attributes: Attributes, ended_ns: int
 ) -> None:
     attributes[semconv.ERROR_TYPE] = error_type(ending) or ""
     error = ending.error
     if error is None:
-        span.set_status(Status(StatusCode.ERROR, ending.reason or ending.outcome.value))
+        reason = printable(ending.reason or ending.outcome.value)
+        span.set_status(Status(StatusCode.ERROR, reason))
         return
     message = errors.message(error)
     attributes[semconv.EXCEPTION_MESSAGE] = message
@@ -158,23 +169,25 @@ def _describe_error(
     span.set_status(Status(StatusCode.ERROR, message))
     stacktrace = errors.stacktrace(error, ending.stacktrace)
     attributes[semconv.EXCEPTION_STACKTRACE] = stacktrace
-    record_exception(span, semconv.LOG_PROCESS_EXCEPTION, error, stacktrace, options)
+    exception = {
+        semconv.EXCEPTION_TYPE: errors.type_name(error),
+        semconv.EXCEPTION_MESSAGE: message,
+        semconv.EXCEPTION_STACKTRACE: stacktrace,
+    }
+    record_exception(span, semconv.LOG_PROCESS_EXCEPTION, exception, options, ended_ns)
 
 
 def record_exception(
-    span: Span, log_name: str, error: BaseException, stacktrace: str, options: Options
+    span: Span, log_name: str, attributes: dict[str, str], options: Options, at_ns: int
 ) -> None:
-    """Record `error` where OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants it: event, log or both."""
-    attributes = {
-        semconv.EXCEPTION_TYPE: errors.type_name(error),
-        semconv.EXCEPTION_MESSAGE: errors.message(error),
-        semconv.EXCEPTION_STACKTRACE: stacktrace,
-    }
+    """Record an exception where OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants it: event, log, both."""
     if options.exception_signal != "logs":
-        span.add_event(semconv.EVENT_EXCEPTION, attributes)
+        span.add_event(semconv.EVENT_EXCEPTION, attributes, at_ns)
     if options.exception_signal:
         severe = log_name == semconv.LOG_PROCESS_EXCEPTION
         record = LogRecord(
+            timestamp=at_ns,
+            context=set_span_in_context(span),
             event_name=log_name,
             severity_number=SeverityNumber.ERROR if severe else SeverityNumber.WARN,
             attributes=attributes,

@@ -17,6 +17,8 @@ from otel_queue_plugins.core.options import RELATIONS
 
 MAX_LENGTH: Final = 512
 _MICRO: Final = 1_000_000
+_TOO_LONG: Final = 1e11
+_ID_DIGITS: Final = 16
 _TRIGGERS: Final[dict[str, Trigger]] = {"s": "schedule", "c": "callback", "w": "workflow"}
 _UNSAFE: Final = str.maketrans(dict.fromkeys(";:"))
 _HEX: Final = frozenset("0123456789abcdef")
@@ -92,18 +94,26 @@ def _with_parts(since: float, found: dict[str, str], creation: SpanContext | Non
     )
 
 
-def _millis(seconds: float) -> str:
-    return f"{max(0, round(seconds * 1000)):x}"
+def _millis(seconds: float) -> str | None:
+    """Milliseconds in hex; None for what is no span of time (infinity, millennia, not a number)."""
+    if not seconds < _TOO_LONG:
+        return None
+    return f"{round(max(0.0, seconds) * 1000):x}"
 
 
 def _number(text: str | None) -> int | None:
-    """The hex number `text`, of at most 64 bits, else None."""
-    if not text or len(text) > 16 or not _HEX.issuperset(text):
+    """The hex number `text`, of at most 60 bits, else None."""
+    if not text or len(text) >= _ID_DIGITS or not _HEX.issuperset(text):
         return None
     return int(text, 16)
 
 
-def _plain(text: str) -> str:
+def _id(text: str) -> int | None:
+    """The hex number `text` of 64 bits, else None."""
+    return int(text, 16) if len(text) == _ID_DIGITS and _HEX.issuperset(text) else None
+
+
+def plain(text: str) -> str:
     """`text` without what would end a part, ASCII, at most 64 characters."""
     return text[:64].translate(_UNSAFE).encode("ascii", "ignore").decode()
 
@@ -115,16 +125,17 @@ def _context_text(context: SpanContext, creation: SpanContext | None) -> str:
 
 
 def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
-    span_id = _number(text[-16:]) if len(text) in (16, 48) else None
-    trace_id = _trace_id(text[:-16]) if len(text) == 48 else creation and creation.trace_id
+    span_id, trace = _id(text[-_ID_DIGITS:]), text[:-_ID_DIGITS]
+    trace_id = _trace_id(trace) if trace else creation and creation.trace_id
     if not span_id or not trace_id:
         return None
-    return SpanContext(trace_id, span_id, True, TraceFlags(TraceFlags.SAMPLED))
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
 
 
 def _workflow_text(workflow: Workflow) -> str:
     step = "" if workflow.step is None else f"{workflow.step:x}"
-    return f"{_plain(workflow.kind)}:{_plain(workflow.id)}:{step}"
+    return f"{plain(workflow.kind)}:{plain(workflow.id)}:{step}"
 
 
 def _workflow(text: str) -> Workflow | None:
@@ -136,7 +147,7 @@ def _workflow(text: str) -> Workflow | None:
 def _joined_text(joined: Joined, creation: SpanContext | None) -> str:
     elsewhere = creation is None or joined.trace_id != creation.trace_id
     trace_id = f":{joined.trace_id:032x}" if joined.trace_id and elsewhere else ""
-    return f"{_plain(joined.id)}:{joined.size:x}{trace_id}"
+    return f"{plain(joined.id)}:{joined.size:x}{trace_id}"
 
 
 def _joined(text: str, creation: SpanContext | None) -> Joined | None:
@@ -149,5 +160,5 @@ def _joined(text: str, creation: SpanContext | None) -> Joined | None:
 
 
 def _trace_id(text: str) -> int | None:
-    high, low = _number(text[:16]), _number(text[16:])
-    return None if high is None or low is None or len(text) != 32 else high << 64 | low
+    high, low = _id(text[:_ID_DIGITS]), _id(text[_ID_DIGITS:])
+    return None if high is None or low is None else high << 64 | low

@@ -5,17 +5,18 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
+from otel_queue_plugins.core.bounds import bounded, printable
+
 MAX_MESSAGE: Final = 1024
 MAX_STACKTRACE: Final = 16_384
-MAX_REASON: Final = 256
 
 
 def type_name(error: BaseException) -> str:
     """The fully qualified class name; builtins without their module."""
     kind = type(error)
     if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+        return bounded(kind.__qualname__)
+    return bounded(f"{kind.__module__}.{kind.__qualname__}")
 
 
 def message(error: BaseException) -> str:
@@ -23,19 +24,14 @@ def message(error: BaseException) -> str:
     try:
         return printable(str(error), MAX_MESSAGE)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure it belongs to
-        return f"<{type(error).__name__} that cannot be printed>"
+        return f"<{type_name(error)} that cannot be printed>"
 
 
 def stacktrace(error: BaseException, formatted: str | None = None) -> str:
     """`formatted` if given, else the formatted traceback; at most 16 KiB, its end kept."""
     text = formatted or _format(error)
-    return text if len(text) <= MAX_STACKTRACE else "...\n" + text[-MAX_STACKTRACE:]
-
-
-def printable(text: object, limit: int = MAX_REASON) -> str:
-    """`text` as a string that any exporter can encode, at most `limit` characters."""
-    whole = text if isinstance(text, str) else str(text)
-    return whole[:limit].encode("utf-8", "replace").decode()
+    start = "" if len(text) <= MAX_STACKTRACE else "...\n"
+    return start + printable(text[-MAX_STACKTRACE:], MAX_STACKTRACE)
 
 
 def _format(error: BaseException) -> str:

@@ -15,9 +15,11 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from otel_queue_plugins.core.envelope import plain
 from otel_queue_plugins.core.messages import Joined, Membership
 
 MAX_LINKS: Final = 20
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 _span_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_span_id", default=None)
 _trace_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_trace_id", default=None)
@@ -36,6 +38,7 @@ class ChosenIds:
         self._generator = generator
 
     def generate_span_id(self) -> int:
+        """The chosen id, or a random one."""
         chosen = _span_id.get()
         if chosen is None:
             return self._generator.generate_span_id()
@@ -43,6 +46,7 @@ class ChosenIds:
         return chosen
 
     def generate_trace_id(self) -> int:
+        """The chosen id, or a random one."""
         chosen = _trace_id.get()
         if chosen is None:
             return self._generator.generate_trace_id()
@@ -75,19 +79,23 @@ def choose(span_id: int | None, trace_id: int | None = None) -> None:
 def choose_for_member(here: SpanContext, member: Membership) -> None:
     """Give the next span the ids that everybody expects of this member's send span.
 
-    Members that are sent outside of any trace share one.
+    Members that are sent outside of any trace share one. The group id counts as it
+    travels (`plain`).
     """
-    trace_id = here.trace_id if here.is_valid else _digest(member.id, 16)
-    choose(_member_span_id(trace_id, member.id, member.index), trace_id)
+    group_id = plain(member.id)
+    trace_id = here.trace_id if here.is_valid else _digest(group_id, 16)
+    index = member.index
+    choose(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
 
 
 def member_contexts(joined: Joined) -> Iterator[SpanContext]:
     """The contexts of the send spans of the members that were joined, at most 20."""
     if not joined.trace_id:
         return
+    group_id = plain(joined.id)
     for index in range(min(joined.size, MAX_LINKS)):
-        span_id = _member_span_id(joined.trace_id, joined.id, index)
-        yield SpanContext(joined.trace_id, span_id, True, TraceFlags(TraceFlags.SAMPLED))
+        span_id = _member_span_id(joined.trace_id, group_id, index)
+        yield SpanContext(joined.trace_id, span_id, is_remote=True, trace_flags=_SAMPLED)
 
 
 def _member_span_id(trace_id: int, group_id: str, index: int) -> int:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.tally import Tally
-
-Observe = Callable[[CallbackOptions], Iterable[Observation]]
+from otel_queue_plugins.core.counts import Counts
 
 
 class Instruments:
     """Counters and histograms that messages are recorded with.
 
-    `optional` names the instruments to make besides the default ones. `in_flight` and
-    `longest_running` are read at each collection.
+    `optional` names the instruments to make besides the default ones; `counts` is read at each
+    collection.
     """
 
-    def __init__(
-        self,
-        meter: Meter,
-        *,
-        optional: frozenset[str],
-        sent: Tally,
-        consumed: Tally,
-        in_flight: Observe,
-        longest_running: Observe,
-    ) -> None:
+    def __init__(self, meter: Meter, *, optional: frozenset[str], counts: Counts) -> None:
         self.send_duration = _histogram(
             meter, semconv.OPERATION_DURATION, "How long sending a message took"
         )
@@ -57,30 +45,23 @@ class Instruments:
         self.cancellations = _counter(
             meter, semconv.CANCELLATIONS, "{message}", "Messages taken back before their end"
         )
-        meter.create_observable_counter(
-            semconv.SENT_MESSAGES, [sent.observe], "{message}", "Messages that were sent"
-        )
-        meter.create_observable_counter(
-            semconv.CONSUMED_MESSAGES, [consumed.observe], "{message}", "Deliveries, by outcome"
-        )
-        meter.create_observable_gauge(
-            semconv.IN_FLIGHT, [in_flight], "{task}", "Tasks running in this process"
-        )
-        meter.create_observable_gauge(
-            semconv.LONGEST_RUNNING, [longest_running], "s", "Age of the oldest running task"
-        )
+        _observe(meter, counts)
 
 
-def observe_worker(meter: Meter, capacity: Observe | None, reserved: Observe | None) -> None:
-    """Make the gauges of a worker that knows its slots and the messages it holds."""
-    if capacity is not None:
-        meter.create_observable_gauge(
-            semconv.CAPACITY, [capacity], "{task}", "Tasks this worker can run at once"
-        )
-    if reserved is not None:
-        meter.create_observable_gauge(
-            semconv.RESERVED, [reserved], "{task}", "Messages held by this worker, not running"
-        )
+def _observe(meter: Meter, counts: Counts) -> None:
+    meter.create_observable_counter(
+        semconv.SENT_MESSAGES, [counts.sent.observe], "{message}", "Messages that were sent"
+    )
+    meter.create_observable_counter(
+        semconv.CONSUMED_MESSAGES, [counts.consumed.observe], "{message}", "Deliveries, by outcome"
+    )
+    for name, observe, unit, description in (
+        (semconv.IN_FLIGHT, counts.observe_in_flight, "{task}", "Tasks running in this process"),
+        (semconv.LONGEST_RUNNING, counts.observe_longest_running, "s", "Age of the oldest task"),
+        (semconv.CAPACITY, counts.observe_capacity, "{task}", "Tasks this worker can run at once"),
+        (semconv.RESERVED, counts.observe_reserved, "{task}", "Messages held here, not running"),
+    ):
+        meter.create_observable_gauge(name, [observe], unit, description)
 
 
 def _histogram(meter: Meter, name: str, description: str) -> Histogram:

@@ -16,33 +16,85 @@ from otel_queue_plugins.core.waiting import Waiting
 
 _NO_DELIVERY: Final = Delivery(route=Route(system="", destination="", task=""), id="")
 _NOT_WAITING: Final = Waiting()
+_EMPTY: Final = Context()
+_NOTHING: Final = Incoming(context=_EMPTY)
+
+MAX_DEPTH: Final = 64
 
 
-class SendOperation:
+class Operation:
+    """Something that is current from `enter` to `leave`, whatever is entered or left meanwhile."""
+
+    __slots__ = ("_depth", "_outer", "_place", "_token", "context")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._outer: Operation | None = None
+        self._depth = 0
+        self._place: Token[Operation | None] | None = None
+        self._token: Token[Context] | None = None
+
+    def enter(self) -> None:
+        """Make the span current."""
+        outer = _innermost.get()
+        if outer is not None:
+            outer = self._inside(outer)
+        self._outer = outer
+        self._place = _innermost.set(self)
+        self._token = otel_context.attach(self.context)
+
+    def leave(self) -> None:
+        """Put back what was current before, unless one around this has done so already."""
+        place, self._place = self._place, None
+        outer, self._outer = self._outer, None
+        while outer is not None and outer._place is not None:  # noqa: SLF001 - of its own class
+            outer = outer._outer  # noqa: SLF001
+        if place is not None and outer is None:
+            self._put_back(place)
+
+    def _put_back(self, place: Token[Operation | None]) -> bool:
+        """False, and nothing done, in another thread or asyncio task: its context is its own."""
+        try:
+            _innermost.reset(place)
+        except ValueError:
+            return False
+        if self._token is not None:
+            otel_context.detach(self._token)
+        return True
+
+    def _inside(self, outer: Operation) -> Operation | None:
+        """`outer`, unless that is so deep that ends must be missing; forgets those around then."""
+        self._depth = outer._depth + 1
+        if self._depth < MAX_DEPTH:
+            return outer
+        self._depth = 0
+        _innermost.set(None)
+        return None
+
+
+_innermost: Final[ContextVar[Operation | None]] = ContextVar("otel_queue_innermost", default=None)
+
+
+class SendOperation(Operation):
     """A message being sent. `prepared` is None when nobody collects telemetry."""
 
-    __slots__ = ("ended_ns", "prepared", "span", "started_ns", "token")
+    __slots__ = ("ended_ns", "prepared", "span", "started_ns")
 
     def __init__(
         self,
         prepared: Prepared | None = None,
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
+        context: Context = _EMPTY,
     ) -> None:
+        super().__init__(context)
         self.prepared = prepared
         self.span = span
         self.started_ns = started_ns
         self.ended_ns = 0
-        self.token: Token[Context] | None = None
-
-    def leave(self) -> None:
-        """Put back the context that was current before."""
-        if self.token is not None:
-            otel_context.detach(self.token)
-            self.token = None
 
 
-class ProcessOperation:
+class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
     `prepared` is None when nobody collects telemetry; the context is handed on all the same.
@@ -50,8 +102,6 @@ class ProcessOperation:
 
     __slots__ = (
         "_delivery_token",
-        "_token",
-        "context",
         "delivery",
         "ended",
         "incoming",
@@ -61,7 +111,7 @@ class ProcessOperation:
         "waiting",
     )
 
-    def __init__(  # noqa: PLR0913 - the facts of one delivery, each of which its end needs
+    def __init__(
         self,
         delivery: Delivery = _NO_DELIVERY,
         incoming: Incoming | None = None,
@@ -71,30 +121,26 @@ class ProcessOperation:
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
     ) -> None:
+        self.incoming = incoming or _NOTHING
+        super().__init__(self.incoming.context if context is None else context)
         self.delivery = delivery
-        self.incoming = incoming or Incoming(context=Context())
         self.waiting = waiting
-        self.context = self.incoming.context if context is None else context
         self.prepared = prepared
         self.span = span
         self.started_ns = started_ns
         self.ended = False
-        self._token: Token[Context] | None = None
         self._delivery_token: Token[ProcessOperation | None] | None = None
 
     def enter(self) -> None:
         """Make the delivery and its span current."""
-        self._token = otel_context.attach(self.context)
+        super().enter()
         self._delivery_token = current_delivery.set(self)
 
-    def leave(self) -> None:
-        """Put back what was current before."""
-        if self._delivery_token is not None:
+    def _put_back(self, place: Token[Operation | None]) -> bool:
+        here = super()._put_back(place)
+        if here and self._delivery_token is not None:
             current_delivery.reset(self._delivery_token)
-            self._delivery_token = None
-        if self._token is not None:
-            otel_context.detach(self._token)
-            self._token = None
+        return here
 
 
 current_delivery: Final[ContextVar[ProcessOperation | None]] = ContextVar(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.messages import Outcome, Route
 from otel_queue_plugins.core.tally import Cell, Tally
 
@@ -30,7 +31,7 @@ class Prepared:
     __slots__ = ("_series", "base", "process_name", "receive", "route", "send", "send_name")
 
     def __init__(self, route: Route, framework: str, span_name: str) -> None:
-        target = route.destination if span_name == "queue" else route.task
+        target = bounded(route.destination if span_name == "queue" else route.task)
         self.route = route
         self.send_name = f"send {target}"
         self.process_name = f"process {target}"
@@ -78,14 +79,10 @@ def _operation(name: str) -> dict[str, Value]:
 
 
 def _span_attributes(route: Route, framework: str) -> dict[str, Value]:
-    attributes: dict[str, Value] = {
-        semconv.MESSAGING_SYSTEM: route.system,
-        semconv.MESSAGING_DESTINATION_NAME: route.destination,
-        semconv.FRAMEWORK: framework,
-        semconv.TASK_NAME: route.task,
-    }
+    attributes = _metric_attributes(route)
+    attributes[semconv.FRAMEWORK] = framework
     if route.server_address is not None:
-        attributes[semconv.SERVER_ADDRESS] = route.server_address
+        attributes[semconv.SERVER_ADDRESS] = bounded(route.server_address)
     if route.server_port is not None:
         attributes[semconv.SERVER_PORT] = route.server_port
     return attributes
@@ -93,9 +90,9 @@ def _span_attributes(route: Route, framework: str) -> dict[str, Value]:
 
 def _metric_attributes(route: Route) -> dict[str, Value]:
     return {
-        semconv.MESSAGING_SYSTEM: route.system,
-        semconv.MESSAGING_DESTINATION_NAME: route.destination,
-        semconv.TASK_NAME: route.task,
+        semconv.MESSAGING_SYSTEM: bounded(route.system),
+        semconv.MESSAGING_DESTINATION_NAME: bounded(route.destination),
+        semconv.TASK_NAME: bounded(route.task),
     }
 
 

@@ -7,6 +7,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_contex
 
 from otel_queue_plugins.core import ending as endings
 from otel_queue_plugins.core import errors, identity, relation, semconv, waiting
+from otel_queue_plugins.core.bounds import bounded, printable
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
@@ -43,10 +44,12 @@ def close_span(
     ended_ns: int,
 ) -> None:
     """Record the end of the delivery: metrics first, so that exemplars find the span open."""
-    _measure(connection, operation, prepared, ending, ended_ns)
-    if operation.span.is_recording():
-        endings.describe(operation, ending, options)
-    operation.span.end(ended_ns)
+    try:
+        _measure(connection, operation, prepared, ending, ended_ns)
+        if operation.span.is_recording():
+            endings.describe(operation, ending, options, ended_ns)
+    finally:
+        operation.span.end(ended_ns)
 
 
 def _start_span(
@@ -59,22 +62,23 @@ def _start_span(
     started_ns: int,
 ) -> Span:
     attributes = prepared.receive.copy()
-    attributes[semconv.MESSAGING_MESSAGE_ID] = delivery.id
+    attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(delivery.id)
     if delivery.conversation_id is not None:
-        attributes[semconv.MESSAGING_CONVERSATION_ID] = delivery.conversation_id
+        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(delivery.conversation_id)
     if delivery.span_id is not None and connection.chooses_ids:
         identity.choose(delivery.span_id)
-    span = connection.tracer.start_span(
-        prepared.process_name,
-        parent,
-        SpanKind.CONSUMER,
-        attributes,
-        relation.links(incoming, related),
-        started_ns,
-    )
-    if delivery.span_id is not None:
-        identity.choose(None)
-    return span
+    try:
+        return connection.tracer.start_span(
+            prepared.process_name,
+            parent,
+            SpanKind.CONSUMER,
+            attributes,
+            relation.links(incoming, related),
+            started_ns,
+        )
+    finally:
+        if delivery.span_id is not None:
+            identity.choose(None)
 
 
 def _measure(
@@ -85,8 +89,9 @@ def _measure(
     ended_ns: int,
 ) -> None:
     instruments, waited, context = connection.instruments, operation.waiting, operation.context
-    series = prepared.consumed(connection.consumed, ending.outcome, endings.error_type(ending))
-    connection.consumed.add(series.cell)
+    consumed = connection.counts.consumed
+    series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
+    consumed.add(series.cell)
     seconds = (ended_ns - operation.started_ns) / 1e9
     instruments.process_duration.record(seconds, series.attributes, context)
     if waited.wait is not None:
@@ -117,7 +122,7 @@ def _measure_rarer(
         kind = errors.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**base, semconv.ERROR_TYPE: kind}, context)
     if ending.outcome is Outcome.DEAD_LETTER:
-        reason = errors.printable(ending.reason or "unknown")
+        reason = printable(ending.reason or "unknown")
         instruments.dead_letters.add(1, {**base, semconv.REASON: reason}, context)
     scope = endings.cancellation(ending)
     if scope:

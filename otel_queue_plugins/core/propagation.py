@@ -7,6 +7,7 @@ empty context, so that nothing of an earlier message is seen, and believes nothi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +23,10 @@ from otel_queue_plugins.core.semconv import CARRIER_KEY
 
 Carrier = MutableMapping[str, object]
 
-MAX_VALUE_LENGTH: Final = 8192
+MAX_VALUE_LENGTH: Final = 900
+MAX_BAGGAGE_LENGTH: Final = 8192
+_BAGGAGE: Final = "baggage"
+_LONG_MEMBER: Final = re.compile(r"[!#-'*+.^-z|~-]{1,256}=[!#-+\--:<-\[\]-~]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +39,33 @@ class Incoming:
 
 
 class _Getter(Getter[Mapping[str, object]]):
-    """Reads strings (or bytes, as some AMQP clients deliver them) of a sane size, else nothing."""
+    """Reads ASCII (or bytes of it, as some AMQP clients deliver them) of a sane size, else nothing.
+
+    All propagators write ASCII, and only baggage is ever long. What they would refuse and log in
+    full is not shown to them.
+    """
 
     def get(self, carrier: Mapping[str, object], key: str) -> list[str] | None:
         value = carrier.get(key)
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH:
+            value = value.decode("ascii", "replace")
+        if not isinstance(value, str) or not value.isascii():
             return None
+        if len(value) > MAX_VALUE_LENGTH:
+            return _sane_baggage(value) if key == _BAGGAGE else None
         return [value]
 
     def keys(self, carrier: Mapping[str, object]) -> list[str]:
         return [key for key in carrier if isinstance(key, str)]
+
+
+def _sane_baggage(value: str) -> list[str] | None:
+    """The members of long baggage that are short, or long and well-formed (W3C Baggage, 3.3.1)."""
+    if len(value) > MAX_BAGGAGE_LENGTH:
+        return None
+    members = value.split(",")
+    sane = (one for one in members if len(one) <= MAX_VALUE_LENGTH or _LONG_MEMBER.fullmatch(one))
+    return [",".join(sane)]
 
 
 _GETTER: Final = _Getter()
@@ -60,6 +79,7 @@ class Fields:
         self._names: tuple[str, ...] = ()
 
     def __call__(self) -> tuple[str, ...]:
+        """The keys that are ours to write and remove."""
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
             self._names = (*sorted(propagator.fields), CARRIER_KEY)
@@ -76,9 +96,9 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
     `facts` is an encoded envelope.
     """
     clear(carrier)
-    propagate.inject(carrier, context)
     if facts is not None:
         carrier[CARRIER_KEY] = facts
+    propagate.inject(carrier, context)
 
 
 def clear(carrier: Carrier) -> None:
@@ -91,11 +111,10 @@ def clear(carrier: Carrier) -> None:
 def read(carrier: Mapping[str, object]) -> Incoming:
     """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context."""
     try:
-        context = propagate.extract(carrier, Context(), _GETTER) or Context()
+        context = propagate.extract(carrier, Context(), _GETTER)
+        found = trace.get_current_span(context).get_span_context() if context else None
+        creation = found if found and found.is_valid else None
+        facts = envelope.decode(carrier.get(CARRIER_KEY), creation)
     except Exception:  # noqa: BLE001 - a propagator's trouble with a header is not the task's
-        context = Context()
-    span = trace.get_current_span(context) if context else trace.INVALID_SPAN
-    found = span.get_span_context()
-    creation = found if found.is_valid else None
-    facts = envelope.decode(carrier.get(CARRIER_KEY), creation)
+        return Incoming(context=Context())
     return Incoming(context=context, creation=creation, envelope=facts)

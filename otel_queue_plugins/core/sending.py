@@ -8,6 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
 
 from otel_queue_plugins.core import ending, envelope, errors, identity, relation, semconv
+from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.envelope import Envelope
 from otel_queue_plugins.core.messages import Joined, Message
@@ -21,15 +22,19 @@ def start_span(
 ) -> Span:
     """The send span of `message`, child of the current one."""
     attributes = prepared.send.copy()
-    attributes[semconv.MESSAGING_MESSAGE_ID] = message.id
+    attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(message.id)
     if message.conversation_id is not None:
-        attributes[semconv.MESSAGING_CONVERSATION_ID] = message.conversation_id
+        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(message.conversation_id)
     if message.membership and connection.chooses_ids:
         here = get_current_span().get_span_context()
         identity.choose_for_member(here, message.membership)
-    return connection.tracer.start_span(
-        prepared.send_name, kind=SpanKind.PRODUCER, attributes=attributes, start_time=started_ns
-    )
+    try:
+        return connection.tracer.start_span(
+            prepared.send_name, kind=SpanKind.PRODUCER, attributes=attributes, start_time=started_ns
+        )
+    finally:
+        if message.membership:
+            identity.choose(None)
 
 
 def facts(message: Message, options: Options, span: Span, enqueued_ns: int) -> str:
@@ -83,14 +88,16 @@ def finish(
     options: Options,
 ) -> None:
     """Record the end of a send that took until `operation.ended_ns`."""
-    kind = None if error is None else errors.type_name(error)
-    series = prepared.sent(connection.sent, kind)
-    connection.sent.add(series.cell)
-    seconds = (operation.ended_ns - operation.started_ns) / 1e9
-    connection.instruments.send_duration.record(seconds, series.attributes)
-    if error is not None and operation.span.is_recording():
-        _describe(operation.span, error, options)
-    operation.span.end(operation.ended_ns)
+    try:
+        kind = None if error is None else errors.type_name(error)
+        series = prepared.sent(connection.counts.sent, kind)
+        connection.counts.sent.add(series.cell)
+        seconds = (operation.ended_ns - operation.started_ns) / 1e9
+        connection.instruments.send_duration.record(seconds, series.attributes, operation.context)
+        if error is not None and operation.span.is_recording():
+            _describe(operation, error, options)
+    finally:
+        operation.span.end(operation.ended_ns)
 
 
 def _in_trace_of_delivery(joins: Joined) -> Joined | None:
@@ -102,15 +109,15 @@ def _in_trace_of_delivery(joins: Joined) -> Joined | None:
     return replace(joins, trace_id=creation.trace_id)
 
 
-def _describe(span: Span, error: BaseException, options: Options) -> None:
-    message = errors.message(error)
-    stacktrace = errors.stacktrace(error)
-    span.set_attributes(
-        {
-            semconv.ERROR_TYPE: errors.type_name(error),
-            semconv.EXCEPTION_MESSAGE: message,
-            semconv.EXCEPTION_STACKTRACE: stacktrace,
-        }
-    )
+def _describe(operation: SendOperation, error: BaseException, options: Options) -> None:
+    span, message, kind = operation.span, errors.message(error), errors.type_name(error)
+    described = {
+        semconv.EXCEPTION_MESSAGE: message,
+        semconv.EXCEPTION_STACKTRACE: errors.stacktrace(error),
+    }
+    span.set_attributes({semconv.ERROR_TYPE: kind, **described})
     span.set_status(Status(StatusCode.ERROR, message))
-    ending.record_exception(span, semconv.LOG_SEND_EXCEPTION, error, stacktrace, options)
+    exception = {semconv.EXCEPTION_TYPE: kind, **described}
+    ending.record_exception(
+        span, semconv.LOG_SEND_EXCEPTION, exception, options, operation.ended_ns
+    )

@@ -46,6 +46,7 @@ class Tally:
             return self._cells.setdefault(key, Cell(attributes))
 
     def add(self, cell: Cell) -> None:
+        """Count one more."""
         with self._lock:
             cell.count += 1
 

@@ -10,10 +10,11 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider, set_span_in_context
 
 from otel_queue_plugins.core import processing, propagation, sending
-from otel_queue_plugins.core.connection import Connection, Measure
-from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.counts import Measure
+from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
-from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
+from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
 from otel_queue_plugins.core.propagation import Carrier, Incoming
@@ -46,6 +47,7 @@ class QueueTelemetry:
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=set_up,
+            clock=clock,
         )
 
     @never_raises(SendOperation)
@@ -59,9 +61,12 @@ class QueueTelemetry:
         prepared = self._prepare(message.route)
         span = sending.start_span(connection, prepared, message, started)
         context = set_span_in_context(span)
-        propagation.write(carrier, context, sending.facts(message, self.options, span, started))
-        operation = SendOperation(prepared, span, started)
-        operation.token = otel_context.attach(context)
+        operation = SendOperation(prepared, span, started, context)
+        try:
+            propagation.write(carrier, context, sending.facts(message, self.options, span, started))
+        except Exception:  # noqa: BLE001 - the message goes without, its span is ended all the same
+            complain("writing the context of a message")
+        operation.enter()
         return operation
 
     @never_raises(nothing)
@@ -70,7 +75,7 @@ class QueueTelemetry:
         prepared = operation.prepared
         if prepared is None or operation.ended_ns:
             return
-        operation.ended_ns = self._clock()
+        operation.ended_ns = max(self._clock(), operation.started_ns)
         try:
             sending.finish(self._connection, operation, prepared, error, self.options)
         finally:
@@ -85,10 +90,9 @@ class QueueTelemetry:
         No span: the next attempt keeps the creation context and learns of this attempt. `eta` is
         the earliest start (seconds since the epoch) where the framework forgets it on the way.
         """
-        if operation.prepared is None:
-            return
         context, facts = sending.facts_of_retry(operation, self._clock() / 1e9, eta)
-        propagation.write(carrier, context, facts)
+        known = operation.prepared or operation.incoming.envelope
+        propagation.write(carrier, context, facts if known else None)
 
     @never_raises(ProcessOperation)
     def start_process(
@@ -105,7 +109,7 @@ class QueueTelemetry:
         operation = self._open(delivery, carrier, started_at)
         operation.enter()
         if operation.prepared is not None:
-            self._connection.entered(operation, operation.prepared)
+            self._connection.counts.entered(operation, operation.prepared)
         return operation
 
     @never_raises(nothing)
@@ -182,10 +186,11 @@ class QueueTelemetry:
     def _close(self, operation: ProcessOperation, ending: Ending) -> None:
         prepared = operation.prepared
         if prepared is not None:
+            ended_ns = max(self._clock(), operation.started_ns)
             processing.close_span(
-                self._connection, operation, prepared, ending, self.options, self._clock()
+                self._connection, operation, prepared, ending, self.options, ended_ns
             )
 
     def _leave(self, operation: ProcessOperation) -> None:
-        self._connection.in_flight.pop(operation, None)
+        self._connection.counts.left(operation)
         operation.leave()

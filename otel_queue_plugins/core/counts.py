@@ -1,0 +1,114 @@
+"""What observable instruments read: one set for all who share a meter provider.
+
+The SDK keeps the first callback of an instrument and forgets later ones, and no series may have two
+writers. So what two frameworks, two brokers or a plugin that was set up anew count in one process
+is counted in one place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from otel_queue_plugins.core import forking
+from otel_queue_plugins.core.guard import never_raises
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
+from otel_queue_plugins.core.tally import Tally
+
+Measure = Callable[[], int]
+Clock = Callable[[], int]
+
+_Series = dict[tuple[tuple[str, str | int], ...], float]
+
+
+class Counts:
+    """Messages counted and deliveries in flight in this process. A forked child starts afresh."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[Prepared, None] = {}
+        self._in_flight: dict[ProcessOperation, None] = {}
+        self.sent = Tally()
+        self.consumed = Tally()
+        self.capacity: list[Measure] = []
+        self.reserved: list[Measure] = []
+        forking.call_in_children(self.start_afresh)
+
+    def entered(self, operation: ProcessOperation, prepared: Prepared) -> None:
+        """A delivery is in flight, until `left`."""
+        self._in_flight[operation] = None
+        if prepared not in self._seen and len(self._seen) < MAX_ROUTES:
+            self._seen[prepared] = None
+
+    def left(self, operation: ProcessOperation) -> None:
+        """A delivery is over, or somebody else's."""
+        self._in_flight.pop(operation, None)
+
+    def start_afresh(self) -> None:
+        """Forget what belongs to the process this one was forked from."""
+        self.sent.reset()
+        self.consumed.reset()
+        self._in_flight.clear()
+        self._seen.clear()
+        self.capacity.clear()
+        self.reserved.clear()
+
+    def observe_in_flight(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """How many deliveries are in flight, by route."""
+        counts = self._zeros()
+        for operation in list(self._in_flight):
+            if operation.prepared in self._seen:
+                counts[_key(operation.prepared)] += 1
+        return _observations(counts)
+
+    def observe_longest_running(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """The age of the oldest delivery in flight in seconds, by route."""
+        now, ages = self._clock(), self._zeros()
+        for operation in list(self._in_flight):
+            if operation.prepared in self._seen:
+                key, age = _key(operation.prepared), (now - operation.started_ns) / 1e9
+                ages[key] = max(ages[key], age)
+        return _observations(ages)
+
+    def observe_capacity(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """The slots of all workers in this process; nothing where there is none."""
+        return _total(self.capacity)
+
+    def observe_reserved(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """The messages they hold without running them."""
+        return _total(self.reserved)
+
+    def _zeros(self) -> _Series:
+        return dict.fromkeys([_key(prepared) for prepared in list(self._seen)], 0)
+
+
+def of(provider: MeterProvider, clock: Clock) -> Counts:
+    """The counts that go to `provider`."""
+    with _lock:
+        return _of_provider.setdefault(provider, Counts(clock))
+
+
+def _key(prepared: Prepared) -> tuple[tuple[str, str | int], ...]:
+    return tuple(prepared.base.items())
+
+
+def _observations(series: _Series) -> list[Observation]:
+    return [Observation(value, dict(key)) for key, value in series.items()]
+
+
+def _unknown() -> list[Observation]:
+    return []
+
+
+@never_raises(_unknown)
+def _total(measures: list[Measure]) -> list[Observation]:
+    return [Observation(sum(measure() for measure in measures), {})] if measures else []
+
+
+_lock: Final = threading.Lock()
+_of_provider: Final[WeakKeyDictionary[MeterProvider, Counts]] = WeakKeyDictionary()
