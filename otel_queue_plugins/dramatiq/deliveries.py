@@ -1,0 +1,132 @@
+"""The worker's side: every delivery begun and ended once, whatever hooks come or do not come."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from dramatiq.errors import ActorNotFound
+
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.dramatiq import attempt as attempts
+from otel_queue_plugins.dramatiq import carriage, outcome
+from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt, current_attempt
+from otel_queue_plugins.sdk import TaskLabel, current_task
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+
+    from otel_queue_plugins.core.telemetry import QueueTelemetry
+    from otel_queue_plugins.dramatiq.facts import Facts
+
+
+class Deliveries:
+    """The deliveries of one broker."""
+
+    def __init__(self, broker: Broker, telemetry: QueueTelemetry, facts: Facts) -> None:
+        self._broker = broker
+        self._telemetry = telemetry
+        self._facts = facts
+        self._thread = threading.local()
+
+    def note_worker_thread(self) -> None:
+        """This thread runs one delivery after the other, never one inside another."""
+        self._thread.runs_one_at_a_time = True
+
+    @never_raises(nothing)
+    def begin(self, message: Any) -> None:
+        """A middleware or an actor is about to see `message`."""
+        if attempts.of(message) is not None or not self._facts.is_traced(message):
+            return
+        before = current_attempt.get()
+        if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
+            self._end(before)
+        self._begin(message)
+
+    @never_raises(nothing)
+    def note_processed(self, message: Any, error: BaseException | None) -> None:
+        """The actor is done with `message`; more middleware may follow, and an interrupt."""
+        attempt = self._found_or_begun(message)
+        if attempt is not None:
+            attempt.error = error
+            attempt.after_seen = True
+
+    @never_raises(nothing)
+    def note_skipped(self, message: Any) -> None:
+        """A middleware skipped `message`; Dramatiq is handling its exception right now."""
+        attempt = self._found_or_begun(message)
+        if attempt is not None:
+            attempt.skipped = attempt.after_seen = True
+            attempt.skip = sys.exc_info()[1]
+
+    @never_raises(nothing)
+    def end(self, message: Any) -> None:
+        """Every middleware has had its say, or the message is being settled."""
+        attempt = attempts.of(message)
+        if attempt is not None:
+            self._end(attempt)
+
+    @never_raises(nothing)
+    def end_rejected(self, message: Any) -> None:
+        """`message` goes to the dead letters, perhaps without having been run."""
+        error = getattr(message, "_exception", None)
+        if attempts.of(message) is not None:
+            self.end(message)
+        elif isinstance(error, ActorNotFound) and self._facts.is_traced(message):
+            attempts.mark(message, ENDED)
+            self._telemetry.record_undelivered(
+                self._facts.delivered(message),
+                carriage.read(message),
+                outcome.unknown_task(message, error),
+            )
+
+    def _found_or_begun(self, message: Any) -> Attempt | None:
+        """The open attempt of `message`; a middleware before ours may have kept it from us."""
+        attempt = attempts.of(message)
+        if attempt is None:
+            self.begin(message)
+            attempt = attempts.of(message)
+        return None if attempt is ENDED else attempt
+
+    def _begin(self, message: Any) -> None:
+        operation = self._telemetry.start_process(
+            self._facts.delivered(message), carriage.read(message)
+        )
+        attempt = Attempt(message, operation)
+        attempt.outer = current_attempt.get()
+        attempts.mark(message, attempt)
+        attempt.token = current_attempt.set(attempt)
+        attempt.label_token = current_task.set(TaskLabel(message.message_id, message.actor_name))
+
+    def _end(self, attempt: Attempt) -> None:
+        """End `attempt`, and before it those that began inside of it and were left open."""
+        if attempt is ENDED or attempt.ended:
+            return
+        inner = current_attempt.get()
+        while inner is not None and inner is not attempt and _is_within(inner, attempt):
+            self._end(inner)
+            inner = current_attempt.get()
+        attempt.ended = True
+        attempts.mark(attempt.message, ENDED)
+        try:
+            self._telemetry.end_process(attempt.operation, outcome.of(self._broker, attempt))
+        finally:
+            _leave(attempt)
+
+
+def _is_within(inner: Attempt, outer: Attempt) -> bool:
+    found: Attempt | None = inner
+    while found is not None and found is not outer:
+        found = found.outer
+    return found is outer
+
+
+def _leave(attempt: Attempt) -> None:
+    try:
+        if attempt.label_token is not None:
+            current_task.reset(attempt.label_token)
+        if attempt.token is not None:
+            current_attempt.reset(attempt.token)
+    except ValueError:
+        return  # ended in another thread: its context is not ours to put back

@@ -1,0 +1,118 @@
+"""Dramatiq's messages as the core's facts. Times are seconds there and milliseconds here."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dramatiq.common import q_name
+
+from otel_queue_plugins.core.messages import Delivery, Message, Route
+from otel_queue_plugins.dramatiq import actors, carriage, place, workflow
+from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+
+    from otel_queue_plugins.dramatiq.attempt import Attempt
+
+_MAX_ROUTES: Final = 4096
+_RECEIVED_AT: Final = "_otel_queue_received_at"
+
+
+class Facts:
+    """What is known about the messages of one broker; looked up once per actor and queue."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._place: place.Place | None = None
+        self._actors: dict[str, ActorFacts] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    def forget_actors(self) -> None:
+        """The middleware of the broker may have changed, and with it the actors' defaults."""
+        self._actors.clear()
+
+    def is_traced(self, message: Any) -> bool:
+        """Whether neither the message nor its actor says `otel_trace=False`."""
+        chosen = message.options.get(carriage.TRACE)
+        return self.actor(message).traced if chosen is None else chosen is not False
+
+    def actor(self, message: Any) -> ActorFacts:
+        """The facts of the actor of `message`, if it is declared here."""
+        name = message.actor_name
+        actor = self._broker.actors.get(name)
+        if actor is None:
+            return UNKNOWN
+        known = self._actors.get(name)
+        if known is None or known.actor is not actor:
+            known = self._actors[name] = actors.facts_of(self._broker, actor)
+        return known
+
+    def sent(self, message: Any, delay: float | None, attempt: Attempt | None) -> Message:
+        """`message` as user code sends it, due in `delay` milliseconds."""
+        cause = workflow.cause_of(message, attempt)
+        return Message(
+            route=self._route(message),
+            id=message.message_id,
+            conversation_id=cause.workflow.id if cause.workflow else None,
+            eta=eta_after(delay),
+            relation=actors.relation(message.options) or self.actor(message).relation,
+            trigger=cause.trigger,
+            workflow=cause.workflow,
+            membership=cause.membership,
+            joins=cause.joins,
+        )
+
+    def delivered(self, message: Any) -> Delivery:
+        """`message` as a worker gets it."""
+        options, actor = message.options, self.actor(message)
+        retries = options.get("max_retries", actor.max_retries)
+        max_age = options.get("max_age") or actor.max_age
+        born_at = message.message_timestamp / 1000
+        return Delivery(
+            route=self._route(message),
+            id=message.message_id,
+            attempt=_count(options.get("retries")) + 1,
+            max_attempts=retries + 1 if isinstance(retries, int) else None,
+            priority=options.get("broker_priority", actor.priority),
+            expires_at=born_at + max_age / 1000 if max_age else None,
+            enqueued_at=_count(options.get("requeue_timestamp")) / 1000 or born_at,
+            received_at=message.__dict__.get(_RECEIVED_AT),
+            redelivered=message.__dict__.get("redelivered") is True,
+        )
+
+    def _route(self, message: Any) -> Route:
+        key = (message.queue_name, message.actor_name)
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) >= _MAX_ROUTES:
+                self._routes.clear()
+            route = self._routes[key] = self._make_route(message)
+        return route
+
+    def _make_route(self, message: Any) -> Route:
+        if self._place is None:
+            self._place = place.of(self._broker)
+        return Route(
+            system=self._place.system,
+            destination=q_name(message.queue_name),
+            task=message.actor_name,
+            server_address=self._place.address,
+            server_port=self._place.port,
+            function=self.actor(message).function,
+        )
+
+
+def eta_after(delay: float | None) -> float | None:
+    """When a message with this delay (milliseconds) is due, in seconds since the epoch."""
+    return None if delay is None else time.time() + delay / 1000
+
+
+def stamp_received(message: Any) -> None:
+    """Note that the worker has got `message` now."""
+    message.__dict__[_RECEIVED_AT] = time.time()
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,94 @@
+"""Zero-code instrumentation: every broker of the process, built before or after."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+import wrapt
+
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.options import Options
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from dramatiq import Broker
+
+_ACCEPTED: Final = {each.name for each in fields(Options)} | {"tracer_provider", "meter_provider"}
+
+
+class _Process:
+    """What is instrumented in this process, whoever asked for it. `options` None: nothing is."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] | None = None
+        self.brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
+
+
+_process: Final = _Process()
+
+
+class DramatiqInstrumentor:
+    """For `opentelemetry-instrument`, through the entry point `opentelemetry_instrumentor`.
+
+    Does not import Dramatiq: a process that never does pays nothing.
+    """
+
+    @never_raises(nothing)
+    def instrument(self, **kwargs: Any) -> None:
+        """Instrument the brokers of this process; arguments that are not ours are ignored."""
+        if _process.options is None:
+            _process.options = {
+                name: value for name, value in kwargs.items() if name in _ACCEPTED
+            }
+            wrapt.register_post_import_hook(_instrument_module, "dramatiq.broker")
+
+    @never_raises(nothing)
+    def uninstrument(self, **_kwargs: Any) -> None:
+        """Restore what `instrument` has changed."""
+        _process.options = None
+        module = sys.modules.get("dramatiq.broker")
+        if module is None:
+            return
+        wrapper = vars(module.Broker)["__init__"]
+        if isinstance(wrapper, wrapt.FunctionWrapper):
+            module.Broker.__init__ = wrapper.__wrapped__
+        for broker in list(_process.brokers):
+            _uninstrument_broker(broker)
+
+
+@never_raises(nothing)
+def _instrument_module(module: ModuleType) -> None:
+    if _process.options is None or isinstance(vars(module.Broker)["__init__"], wrapt.FunctionWrapper):
+        return
+    wrapt.wrap_function_wrapper(module.Broker, "__init__", _init)
+    if module.global_broker is not None:
+        _instrument_broker(module.global_broker)
+
+
+def _init(
+    init: Callable[..., None], broker: Broker, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """`Broker.__init__`: the brokers of the package have no public hook for a default of ours."""
+    init(*args, **kwargs)
+    _instrument_broker(broker)
+
+
+@never_raises(nothing)
+def _instrument_broker(broker: Broker) -> None:
+    from otel_queue_plugins.dramatiq.registration import instrument
+
+    if _process.options is not None:
+        instrument(broker, **_process.options)
+        _process.brokers.add(broker)
+
+
+def _uninstrument_broker(broker: Broker) -> None:
+    from otel_queue_plugins.dramatiq.registration import uninstrument
+
+    uninstrument(broker)
+    _process.brokers.discard(broker)

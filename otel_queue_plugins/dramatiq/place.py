@@ -1,0 +1,57 @@
+"""Which broker it is and where, read from its configuration; nothing is connected to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+
+_SYSTEMS: Final = {
+    "RedisBroker": "redis",
+    "RabbitmqBroker": "rabbitmq",
+    "StubBroker": "stub",
+    "SQSBroker": "aws_sqs",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """`messaging.system`, `server.address` and `server.port` of a broker, as far as known."""
+
+    system: str
+    address: str | None = None
+    port: int | None = None
+
+
+def of(broker: Broker) -> Place:
+    """The place of `broker`. Of several RabbitMQ servers it is the first."""
+    system = _system(type(broker))
+    try:
+        host, port = _server(broker, system)
+    except Exception:  # noqa: BLE001 - somebody's client without the usual attributes
+        host, port = None, None
+    return Place(
+        system=system,
+        address=host if isinstance(host, str) else None,
+        port=port if isinstance(port, int) else None,
+    )
+
+
+def _system(broker_type: type) -> str:
+    for base in broker_type.__mro__:
+        if base.__name__ in _SYSTEMS:
+            return _SYSTEMS[base.__name__]
+    return broker_type.__name__.lower().removesuffix("broker") or "dramatiq"
+
+
+def _server(broker: Any, system: str) -> tuple[object, object]:
+    if system == "redis":
+        settings = broker.client.connection_pool.connection_kwargs
+        return settings.get("host") or settings.get("path"), settings.get("port")
+    if system == "rabbitmq":
+        parameters = broker.parameters
+        first = parameters[0] if isinstance(parameters, list) else parameters
+        return first.host, first.port
+    return None, None

@@ -1,0 +1,150 @@
+"""The sending side: every call of `broker.enqueue`, told apart and traced.
+
+Three things enqueue: user code (a send span), Retries (the delivery in progress goes on), and the
+consumer thread of a delay queue (the second hop of a message that was sent long ago).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_queue_plugins import sdk
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.dramatiq import carriage
+from otel_queue_plugins.dramatiq.attempt import Attempt, current_attempt
+from otel_queue_plugins.dramatiq.facts import Facts, eta_after
+
+if TYPE_CHECKING:
+    from otel_queue_plugins.core.operation import SendOperation
+    from otel_queue_plugins.core.telemetry import QueueTelemetry
+
+
+class Send:
+    """One call of `enqueue`. `carrier` None: what the message carries stays as it is."""
+
+    __slots__ = ("attempt", "carrier", "delay", "message_id", "operation", "token")
+
+    def __init__(self, message_id: str) -> None:
+        self.message_id = message_id
+        self.carrier: Mapping[str, object] | None = None
+        self.operation: SendOperation | None = None
+        self.attempt: Attempt | None = None
+        self.delay = 0.0
+        self.token: Token[Send | None] | None = None
+
+
+_current_send: Final[ContextVar[Send | None]] = ContextVar(
+    "otel_queue_dramatiq_send", default=None
+)
+
+
+class Sends:
+    """The sends of one broker."""
+
+    def __init__(self, telemetry: QueueTelemetry, facts: Facts) -> None:
+        self._telemetry = telemetry
+        self._facts = facts
+        self._thread = threading.local()
+
+    @never_raises(nothing)
+    def note_delayed(self, message: Any) -> None:
+        """This consumer thread holds `message` until its time comes."""
+        self._held()[message.message_id] = message
+
+    @never_raises(lambda: None)
+    def begin(self, message: Any, delay: float | None) -> Send | None:
+        """Start what this `enqueue` is; None if it is part of one that has started already."""
+        outer = _current_send.get()
+        if outer is not None and outer.message_id == message.message_id:
+            return None
+        sdk.ensure_providers()
+        send = Send(message.message_id)
+        if self._facts.is_traced(message) and not self._is_second_hop(message, delay):
+            self._start(send, message, delay)
+        send.token = _current_send.set(send)
+        return send
+
+    @never_raises(nothing)
+    def write(self, message: Any, delay: float | None) -> None:
+        """Give the message that goes out its carrier: the last moment before it is encoded."""
+        send = _current_send.get()
+        if send is None or send.message_id != message.message_id:
+            self._send_unwrapped(message, delay)
+        elif send.carrier is not None:
+            carriage.write(message, send.carrier)
+
+    @never_raises(nothing)
+    def end(self, send: Send, error: BaseException | None) -> None:
+        """`enqueue` has returned, or raised `error`."""
+        if send.token is not None:
+            _current_send.reset(send.token)
+        if send.operation is not None:
+            self._telemetry.end_send(send.operation, error)
+        if send.attempt is not None:
+            send.attempt.requeue = None if error else send.delay
+            send.attempt.requeue_error = error
+
+    def _start(self, send: Send, message: Any, delay: float | None) -> None:
+        carrier: dict[str, object] = {}
+        attempt = current_attempt.get()
+        if attempt is not None and attempt.message.message_id == message.message_id:
+            send.attempt, send.delay = attempt, (delay or 0) / 1000
+            self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
+        else:
+            sent = self._facts.sent(message, delay, attempt)
+            send.operation = self._telemetry.start_send(sent, carrier)
+        send.carrier = carrier or None
+
+    def _send_unwrapped(self, message: Any, delay: float | None) -> None:
+        """The first message through a middleware that had seen nothing of its broker before.
+
+        Nothing tells how this one ends, so its span only says that it was sent.
+        """
+        send = self.begin(message, delay)
+        if send is not None:
+            if send.carrier is not None:
+                carriage.write(message, send.carrier)
+            self.end(send, None)
+
+    def _is_second_hop(self, message: Any, delay: float | None) -> bool:
+        return delay is None and message.message_id in self._held()
+
+    def _held(self) -> weakref.WeakValueDictionary[str, Any]:
+        """The delayed messages of this thread, for as long as its worker keeps them."""
+        held: weakref.WeakValueDictionary[str, Any] | None
+        held = getattr(self._thread, "held", None)
+        if held is None:
+            held = self._thread.held = weakref.WeakValueDictionary()
+        return held
+
+
+class Enqueue:
+    """`broker.enqueue`, with a beginning and an end however it ends."""
+
+    def __init__(self, enqueue: Callable[..., Any], sends: Sends) -> None:
+        functools.update_wrapper(self, enqueue)
+        self._enqueue = enqueue
+        self._sends: Sends | None = sends
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        sends = self._sends
+        message = args[0] if args else kwargs.get("message")
+        send = sends.begin(message, kwargs.get("delay")) if sends else None
+        if sends is None or send is None:
+            return self._enqueue(*args, **kwargs)
+        try:
+            enqueued = self._enqueue(*args, **kwargs)
+        except BaseException as error:
+            sends.end(send, error)
+            raise
+        sends.end(send, None)
+        return enqueued
+
+    def stop(self) -> None:
+        """Become a plain call, for somebody who holds on to this."""
+        self._sends = None
