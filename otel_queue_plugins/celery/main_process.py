@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from billiard.exceptions import TimeLimitExceeded
-
-from otel_queue_plugins.celery import reading
+from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.reading import RECEIPT_KEY, Receipt
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core import errors
+from otel_queue_plugins.celery.running import Unrecorded
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
+from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
@@ -23,8 +23,8 @@ class MainProcess:
     """The process side of the plugin, in the process that receives messages.
 
     The rule that keeps it to one span a delivery: whatever the pool hands back as the result of a
-    tracer was recorded by the process that ran it; whatever the pool reports as lost is recorded
-    here.
+    tracer was recorded by the process that ran it, unless that says otherwise; whatever the pool
+    reports as lost is recorded here.
     """
 
     def __init__(
@@ -33,27 +33,64 @@ class MainProcess:
         self._telemetry = telemetry
         self._routes = routes
         self._covers = covers
+        self._decided: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
+        self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
     @never_raises(nothing)
-    def task_received(self, request: Any, **_: Any) -> None:
+    def task_received(self, sender: Any, request: Any, **_: Any) -> None:
         """Tell the process that will run the task when the message came, and its span's id."""
-        properties = request.request_dict.get("properties")
-        if isinstance(properties, dict):
-            properties[RECEIPT_KEY] = Receipt(time.time(), random.getrandbits(64) or 1)
+        properties = request.request_dict.get("properties") or {}
+        receipt = Receipt(time.time(), random.getrandbits(64) or 1, _time_limit(sender, request))
+        request.request_dict["properties"] = {**properties, RECEIPT_KEY: receipt}
+
+    def create_request_cls(
+        self, wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `celery.worker.request.create_request_cls`, for the `on_success` in its result."""
+        made = wrapped(*args, **kwargs)
+        on_success = made.on_success
+
+        def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
+            if isinstance(handed_back, tuple) and isinstance(handed_back[2], Unrecorded):
+                self._record_handed_back(request, handed_back)
+            return on_success(request, handed_back, **kwargs)
+
+        made.on_success = on_result
+        return made
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.
 
         What Celery does about the loss (a retry, errbacks) is done inside the delivery's span.
         """
-        if kwargs.get("return_ok") or len(args) > 2 or not self._covers(request.app):
+        info, return_ok = _arguments(*args, **kwargs)
+        if return_ok or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         operation = self._start(request)
         try:
             return wrapped(*args, **kwargs)
         finally:
-            info = args[0] if args else kwargs.get("exc_info")
-            self._telemetry.end_process(operation, _ending_of_lost(info, request))
+            self._telemetry.end_process(operation, self._ending(info, request, operation.delivery))
+
+    def success_was_stored(
+        self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `Request._success_was_stored()`: a task may be done before its process is lost."""
+        stored = wrapped(*args, **kwargs)
+        if stored:
+            self._decided[request] = SUCCEEDED
+        return stored
+
+    def retry_worker_lost(
+        self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `Request._retry_worker_lost(exc, exc_info)`, which says whether it did."""
+        retried = wrapped(*args, **kwargs)
+        if retried:
+            info = args[1] if len(args) > 1 else kwargs.get("exc_info")
+            delay = request.task.default_retry_delay
+            self._decided[request] = outcomes.of_lost_and_retried(info, delay)
+        return retried
 
     def announce_revoked(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
@@ -62,15 +99,15 @@ class MainProcess:
 
         A task that had started is recorded when the pool reports its end.
         """
-        if not request.time_start and self._covers(request.app):
-            self._record_revoked(request, str(args[0] if args else kwargs.get("reason")))
+        if self._covers(request.app):
+            self._note_revoked(request, *args, **kwargs)
         return wrapped(*args, **kwargs)
 
     @never_raises(nothing)
-    def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **_: Any) -> None:
+    def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **kwargs: Any) -> None:
         """A message for a task that this worker does not have; Celery rejects it."""
         ending = Ending(outcome=Outcome.UNKNOWN_TASK, error=exc, reason="task is not registered")
-        self._record_message(sender.app, message, name, ending)
+        self._record_message(sender.app, message, name, ending, kwargs.get("id"))
 
     @never_raises(nothing)
     def task_rejected(self, sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
@@ -92,13 +129,15 @@ class MainProcess:
         ending = Ending(outcome=Outcome.UNDECODABLE, error=error, reason="message is no task")
         self._record_message(app, message, str(name or "unknown"), ending)
 
-    def _record_message(self, app: Any, message: Any, name: str, ending: Ending) -> None:
+    def _record_message(
+        self, app: Any, message: Any, name: str, ending: Ending, task_id: object = None
+    ) -> None:
         if not self._covers(app):
             return
         headers = message.headers if isinstance(message.headers, dict) else {}
         info = message.delivery_info or {}
         request = {**headers, "delivery_info": info}
-        request.setdefault("id", (message.properties or {}).get("correlation_id") or "")
+        request.setdefault("id", task_id or (message.properties or {}).get("correlation_id") or "")
         route = self._routes.find(
             app, name, info.get("exchange"), info.get("routing_key"), reading=True
         )
@@ -106,12 +145,24 @@ class MainProcess:
         self._telemetry.record_undelivered(delivery, reading.carrier(request), ending)
 
     @never_raises(nothing)
-    def _record_revoked(self, request: Any, reason: str) -> None:
-        outcome = Outcome.EXPIRED if reason == "expired" else Outcome.REVOKED
+    def _record_handed_back(self, request: Any, handed_back: Any) -> None:
+        if not self._covers(request.app):
+            return
         delivery, carrier = self._facts(request)
-        self._telemetry.record_undelivered(
-            delivery, carrier, Ending(outcome=outcome, reason=reason)
-        )
+        ending = outcomes.of_handed_back(handed_back, request.task, delivery)
+        self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
+
+    @never_raises(nothing)
+    def _note_revoked(
+        self, request: Any, reason: str, terminated: bool, signum: Any, expired: bool  # noqa: FBT001
+    ) -> None:
+        if terminated:
+            self._terminated_by[request] = f"terminated by {_signal_name(signum)}"
+            return
+        outcome = Outcome.EXPIRED if expired else Outcome.REVOKED
+        delivery, carrier = self._facts(request)
+        ending = Ending(outcome=outcome, reason=str(reason))
+        self._telemetry.record_undelivered(delivery, carrier, ending)
 
     @never_raises(ProcessOperation)
     def _start(self, request: Any) -> ProcessOperation:
@@ -130,15 +181,29 @@ class MainProcess:
         )
         return delivery, reading.carrier(headers)
 
+    def _ending(self, info: Any, request: Any, delivery: Delivery) -> Ending:
+        """The ending of a task that the pool lost, once Celery has decided what becomes of it."""
+        decided = self._decided.pop(request, None)
+        terminated_by = self._terminated_by.get(request)
+        return decided or outcomes.of_lost(info, request, delivery, terminated_by)
 
-def _ending_of_lost(info: Any, request: Any) -> Ending:
-    """The ending of a task that the pool lost, once Celery has decided what becomes of it."""
-    error = getattr(info, "exception", None)
-    error = error if isinstance(error, BaseException) else None
-    if request._already_revoked:  # noqa: SLF001 - Celery has no public name for it
-        reason = errors.message(error) if error else "terminated"
-        return Ending(outcome=Outcome.REVOKED, reason=reason, cancellation="terminated")
-    if request._already_cancelled:  # noqa: SLF001 - likewise
-        return Ending(outcome=Outcome.RETRY, reason="cancelled by Celery")
-    outcome = Outcome.TIMEOUT if isinstance(error, TimeLimitExceeded) else Outcome.LOST
-    return Ending(outcome=outcome, error=error, stacktrace=getattr(info, "traceback", None))
+
+def _arguments(
+    exc_info: Any = None, _send_failed_event: object = True, return_ok: object = False, **_: Any  # noqa: FBT002
+) -> tuple[Any, bool]:
+    """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
+    return exc_info, bool(return_ok)
+
+
+def _time_limit(consumer: Any, request: Any) -> float | None:
+    """The hard time limit of a request in seconds: its own, its task's or the worker's."""
+    own = (request.time_limits or (None,))[0]
+    limit = own or request.task.time_limit or getattr(consumer.controller, "time_limit", None)
+    return limit if isinstance(limit, (int, float)) else None
+
+
+def _signal_name(signum: Any) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return "a signal"

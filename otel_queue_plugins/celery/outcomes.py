@@ -1,30 +1,114 @@
-"""From what Celery's tracer returned or raised to the ending of a delivery."""
+"""From what Celery knows of how a task ended to the ending of its delivery."""
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Final
 
-from celery import states
-from celery.exceptions import MaxRetriesExceededError, SoftTimeLimitExceeded
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 
+from otel_queue_plugins.celery import dead_letters
 from otel_queue_plugins.core import errors
+from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 
+GAVE_UP: Final = "max retries exceeded"
+CANCELLED: Final = "cancelled by Celery"
 
+
+def _unclassified() -> Ending:
+    return Ending(outcome=Outcome.FAILURE)
+
+
+@never_raises(_unclassified)
 def of_result(result: Any, task: Any, delivery: Delivery) -> Ending:
     """The ending of a task whose tracer returned `result`, a `celery.app.trace.trace_ok_t`."""
     info = result.info
-    if info is None:
+    if info is not None:
+        stacktrace = getattr(result.retval, "traceback", None)
+        return of_error(info.retval, task, delivery, stacktrace)
+    if result.runtime is not None:
         return SUCCEEDED
-    value = info.retval
-    if info.state == states.RETRY:
-        return of_retry(value)
-    if info.state == states.REJECTED:
-        return of_reject(value)
-    if info.state == states.IGNORED:
+    if isinstance(result.retval, ExceptionInfo):
+        return _of_info(result.retval, task, delivery)
+    return Ending(outcome=Outcome.SKIPPED, reason="has succeeded before")
+
+
+@never_raises(_unclassified)
+def of_handed_back(handed_back: Any, task: Any, delivery: Delivery) -> Ending:
+    """The ending of a task for which the pool has `(failed, result or ExceptionInfo, runtime)`."""
+    failed, value, _ = handed_back
+    return _of_info(value, task, delivery) if failed else SUCCEEDED
+
+
+@never_raises(_unclassified)
+def of_escaped(error: BaseException, task: Any, delivery: Delivery) -> Ending:
+    """The ending of a task whose tracer let `error` out, in a process that goes on."""
+    if isinstance(error, Exception):
+        return of_error(error, task, delivery)
+    if _is_a("greenlet", "GreenletExit", error):
+        return Ending(outcome=Outcome.REVOKED, reason="terminated", cancellation="terminated")
+    if _is_a("gevent", "Timeout", error):
+        return Ending(outcome=Outcome.TIMEOUT, error=error)
+    return Ending(outcome=Outcome.LOST, error=error, reason=errors.type_name(error))
+
+
+@never_raises(_unclassified)
+def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | None) -> Ending:
+    """The ending of a task that the pool lost, once Celery has decided what becomes of it.
+
+    `request` is a `celery.worker.request.Request`, `info` a billiard ExceptionInfo and
+    `terminated_by` what a user ended the task with, if one did.
+    """
+    error = _exception(info)
+    if isinstance(error, TimeLimitExceeded):
+        return Ending(outcome=Outcome.TIMEOUT, error=error, stacktrace=info.traceback)
+    if request._already_cancelled:  # noqa: SLF001 - Celery has no public name for it
+        outcome = Outcome.LOST if request.acknowledged else Outcome.RETRY
+        return Ending(outcome=outcome, reason=CANCELLED)
+    if request._already_revoked or isinstance(error, Terminated):  # noqa: SLF001 - likewise
+        reason = terminated_by or "terminated"
+        return Ending(outcome=Outcome.REVOKED, reason=reason, cancellation="terminated")
+    if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
+        reason = errors.message(error)
+        return Ending(
+            outcome=Outcome.LOST, error=error, reason=reason, stacktrace=info.traceback
+        )
+    return of_error(error, request.task, delivery, info.traceback)
+
+
+def of_lost_and_retried(info: Any, delay: Any) -> Ending:
+    """The ending of a lost task that Celery has sent again (`retry_on_worker_lost`)."""
+    return Ending(
+        outcome=Outcome.RETRY,
+        error=_exception(info),
+        reason="worker lost",
+        delay=_seconds_until(delay),
+    )
+
+
+def of_error(
+    error: BaseException | None, task: Any, delivery: Delivery, stacktrace: str | None = None
+) -> Ending:
+    """The ending of a task that raised `error`, be that one of Celery's own exceptions."""
+    if isinstance(error, Retry):
+        return of_retry(error)
+    if isinstance(error, Reject):
+        return of_reject(error, task, delivery)
+    if isinstance(error, Ignore):
         return Ending(outcome=Outcome.IGNORED)
-    return of_failure(value, task, delivery, getattr(result.retval, "traceback", None))
+    timeout = isinstance(error, SoftTimeLimitExceeded)
+    throws = getattr(task, "throws", None) or ()
+    return Ending(
+        outcome=Outcome.TIMEOUT if timeout else Outcome.FAILURE,
+        error=error,
+        expected=isinstance(error, throws),
+        stacktrace=stacktrace,
+        reason=GAVE_UP if _gave_up(error, task, delivery) else None,
+    )
 
 
 def of_retry(retry: Any) -> Ending:
@@ -40,33 +124,41 @@ def of_retry(retry: Any) -> Ending:
     )
 
 
-def of_reject(reject: Any) -> Ending:
+def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
     """The ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
     requeue = bool(getattr(reject, "requeue", False))
-    outcome = Outcome.REQUEUED if requeue else Outcome.REJECTED
     reason = getattr(reject, "reason", None)
-    error = reason if isinstance(reason, BaseException) else reject
-    return Ending(outcome=outcome, error=error, reason=None if reason is None else _text(reason))
-
-
-def of_failure(
-    error: BaseException, task: Any, delivery: Delivery, stacktrace: str | None = None
-) -> Ending:
-    """The ending of a task that failed with `error`, whose traceback Celery has formatted."""
-    timeout = isinstance(error, SoftTimeLimitExceeded)
     return Ending(
-        outcome=Outcome.TIMEOUT if timeout else Outcome.FAILURE,
-        error=error,
-        expected=isinstance(error, tuple(getattr(task, "throws", None) or ())),
-        stacktrace=stacktrace,
-        reason="max retries exceeded" if _gave_up(error, delivery) else None,
+        outcome=Outcome.REQUEUED if requeue else Outcome.REJECTED,
+        error=reason if isinstance(reason, BaseException) else reject,
+        reason=None if reason is None else _text(reason),
+        dead_letter_queue=None if requeue else dead_letters.queue_of(task.app, delivery.route),
     )
 
 
-def _gave_up(error: BaseException, delivery: Delivery) -> bool:
-    limit = delivery.max_attempts
-    exhausted = limit is not None and delivery.attempt > 1 and delivery.attempt >= limit
-    return exhausted or isinstance(error, MaxRetriesExceededError)
+def _of_info(info: Any, task: Any, delivery: Delivery) -> Ending:
+    return of_error(_exception(info), task, delivery, info.traceback)
+
+
+def _exception(info: Any) -> BaseException | None:
+    error = getattr(info, "exception", None)
+    if isinstance(error, ExceptionWithTraceback):
+        error = error.exc
+    return error if isinstance(error, BaseException) else None
+
+
+def _gave_up(error: BaseException | None, task: Any, delivery: Delivery) -> bool:
+    if isinstance(error, MaxRetriesExceededError):
+        return True
+    told = getattr(task, "override_max_retries", None)
+    limit = delivery.max_attempts if told is None else told + 1
+    return limit is not None and 1 < delivery.attempt >= limit
+
+
+def _is_a(module: str, name: str, error: BaseException) -> bool:
+    """Whether `error` is of that class, which cannot be if its module was never imported."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(error, kind)
 
 
 def _seconds_until(when: Any) -> float | None:

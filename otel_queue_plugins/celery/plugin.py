@@ -115,6 +115,9 @@ class CeleryPlugin:
         main = self._main
         self._wrap(request, "Request", "on_failure", main.on_failure)
         self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
+        self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
+        self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
+        self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
         self._wrap(consumer, "Consumer", "on_decode_error", main.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
 
@@ -145,10 +148,11 @@ class CeleryPlugin:
             self._undo.append(partial(signal.disconnect, receiver))
 
     def _wrap(self, module: str, owner: str | None, name: str, wrapper: Any) -> None:
+        """Put `wrapper` around a function, unless this version of Celery has none of that name."""
         parent: Any = importlib.import_module(module)
         parent = getattr(parent, owner) if owner else parent
-        original = vars(parent)[name]
-        if getattr(original, "_self_wrapper", None) == wrapper:
+        original = vars(parent).get(name)
+        if original is None or getattr(original, "_self_wrapper", None) == wrapper:
             return
         wrapt.wrap_function_wrapper(parent, name, wrapper)
         self._undo.append(partial(setattr, parent, name, original))

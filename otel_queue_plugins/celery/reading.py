@@ -18,11 +18,13 @@ class Receipt(NamedTuple):
     """What the process that got a message tells the one that runs it.
 
     It travels in the message's properties, which Celery neither copies on a retry nor takes for
-    user headers. `at` is in seconds since the epoch.
+    user headers. `at` is in seconds since the epoch, `time_limit` (seconds) the one that the main
+    process enforces by killing.
     """
 
     at: float
     span_id: int
+    time_limit: float | None = None
 
 
 def carrier(request: Request) -> Mapping[str, object]:

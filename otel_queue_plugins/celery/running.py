@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from celery.exceptions import Reject
+from billiard import common
 
 from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import never_raises
-from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
+from otel_queue_plugins.core.messages import Delivery
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 TRACED: Final = "__otel_queue_original__"
+MARGIN_S: Final = 0.5
+
+
+class Unrecorded(float):
+    """The runtime of a task (seconds, 0 where Celery has none) whose delivery is not recorded yet.
+
+    A child process hands it back to the main one with the result of a task whose end the main
+    process may have decided already, because of a time limit or a signal. What counts is whether
+    the main process takes the result or not.
+    """
 
 
 class Running:
@@ -45,44 +56,69 @@ class Running:
         """`tracer` with every call of it a delivery of `task`."""
         if task is None or hasattr(tracer, TRACED) or not self._covers(task.app):
             return tracer
-        telemetry = self._telemetry
 
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
-            operation = self._start(task, uuid, request or {}, eager)
+            operation = self._start(task, request or {}, eager=eager)
             try:
                 result = tracer(uuid, args, kwargs, request)
             except BaseException as error:
                 self._escaped(operation, task, error)
                 raise
-            telemetry.end_process(operation, outcomes.of_result(result, task, operation.delivery))
-            return result
+            return self._returned(operation, task, request or {}, result)
 
         setattr(trace_task, TRACED, tracer)
         return trace_task
 
     @never_raises(ProcessOperation)
     def _start(
-        self, task: Any, uuid: Any, request: reading.Request, eager: bool  # noqa: FBT001
+        self, task: Any, request: reading.Request, *, eager: bool
     ) -> ProcessOperation:
-        delivery = self._delivery(task, uuid, request)
+        delivery = self._delivery(task, request)
         carrier = None if eager else reading.carrier(request)
         return self._telemetry.start_process(delivery, carrier)
 
-    def _delivery(self, task: Any, uuid: Any, request: reading.Request) -> Delivery:
+    def _delivery(self, task: Any, request: reading.Request) -> Delivery:
         info = request.get("delivery_info") or {}
         route = self._routes.find(
             task.app, task.name, info.get("exchange"), info.get("routing_key"), reading=True
         )
         return reading.delivery(request, route, task.max_retries, reading.receipt(request))
 
+    def _returned(
+        self, operation: ProcessOperation, task: Any, request: reading.Request, result: Any
+    ) -> Any:
+        """What to hand back for `result`, a `celery.app.trace.trace_ok_t`."""
+        if self._reported(operation) and _contested(operation, request):
+            self._telemetry.abandon_process(operation)
+            return result._replace(runtime=Unrecorded(result.runtime or 0.0))
+        ending = outcomes.of_result(result, task, operation.delivery)
+        self._telemetry.end_process(operation, ending)
+        return result
+
     def _escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
-        """What Celery lets out of a tracer ends the process, unless it is `Reject`."""
-        if isinstance(error, Reject):
-            self._telemetry.end_process(operation, outcomes.of_reject(error))
-        elif isinstance(error, Exception):
-            ending = outcomes.of_failure(error, task, operation.delivery)
-            self._telemetry.end_process(operation, ending)
-        elif self._supervised():
+        """What gets out of a tracer is for the pool: where that is another process, it tells."""
+        if self._reported(operation):
             self._telemetry.abandon_process(operation)
         else:
-            self._telemetry.end_process(operation, Ending(outcome=Outcome.LOST, error=error))
+            ending = outcomes.of_escaped(error, task, operation.delivery)
+            self._telemetry.end_process(operation, ending)
+
+    def _reported(self, operation: ProcessOperation) -> bool:
+        """Whether the main process records this delivery if this process does not."""
+        return operation.delivery.span_id is not None and self._supervised()
+
+
+def _contested(operation: ProcessOperation, request: reading.Request) -> bool:
+    """Whether the main process may have given the task up by now."""
+    if getattr(common, "terminate_handler_fired", _no)():
+        return True
+    receipt = reading.receipt(request)
+    limit = receipt.time_limit if receipt else None
+    if limit is None:
+        return False
+    return time.time() - operation.started_ns / 1e9 > limit - min(MARGIN_S, limit / 10)
+
+
+def _no() -> bool:
+    """What billiard before 4.3 would tell."""
+    return False
