@@ -14,3 +14,8 @@ def current_providers() -> tuple[Any, Any, Any]:
         metrics.get_meter_provider(),
         _logs.get_logger_provider(),
     )
+
+
+def has_providers() -> bool:
+    """Whether somebody has set a global tracer, meter or logger provider."""
+    return not all("Proxy" in type(provider).__name__ for provider in current_providers())

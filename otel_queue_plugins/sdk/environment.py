@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import otlp, propagators, samplers
 from .limits import check_numbers
-from .reading import SIGNALS, Problem, Reading
+from .reading import SIGNALS, Problem, Reading, merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +40,13 @@ def read(environ: Mapping[str, str]) -> Plan:
     sampler = samplers.read(reading) if "traces" in named else None
     check_numbers(reading, named)
     _check_config_file(reading)
-    broken = {signal for problem in reading.problems for signal in problem.signals}
+    _check_grpc(reading, named)
+    problems = merged(reading.problems)
+    broken = {signal for problem in problems for signal in problem.signals}
     return Plan(
         exporters={key: value for key, value in named.items() if key not in broken},
         sampler=sampler,
-        problems=tuple(reading.problems),
+        problems=problems,
     )
 
 
@@ -111,4 +113,22 @@ def _check_config_file(reading: Reading) -> None:
             "OTEL_CONFIG_FILE",
             "this file is not read here; start with opentelemetry-instrument, or unset it",
             *SIGNALS,
+        )
+
+
+def _check_grpc(reading: Reading, named: Mapping[str, tuple[otlp.Target | str, ...]]) -> None:
+    """With its fork handlers off, every child forked after gRPC's first use hangs or crashes."""
+    variable = "GRPC_ENABLE_FORK_SUPPORT"
+    if reading.value(variable).lower() not in {"0", "false", "no"}:
+        return
+    over_grpc = [
+        signal
+        for signal, exporters in named.items()
+        if any(isinstance(each, otlp.Target) and each.protocol == otlp.GRPC for each in exporters)
+    ]
+    if over_grpc:
+        reading.reject(
+            variable,
+            f"forked children would hang; unset it, or use OTEL_EXPORTER_OTLP_PROTOCOL={otlp.HTTP}",
+            *over_grpc,
         )

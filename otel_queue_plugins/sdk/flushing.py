@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Of the bound that a user sets, what is spent on waiting; the rest is for ending.
-_SHARE = 0.9
+_SHARE = 0.8
 
 
 class _Attempt(NamedTuple):

@@ -18,9 +18,14 @@ def note_fork() -> None:
 
 def is_child() -> bool:
     """Whether this process was made from one that may use the same settings (fork or spawn)."""
+    return os.getpid() in _forked or has_parent()
+
+
+def has_parent() -> bool:
+    """Whether this process is a child of multiprocessing."""
     multiprocessing = sys.modules.get("multiprocessing.process")
-    parent_process = getattr(multiprocessing, "parent_process", lambda: None)
-    return os.getpid() in _forked or parent_process() is not None
+    parent_process = getattr(multiprocessing, "parent_process", None)
+    return parent_process is not None and parent_process() is not None
 
 
 def of_child(given: str) -> str:

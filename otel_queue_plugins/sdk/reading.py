@@ -30,6 +30,18 @@ class Problem:
         return f"{self.variable}={self.value!r}: {self.fix}"
 
 
+def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Those that differ only in the signal become one."""
+    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for each in problems:
+        key = (each.variable, each.value, each.fix)
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), *each.signals)))
+    return tuple(
+        Problem(variable=variable, value=value, fix=fix, signals=signals)
+        for (variable, value, fix), signals in found.items()
+    )
+
+
 class Reading:
     """Reads variables; an empty value is the same as none, as the specification says."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import environment, flushing, forks, validation
-from .current import current_providers
+from . import environment, flushing, forks, identity, validation
+from .current import has_providers
 from .locking import lock_of_this_process
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ logger = logging.getLogger("otel_queue_plugins")
 class _Done:
     """The pids of the process that began set-up last, and of the one that finished it."""
 
-    __slots__ = ("begun_in", "ready_in")
+    __slots__ = ("begun_in", "installed", "ready_in")
 
     def __init__(self) -> None:
         self.begun_in = self.ready_in = 0
+        self.installed = False
 
 
 _done = _Done()
@@ -46,6 +48,7 @@ def _prepare(pid: int) -> None:
         _done.begun_in = pid
         try:
             _set_up(os.environ)
+            _flush_at_end()
         except Exception:
             logger.exception("telemetry could not be set up; the application runs without it")
         finally:
@@ -64,12 +67,20 @@ def _set_up(environ: MutableMapping[str, str]) -> None:
     from . import providers
 
     providers.install(plan)
-    atexit.register(flushing.flush)
+    _done.installed = True
 
 
-def has_providers() -> bool:
-    """Whether somebody has set a global tracer, meter or logger provider."""
-    return not all("Proxy" in type(provider).__name__ for provider in current_providers())
+def _flush_at_end() -> None:
+    """Flush when the interpreter ends, or the child of multiprocessing.
+
+    Such a child runs no atexit handlers before Python 3.13. Elsewhere a user's own providers
+    have an ending of their own.
+    """
+    if _done.installed:
+        atexit.unregister(flushing.flush)
+        atexit.register(flushing.flush)
+    if identity.has_parent() and has_providers():
+        import_module("multiprocessing.util").Finalize(None, flushing.flush, exitpriority=0)
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:

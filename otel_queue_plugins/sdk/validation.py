@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from . import environment, forks, propagators
+from .current import has_providers
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -29,11 +30,18 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
     propagators are taken out of `environ`, because the API cannot be imported with them.
     """
     forks.watch()
-    problems = environment.read(environ).problems
+    problems = _relevant(environment.read(environ).problems)
     if problems and environment.is_strict(environ):
         raise ConfigurationError(str(problems[0]))
     report(problems)
     propagators.guard(environ)
+
+
+def _relevant(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Who set providers answers for the signals; the rest concerns everybody."""
+    if not has_providers():
+        return problems
+    return tuple(problem for problem in problems if not problem.signals)
 
 
 def report(problems: tuple[Problem, ...]) -> None:

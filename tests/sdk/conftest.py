@@ -1,0 +1,61 @@
+"""Receivers over both protocols, and the programs that send to them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.environment import clean_environment, telemetry_environment
+from tests.receiver import FaultyReceiver, GrpcReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.processes import ManagedProcess, Processes
+
+PROTOCOLS = ("http/protobuf", "grpc")
+Receiver = FaultyReceiver | GrpcReceiver
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def receiver(protocol: str) -> Iterator[Receiver]:
+    with GrpcReceiver() if protocol == "grpc" else FaultyReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def http_receiver() -> Iterator[FaultyReceiver]:
+    with FaultyReceiver() as receiver:
+        yield receiver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """Starts `tests.sdk.programs`, with `OTEL_*` as a user would set them."""
+
+    processes: Processes
+
+    def start(
+        self, *arguments: str, endpoint: str = "", protocol: str = "http/protobuf", **extra: str
+    ) -> ManagedProcess:
+        named = telemetry_environment(endpoint, service="program", protocol=protocol)
+        return self.processes.start(
+            arguments[0],
+            [sys.executable, "-m", "tests.sdk.programs", *arguments],
+            env=clean_environment(**(named if endpoint else {}), **extra),
+            stdin=subprocess.PIPE,
+        )
+
+
+@pytest.fixture
+def programs(processes: Processes) -> Programs:
+    return Programs(processes=processes)

@@ -1,0 +1,154 @@
+"""Small programs that tests run as processes of their own: `python -m tests.sdk.programs NAME`."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+import time
+
+from opentelemetry import metrics, trace
+
+from otel_queue_plugins import sdk
+
+
+def record(who: str, count: int = 1) -> None:
+    """One span and `count` on a counter and a histogram, all marked with who did it."""
+    meter = metrics.get_meter("tests")
+    with trace.get_tracer("tests").start_as_current_span(who):
+        meter.create_counter("work").add(count, {"who": who})
+        meter.create_histogram("took", unit="s").record(0.25, {"who": who})
+
+
+def use_own_providers(protocol: str) -> None:
+    """What a user writes who configures the SDK by hand, before any fork."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        spans, numbers = OTLPSpanExporter(), OTLPMetricExporter()
+    else:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        spans, numbers = OTLPSpanExporter(), OTLPMetricExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(spans))
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(numbers)]))
+
+
+def script() -> None:
+    """A plain script: set up, record, end."""
+    sdk.validate()
+    sdk.ensure_providers()
+    record("script")
+    logging.getLogger("tests").warning("a record")
+    print("ends", flush=True)
+
+
+def own_providers() -> None:
+    """The user set providers; prints whether they are still the global ones."""
+    use_own_providers("http/protobuf")
+    before = trace.get_tracer_provider(), metrics.get_meter_provider()
+    sdk.validate()
+    sdk.ensure_providers()
+    record("script")
+    print("unchanged", before == (trace.get_tracer_provider(), metrics.get_meter_provider()))
+
+
+def flushing_script() -> None:
+    """A script that flushes as a worker would, and then ends."""
+    sdk.ensure_providers()
+    record("script")
+    print("ends", flush=True)
+    print("flushed", sdk.flush(), flush=True)
+
+
+def family() -> None:
+    """Records, then starts three children of multiprocessing (argv: how) that record too."""
+    sdk.ensure_providers()
+    record("parent")
+    context = multiprocessing.get_context(sys.argv[2])
+    children = [context.Process(target=child) for _ in range(3)]
+    for each in children:
+        each.start()
+    for each in children:
+        each.join()
+
+
+def child() -> None:
+    """What a child of `family` does: no flush, nothing."""
+    sdk.ensure_providers()
+    record("child")
+
+
+def idle() -> None:
+    """Calls everything with nothing named, and says which SDK modules that brought in."""
+    sdk.validate()
+    sdk.ensure_providers()
+    record("idle")
+    print("flushed", sdk.flush(), "sdk", "opentelemetry.sdk" in sys.modules)
+
+
+def storm() -> None:
+    """Forks 50 children while this process keeps exporting; each child works once told to.
+
+    argv: whose providers (`ours` or `user`). Prints `forked`, waits for a line on stdin, ends
+    with the number of children that failed to flush.
+    """
+    whose = sys.argv[2]
+    protocol = os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"]
+    sdk.validate()
+    if whose == "user":
+        use_own_providers(protocol)
+    sdk.ensure_providers()
+    keep_busy()
+    read_end, write_end = os.pipe()
+    children = []
+    slowest = 0.0
+    for number in range(50):
+        began = time.monotonic()
+        pid = os.fork()
+        if not pid:
+            os.close(write_end)
+            work_when_told(f"child-{number}", read_end)
+        slowest = max(slowest, time.monotonic() - began)
+        children.append(pid)
+        time.sleep(0.02)
+    print(f"forked, slowest {slowest * 1000:.1f} ms", flush=True)
+    sys.stdin.readline()
+    os.close(write_end)
+    mute = sum(os.waitpid(pid, 0)[1] != 0 for pid in children)
+    print("mute", mute, flush=True)
+    os._exit(mute)
+
+
+def keep_busy() -> None:
+    def run() -> None:
+        while True:
+            record("parent")
+            time.sleep(0.005)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def work_when_told(who: str, told: int) -> None:
+    """End with 0 when everything recorded here got out, killed when that takes for ever."""
+    faulthandler.dump_traceback_later(25, exit=True)
+    os.read(told, 1)
+    sdk.ensure_providers()
+    record(who)
+    os._exit(0 if sdk.flush(20) else 1)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -1,0 +1,294 @@
+"""What the environment asks for, and what is refused in it. No process, no SDK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_queue_plugins.sdk import ConfigurationError, validate
+from otel_queue_plugins.sdk.environment import flush_timeout, is_off, read
+from otel_queue_plugins.sdk.otlp import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+def target(signal: str = "traces", **environ: str) -> Target:
+    (exporter,) = read(environ).exporters[signal]
+    assert isinstance(exporter, Target)
+    return exporter
+
+
+def test_nothing_named_is_nothing_to_do() -> None:
+    """Without an endpoint or an exporter there is no plan and no complaint."""
+    plan = read({"OTEL_SERVICE_NAME": "shop"})
+    assert (dict(plan.exporters), plan.problems) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    ("environ", "signals"),
+    [
+        (ENDPOINT, {"traces", "metrics"}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "  "}, set()),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a"}, {"traces"}),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://a"}, {"metrics"}),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://a"}, {"logs"}),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, {"traces"}),
+        ({"OTEL_TRACES_EXPORTER": "console"}, {"traces"}),
+        ({**ENDPOINT, "OTEL_LOGS_EXPORTER": "otlp"}, {"traces", "metrics", "logs"}),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, {"metrics"}),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": ""}, {"traces", "metrics"}),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": ""}, {"traces"}),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "", "OTEL_TRACES_EXPORTER": "otlp"},
+            {"metrics"},
+        ),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, set()),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "TRUE "}, set()),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "1"}, {"traces", "metrics"}),
+        ({**ENDPOINT, "OTEL_QUEUE_SETUP": "off"}, set()),
+    ],
+)
+def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
+    """Signal endpoint, else general endpoint, else off; empty is unset, but an empty endpoint of
+    a signal turns that signal off; logs have to be asked for."""
+    plan = read(environ)
+    assert set(plan.exporters) == signals
+    assert plan.problems == ()
+
+
+def test_several_exporters_of_a_signal() -> None:
+    """`OTEL_TRACES_EXPORTER` is a list; every entry is used once."""
+    exporters = read({"OTEL_TRACES_EXPORTER": "otlp, console,console"}).exporters["traces"]
+    assert [getattr(each, "endpoint", each) for each in exporters] == [
+        "http://localhost:4318/v1/traces",
+        "console",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c/base/"}, "http://c/base/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/own"}, "http://c/own"),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "http://localhost:4318/v1/traces"),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "http://localhost:4317",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"}, "http://localhost:4317"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC"},
+            "http://c:4317",
+        ),
+    ],
+)
+def test_where_traces_go(environ: dict[str, str], endpoint: str) -> None:
+    """The general endpoint gets the signal's path over HTTP, a signal's own is taken as it is."""
+    assert target(**environ).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "insecure", "expected"),
+    [
+        ("http://c:4317", None, True),
+        ("http://c:4317", "false", True),
+        ("https://c:4317", None, False),
+        ("c:4317", None, False),
+        ("c:4317", "true", True),
+    ],
+)
+def test_the_scheme_decides_about_tls(
+    endpoint: str, insecure: str | None, expected: bool
+) -> None:
+    """gRPC: `http` is plain and `https` is TLS; `_INSECURE` counts only without a scheme."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        **({} if insecure is None else {"OTEL_EXPORTER_OTLP_INSECURE": insecure}),
+    }
+    assert target(**environ).insecure is expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "headers"),
+    [
+        ("Authorization=Basic abc==", (("authorization", "Basic abc=="),)),
+        ("authorization=Basic%20abc%3D%3D", (("authorization", "Basic abc=="),)),
+        ("a=1, b = 2 ,", (("a", "1"), ("b", "2"))),
+        ("x-sentry-auth=sentry sentry_key=K", (("x-sentry-auth", "sentry sentry_key=K"),)),
+        ("dd-config=%7B%22a%22%2C1%7D", (("dd-config", '{"a",1}'),)),
+        ("", ()),
+    ],
+)
+def test_headers(raw: str, headers: tuple[tuple[str, str], ...]) -> None:
+    """Values may hold spaces and `=`, plain or percent-encoded; names are lower-cased."""
+    assert target(**ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS=raw).headers == headers
+
+
+def test_a_signals_own_headers_replace_the_general_ones() -> None:
+    environ = {
+        **ENDPOINT,
+        "OTEL_EXPORTER_OTLP_HEADERS": "a=1",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "b=2",
+    }
+    assert target("traces", **environ).headers == (("b", "2"),)
+    assert target("metrics", **environ).headers == (("a", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [("", 10), ("10", 10), ("0.5", 0.5), ("2500", 2.5), ("100", 0.1), ("10000", 10)],
+)
+def test_timeouts(raw: str, seconds: float) -> None:
+    """Milliseconds as the specification says; below 100 seconds as the Python SDK says."""
+    assert target(**ENDPOINT, OTEL_EXPORTER_OTLP_TIMEOUT=raw).timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fix"),
+    [
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true", "unset it, or write http://"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:443", "write https://"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector", "the scheme must be http or https"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "the host is missing"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:port", "this is no URL"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem", "no readable file there"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/no/such.pem", "no readable file there"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "use one of http/protobuf, grpc"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "use one of none, gzip, deflate"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "use a number of at least 0"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "nan", "use a number of at least 0"),
+        ("OTEL_TRACES_EXPORTER", "jaeger", "'jaeger' is not installed or misspelt"),
+        ("OTEL_TRACES_EXPORTER", "none,otlp", "none cannot be combined"),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "'sometimes' is not installed or misspelt"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "use a whole number of at least 1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "use a whole number of at least 1"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096", "must not be above OTEL_BSP_MAX_QUEUE_SIZE"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", "use a whole number of at least 0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1.5", "use a whole number of at least 1"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "never", "use one of trace_based, always_on"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "both",
+            "use one of cumulative, delta, lowmemory",
+        ),
+        ("OTEL_CONFIG_FILE", "/etc/otel.yaml", "opentelemetry-instrument"),
+        ("OTEL_PROPAGATORS", "datadog", "not installed or misspelt"),
+        ("OTEL_PROPAGATORS", "xray", "pip install opentelemetry-propagator-aws-xray"),
+        ("OTEL_QUEUE_FLUSH_TIMEOUT", "soon", "use a number of at least 0"),
+    ],
+)
+def test_what_is_refused(variable: str, value: str, fix: str) -> None:
+    """One line with the variable, the value and the fix; in strict mode it stops the start."""
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318", variable: value}
+    with pytest.raises(ConfigurationError) as raised:
+        validate({**environ, "OTEL_QUEUE_STRICT": "true"})
+    line = str(raised.value)
+    assert line.startswith(f"{variable}={value!r}: ")
+    assert fix in line
+    assert "\n" not in line
+
+
+def test_grpc_without_fork_support_is_refused() -> None:
+    """With gRPC's fork handlers off, every forked child hangs or crashes (measured: 8 of 8)."""
+    environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    plan = read(environ)
+    assert plan.exporters == {}
+    assert {problem.variable for problem in plan.problems} == {"GRPC_ENABLE_FORK_SUPPORT"}
+    assert read({**ENDPOINT, "GRPC_ENABLE_FORK_SUPPORT": "0"}).problems == ()
+
+
+@pytest.mark.parametrize("bad", ["novalue", "a=1,=2", "sp ace=1", "a=%0Ainjected", "k=caf\u00e9"])
+def test_a_bad_header_is_refused_and_not_shown(bad: str) -> None:
+    """Headers hold keys to a backend: what is wrong is said by number, never by value."""
+    (problem, *_) = read({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": bad}).problems
+    assert "is not key=value" in problem.fix
+    assert bad not in str(problem)
+
+
+def test_a_problem_turns_off_its_own_signal_only() -> None:
+    """The rest of the telemetry goes on."""
+    plan = read({**ENDPOINT, "OTEL_METRIC_EXPORT_INTERVAL": "abc"})
+    assert set(plan.exporters) == {"traces"}
+    assert [problem.signals for problem in plan.problems] == [("metrics",)]
+
+
+def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("key")
+    environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem")}
+    assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in read(environ).problems[0].fix
+
+
+def test_empty_values_are_unset() -> None:
+    """Containers often set variables to nothing."""
+    empty = dict.fromkeys(
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_INSECURE",
+            "OTEL_TRACES_SAMPLER",
+            "OTEL_TRACES_SAMPLER_ARG",
+            "OTEL_PROPAGATORS",
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "OTEL_QUEUE_FLUSH_TIMEOUT",
+            "OTEL_QUEUE_STRICT",
+            "OTEL_QUEUE_SETUP",
+        ),
+        "",
+    )
+    assert read({**ENDPOINT, **empty}) == read(ENDPOINT)
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", "false", "0", "no"])
+def test_set_up_can_be_switched_off(value: str) -> None:
+    assert is_off({"OTEL_QUEUE_SETUP": value})
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("", 5), ("2.5", 2.5), ("0", 0), ("-1", 5)])
+def test_flush_timeout(value: str, seconds: float) -> None:
+    """Seconds; what cannot be used is the default."""
+    assert flush_timeout({"OTEL_QUEUE_FLUSH_TIMEOUT": value}) == seconds
+
+
+def test_by_default_problems_are_said_once_and_nothing_stops(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One ERROR line per problem and process, whoever asks how often."""
+    environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": "one-of-a-kind"}
+    validate(environ)
+    validate(environ)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().endswith("(traces off)")
+
+
+def test_one_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A general variable concerns several signals: still one line."""
+    validate({"OTEL_EXPORTER_OTLP_ENDPOINT": "gopher://one-line"})
+    (record,) = caplog.records
+    assert record.getMessage().endswith("(traces, metrics off)")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("datadog,b3", "b3"),
+        ("datadog", "tracecontext,baggage"),
+        ("tracecontext,b3multi", "tracecontext,b3multi"),
+        ("none", "none"),
+    ],
+)
+def test_unknown_propagators_are_left_out(before: str, after: str) -> None:
+    """`import opentelemetry.propagate` raises on an unknown name, which would stop the app."""
+    environ = {"OTEL_PROPAGATORS": before}
+    validate(environ)
+    assert environ["OTEL_PROPAGATORS"] == after

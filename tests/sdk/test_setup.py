@@ -1,0 +1,214 @@
+"""Providers come from the environment, once, when they are needed and nobody else set them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_queue_plugins import sdk
+from tests.environment import clean_environment
+
+if TYPE_CHECKING:
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs, Receiver
+
+
+def test_importing_and_validating_is_cheap() -> None:
+    """Neither the SDK nor an exporter is imported as long as nothing is named."""
+    code = (
+        "import sys, json; from otel_queue_plugins import sdk; sdk.validate();"
+        "sdk.ensure_providers(); sdk.flush();"
+        "print(json.dumps([name for name in sys.modules if name.startswith(("
+        "'opentelemetry.sdk', 'opentelemetry.exporter', 'grpc', 'requests', 'celery'))]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean_environment(), capture_output=True, check=True
+    )
+    assert json.loads(done.stdout) == []
+    assert done.stderr == b""
+
+
+def test_nothing_named_does_nothing(programs: Programs) -> None:
+    """No endpoint: no SDK, no warning, no waiting."""
+    idle = programs.start("idle")
+    assert idle.wait() == 0
+    assert idle.log == "flushed True sdk False\n"
+
+
+def test_an_endpoint_is_enough(programs: Programs, receiver: Receiver, protocol: str) -> None:
+    """Traces and metrics, under the service's name; logs only when asked for."""
+    assert programs.start("script", endpoint=receiver.endpoint, protocol=protocol).wait() == 0
+    span = receiver.expect_span("script", timeout=1)
+    assert span.service == "program"
+    receiver.expect_total("work", 1, timeout=1)
+    receiver.expect_total("took", 1, timeout=1)
+    assert receiver.requests("/v1/logs") == []
+
+
+def test_an_empty_endpoint_of_a_signal_turns_it_off(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=` sends traces only."""
+    program = programs.start(
+        "script", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
+    )
+    assert program.wait() == 0
+    http_receiver.expect_span("script", timeout=1)
+    assert http_receiver.requests("/v1/metrics") == []
+
+
+@pytest.mark.parametrize(
+    "off", [{"OTEL_QUEUE_SETUP": "off"}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_X": ""}]
+)
+def test_switched_off_sends_nothing(
+    programs: Programs, http_receiver: FaultyReceiver, off: dict[str, str]
+) -> None:
+    """Either variable keeps us from setting anything up; an unknown one does not."""
+    assert programs.start("script", endpoint=http_receiver.endpoint, **off).wait() == 0
+    assert bool(http_receiver.requests()) is ("OTEL_X" in off)
+
+
+def test_a_users_providers_are_used_and_left_alone(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """Who set providers first has them: ours would send everything a second time."""
+    program = programs.start("own_providers", endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    http_receiver.expect_span("script", timeout=1)
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert program.log.splitlines()[-1] == "unchanged True"
+
+
+def test_headers_compression_and_sampler_leave_the_process(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """Read as the specification says them, sent as the backend wants them."""
+    program = programs.start(
+        "script",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_EXPORTER_OTLP_HEADERS="Authorization=Basic abc==,x-team=a%20b",
+        OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+        OTEL_TRACES_SAMPLER="ALWAYS_ON",
+        OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test,team=a%2Cb",
+    )
+    assert program.wait() == 0
+    span = receiver.expect_span("script", timeout=1)
+    assert span.resource["team"] == "a,b"
+    assert {request.headers["authorization"] for request in receiver.requests()} == {
+        "Basic abc=="
+    }
+    assert {request.headers["x-team"] for request in receiver.requests()} == {"a b"}
+
+
+def test_a_sampler_of_the_environment_is_used(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """`always_off`: metrics, and no trace."""
+    program = programs.start(
+        "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="always_off"
+    )
+    assert program.wait() == 0
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert http_receiver.spans() == []
+
+
+@pytest.mark.parametrize(
+    ("preference", "temporalities"),
+    [("", {"cumulative"}), ("DELTA", {"delta"}), ("lowmemory", {"delta"})],
+)
+def test_temporality(
+    programs: Programs, http_receiver: FaultyReceiver, preference: str, temporalities: set[str]
+) -> None:
+    """Datadog takes delta only, Prometheus cumulative only: the user says which."""
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=preference,
+    )
+    assert program.wait() == 0
+    http_receiver.expect_total("work", 1, timeout=1)
+    points = [point for point in http_receiver.points() if point.name in {"work", "took"}]
+    assert {point.temporality for point in points} == temporalities
+
+
+def test_empty_variables_break_nothing(programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """The SDK fails on several empty variables; here they are as good as unset."""
+    program = programs.start(
+        "script",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_METRICS_EXEMPLAR_FILTER="",
+        OTEL_EXPORTER_OTLP_TIMEOUT="",
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="",
+        OTEL_EXPORTER_OTLP_COMPRESSION="",
+        OTEL_EXPORTER_OTLP_HEADERS="",
+        OTEL_TRACES_SAMPLER="",
+        OTEL_PROPAGATORS="",
+    )
+    assert program.wait() == 0
+    receiver.expect_span("script", timeout=1)
+    receiver.expect_total("work", 1, timeout=1)
+    assert program.log == "a record\nends\n"
+
+
+def test_the_console_exporter_needs_no_endpoint(programs: Programs) -> None:
+    """`OTEL_TRACES_EXPORTER=console` alone: spans on stdout, and no metrics."""
+    program = programs.start("script", OTEL_TRACES_EXPORTER="console")
+    assert program.wait() == 0
+    assert '"name": "script"' in program.log
+    assert "resource_metrics" not in program.log
+
+
+def test_a_broken_setting_turns_its_signal_off_and_nothing_else(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """The application runs; one line says what is wrong."""
+    program = programs.start(
+        "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="sometimes"
+    )
+    assert program.wait() == 0
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert http_receiver.spans() == []
+    assert program.log.count("OTEL_TRACES_SAMPLER='sometimes'") == 1
+
+
+def test_strict_mode_stops_the_start(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """`OTEL_QUEUE_STRICT=true`: better no worker than a blind one."""
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        OTEL_TRACES_SAMPLER="sometimes",
+        OTEL_QUEUE_STRICT="true",
+    )
+    assert program.wait() == 1
+    assert "ConfigurationError: OTEL_TRACES_SAMPLER='sometimes'" in program.log
+
+
+def test_later_calls_cost_next_to_nothing() -> None:
+    """Adapters call it for every message: less than a microsecond."""
+    sdk.ensure_providers()
+    began = time.perf_counter()
+    for _ in range(100_000):
+        sdk.ensure_providers()
+    assert (time.perf_counter() - began) / 100_000 < 1e-6
+
+
+def test_flush_uses_whatever_providers_there_are(tracer_provider: TracerProvider) -> None:
+    """Also a provider that is no SDK one, or has nothing to flush, or fails to."""
+
+    class Failing(TracerProvider):
+        def force_flush(self, timeout_millis: int = 0) -> bool:
+            raise RuntimeError
+
+    trace.set_tracer_provider(Failing(shutdown_on_exit=False))
+    metrics.set_meter_provider(metrics.NoOpMeterProvider())
+    assert sdk.flush(1) is True
