@@ -131,13 +131,21 @@ def _describe_trouble(
         attributes[semconv.RETRY_DELAY] = ending.delay
     if ending.dead_letter_queue is not None:
         attributes[semconv.DEAD_LETTER_QUEUE] = bounded(ending.dead_letter_queue)
-    event = _EVENTS.get(ending.outcome)
-    if event:
+        attributes[semconv.DEAD_LETTER_REASON] = reason or ending.outcome.value
+    for event in _events(ending):
         span.add_event(event, _event_attributes(operation.delivery, ending, reason), ended_ns)
     if ending.outcome in ERRORS:
         _describe_error(span, ending, options, attributes, ended_ns)
     elif ending.outcome is Outcome.RETRY and options.retry_is_error:
         span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _events(ending: Ending) -> list[str]:
+    """What happened: a message that was skipped or timed out may also be a dead letter."""
+    events = [_EVENTS[ending.outcome]] if ending.outcome in _EVENTS else []
+    if ending.dead_letter_queue is not None and semconv.EVENT_DEAD_LETTER not in events:
+        events.append(semconv.EVENT_DEAD_LETTER)
+    return events
 
 
 def _event_attributes(delivery: Delivery, ending: Ending, reason: str | None) -> Attributes:

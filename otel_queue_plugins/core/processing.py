@@ -63,8 +63,9 @@ def _start_span(
 ) -> Span:
     attributes = prepared.receive.copy()
     attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(delivery.id)
-    if delivery.conversation_id is not None:
-        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(delivery.conversation_id)
+    conversation_id = delivery.conversation_id or _workflow_id(incoming)
+    if conversation_id is not None:
+        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
     if delivery.span_id is not None and connection.chooses_ids:
         identity.choose(delivery.span_id)
     try:
@@ -79,6 +80,11 @@ def _start_span(
     finally:
         if delivery.span_id is not None:
             identity.choose(None)
+
+
+def _workflow_id(incoming: Incoming) -> str | None:
+    workflow = incoming.envelope.workflow if incoming.envelope else None
+    return workflow.id if workflow else None
 
 
 def _measure(
@@ -121,13 +127,20 @@ def _measure_rarer(
     if ending.outcome is Outcome.RETRY:
         kind = errors.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**base, semconv.ERROR_TYPE: kind}, context)
-    if ending.outcome is Outcome.DEAD_LETTER:
-        reason = printable(ending.reason or "unknown")
-        instruments.dead_letters.add(1, {**base, semconv.REASON: reason}, context)
+    if ending.outcome is Outcome.DEAD_LETTER or ending.dead_letter_queue is not None:
+        dead = {**base, semconv.REASON: _why_dead(ending)}
+        instruments.dead_letters.add(1, dead, context)
     scope = endings.cancellation(ending)
     if scope:
         cancelled = {**base, semconv.SCOPE_OF_CANCELLATION: scope}
         instruments.cancellations.add(1, cancelled, context)
+
+
+def _why_dead(ending: Ending) -> str:
+    """One of few words: a reject's or a skip's own reason may differ for each message."""
+    if ending.outcome is Outcome.DEAD_LETTER:
+        return printable(ending.reason or "unknown")
+    return str(ending.outcome.value)
 
 
 def _trigger(operation: ProcessOperation) -> str | None:
