@@ -27,29 +27,29 @@ class Operation:
 
     __slots__ = ("_depth", "_outer", "_place", "_token", "context")
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self._outer: Operation | None = None
-        self._depth = 0
-        self._place: Token[Operation | None] | None = None
-        self._token: Token[Context] | None = None
+    context: Context
+    _depth: int
+    _outer: Operation | None
+    _place: Token[Operation | None] | None
+    _token: Token[Context]
 
     def enter(self) -> None:
         """Make the span current."""
         outer = _innermost.get()
-        if outer is not None:
-            outer = self._inside(outer)
-        self._outer = outer
+        self._depth = 0
+        self._outer = None if outer is None else self._inside(outer)
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
     def leave(self) -> None:
         """Put back what was current before, unless one around this has done so already."""
-        place, self._place = self._place, None
-        outer, self._outer = self._outer, None
+        place = self._place
+        if place is None:
+            return
+        outer, self._outer, self._place = self._outer, None, None
         while outer is not None and outer._place is not None:  # noqa: SLF001 - of its own class
             outer = outer._outer  # noqa: SLF001
-        if place is not None and outer is None:
+        if outer is None:
             self._put_back(place)
 
     def _put_back(self, place: Token[Operation | None]) -> bool:
@@ -58,8 +58,7 @@ class Operation:
             _innermost.reset(place)
         except ValueError:
             return False
-        if self._token is not None:
-            otel_context.detach(self._token)
+        otel_context.detach(self._token)
         return True
 
     def _inside(self, outer: Operation) -> Operation | None:
@@ -87,7 +86,8 @@ class SendOperation(Operation):
         started_ns: int = 0,
         context: Context = _EMPTY,
     ) -> None:
-        super().__init__(context)
+        self.context = context
+        self._place = None
         self.prepared = prepared
         self.span = span
         self.started_ns = started_ns
@@ -110,6 +110,7 @@ class ProcessOperation(Operation):
         "started_ns",
         "waiting",
     )
+    _delivery_token: Token[ProcessOperation | None]
 
     def __init__(
         self,
@@ -122,14 +123,14 @@ class ProcessOperation(Operation):
         started_ns: int = 0,
     ) -> None:
         self.incoming = incoming or _NOTHING
-        super().__init__(self.incoming.context if context is None else context)
+        self.context = self.incoming.context if context is None else context
+        self._place = None
         self.delivery = delivery
         self.waiting = waiting
         self.prepared = prepared
         self.span = span
         self.started_ns = started_ns
         self.ended = False
-        self._delivery_token: Token[ProcessOperation | None] | None = None
 
     def enter(self) -> None:
         """Make the delivery and its span current."""
@@ -138,7 +139,7 @@ class ProcessOperation(Operation):
 
     def _put_back(self, place: Token[Operation | None]) -> bool:
         here = super()._put_back(place)
-        if here and self._delivery_token is not None:
+        if here:
             current_delivery.reset(self._delivery_token)
         return here
 

@@ -1,0 +1,262 @@
+"""Every way a delivery can end: what its span and the metrics say, and what they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.trace import SpanKind, StatusCode
+
+from otel_queue_plugins.core.messages import (
+    SUCCEEDED,
+    Delivery,
+    Ending,
+    Message,
+    Outcome,
+    Workflow,
+)
+from tests.core.conftest import ROUTE, START, Queue
+
+ERRORS = {"failure", "dead_letter", "rejected", "timeout", "lost", "unknown_task", "undecodable"}
+EVENTS = {
+    "retry": "taskqueue.retry",
+    "dead_letter": "taskqueue.dead_letter",
+    "revoked": "taskqueue.revoked",
+    "expired": "taskqueue.expired",
+    "skipped": "taskqueue.skipped",
+    "lost": "taskqueue.lost",
+}
+COMMON = {
+    "messaging.system": "redis",
+    "messaging.destination.name": "shop",
+    "taskqueue.task.name": "shop.tasks.ship",
+}
+
+
+def test_the_table_is_whole() -> None:
+    """The contract has fourteen outcomes."""
+    assert len(Outcome) == 14
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_outcome_has_one_span_one_count_and_one_duration(
+    queue: Queue, outcome: Outcome
+) -> None:
+    """Exactly one process span per delivery; status, event and metrics follow the outcome."""
+    span = queue.process(queue.send(), Ending(outcome=outcome, reason="because"), takes=2.5)
+    assert len(queue.spans("process")) == 1
+    assert span.attributes["taskqueue.task.outcome"] == outcome.value
+    failed = outcome.value in ERRORS
+    assert span.status.status_code is (StatusCode.ERROR if failed else StatusCode.UNSET)
+    assert span.attributes.get("error.type") == (outcome.value if failed else None)
+    assert [event.name for event in span.events] == [
+        EVENTS[outcome.value] for _ in range(outcome.value in EVENTS)
+    ]
+    [consumed] = queue.points("messaging.client.consumed.messages")
+    assert consumed.value == 1
+    assert dict(consumed.attributes) == {
+        **COMMON,
+        "messaging.operation.name": "process",
+        "taskqueue.task.outcome": outcome.value,
+    }
+    [duration] = queue.points("messaging.process.duration")
+    assert (duration.count, duration.sum) == (1, 2.5)
+    assert duration.attributes.get("error.type") == (outcome.value if failed else None)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_rarer_metrics_are_absent_unless_they_happened(queue: Queue, outcome: Outcome) -> None:
+    """Retries, dead letters and cancellations are counted when they happen, and never otherwise."""
+    queue.process(queue.send(), Ending(outcome=outcome))
+    expected = {
+        "retry": {"taskqueue.task.retries"},
+        "dead_letter": {"taskqueue.task.dead_letters"},
+        "revoked": {"taskqueue.task.cancellations"},
+        "expired": {"taskqueue.task.cancellations"},
+        "skipped": {"taskqueue.task.cancellations"},
+    }.get(outcome.value, set())
+    rare = {"taskqueue.task.retries", "taskqueue.task.dead_letters"}
+    rare |= {"taskqueue.task.cancellations", "taskqueue.schedule.drift"}
+    rare |= {"taskqueue.task.prefetch_wait", "taskqueue.task.completion"}
+    assert queue.metrics() & rare == expected
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_expected_exception_is_no_error_of_the_span(queue: Queue, outcome: Outcome) -> None:
+    """A declared exception leaves the status unset and no stack trace, but is named."""
+    ending = Ending(outcome=outcome, error=LookupError("gone"), expected=True)
+    span = queue.process(queue.send(), ending)
+    assert span.status.status_code is StatusCode.UNSET
+    assert "exception.stacktrace" not in span.attributes
+    assert "exception" not in [event.name for event in span.events]
+    named = "LookupError" if outcome.value in ERRORS else None
+    assert span.attributes.get("error.type") == named
+
+
+def test_a_failure_says_what_happened(queue: Queue) -> None:
+    """Error type, message and stack trace are attributes AND one exception event."""
+    try:
+        raise ValueError("bad amount")
+    except ValueError as error:
+        span = queue.process(queue.send(), Ending(outcome=Outcome.FAILURE, error=error), takes=1)
+    assert span.status.description == "bad amount"
+    assert span.attributes["error.type"] == "ValueError"
+    assert span.attributes["exception.message"] == "bad amount"
+    assert "test_a_failure_says" in span.attributes["exception.stacktrace"]
+    [event] = span.events
+    assert event.name == "exception"
+    assert event.timestamp == span.end_time
+    assert event.attributes["exception.type"] == "ValueError"
+    assert event.attributes["exception.stacktrace"] == span.attributes["exception.stacktrace"]
+
+
+def test_a_stack_trace_that_the_framework_has_is_used(queue: Queue) -> None:
+    """An exception from another process comes with its text."""
+    ending = Ending(outcome=Outcome.LOST, error=OSError(9), stacktrace="File x, line 1")
+    span = queue.process(queue.send(), ending)
+    assert span.attributes["exception.stacktrace"] == "File x, line 1"
+
+
+def test_a_retry_says_why_and_when_again(queue: Queue) -> None:
+    """Attributes and the event of an attempt that will be tried again; no exception event."""
+    ending = Ending(outcome=Outcome.RETRY, error=OSError("busy"), delay=4.0, reason="busy")
+    span = queue.process(queue.send(), ending, attempt=2, max_attempts=5)
+    assert span.attributes["taskqueue.retry.delay"] == 4.0
+    assert span.attributes["taskqueue.retry.reason"] == "busy"
+    assert span.attributes["taskqueue.task.max_attempts"] == 5
+    [event] = span.events
+    assert dict(event.attributes) == {
+        "attempt": 2,
+        "delay": 4.0,
+        "reason": "busy",
+        "error.type": "OSError",
+    }
+    [retries] = queue.points("taskqueue.task.retries")
+    assert dict(retries.attributes) == {**COMMON, "error.type": "OSError"}
+
+
+def test_a_retry_is_an_error_on_request(queue: Queue) -> None:
+    """`retry_is_error` changes the status of the attempt and nothing else."""
+    queue = queue.sibling(retry_is_error=True)
+    span = queue.process(queue.send(), Ending(outcome=Outcome.RETRY, reason="busy"))
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "busy")
+    assert "error.type" not in span.attributes
+
+
+def test_a_dead_letter_says_where_it_went(queue: Queue) -> None:
+    """Queue and reason on the span, its event and the counter."""
+    ending = Ending(
+        outcome=Outcome.DEAD_LETTER, reason="retries_exhausted", dead_letter_queue="shop.XQ"
+    )
+    span = queue.process(queue.send(), ending)
+    assert span.attributes["taskqueue.dead_letter.queue"] == "shop.XQ"
+    assert span.attributes["taskqueue.dead_letter.reason"] == "retries_exhausted"
+    [event] = span.events
+    assert dict(event.attributes) == {"reason": "retries_exhausted", "queue": "shop.XQ"}
+    [dead] = queue.points("taskqueue.task.dead_letters")
+    assert dict(dead.attributes) == {**COMMON, "reason": "retries_exhausted"}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REVOKED, Outcome.EXPIRED, Outcome.SKIPPED])
+def test_a_cancellation_says_of_which_kind(queue: Queue, outcome: Outcome) -> None:
+    """The scope is the outcome, unless the framework knows better."""
+    queue.process(queue.send(), Ending(outcome=outcome))
+    queue.process(queue.send(), Ending(outcome=outcome, cancellation="terminated"))
+    points = queue.points("taskqueue.task.cancellations")
+    assert {point.attributes["scope"] for point in points} == {outcome.value, "terminated"}
+
+
+def test_everything_a_delivery_can_say(queue: Queue) -> None:
+    """All optional facts of a delivery arrive, as attributes of the right type."""
+    span = queue.process(
+        queue.send(conversation_id="root"),
+        conversation_id="root",
+        attempt=3,
+        max_attempts=4,
+        priority=7,
+        trigger="callback",
+        expires_at=START + 60,
+        received_at=START,
+        redelivered=True,
+        worker_name="w1",
+        worker_pid=42,
+        workflow=Workflow(kind="chain", id="c1", step=2),
+        takes=1,
+    )
+    assert span.kind is SpanKind.CONSUMER
+    assert span.name == "process shop.tasks.ship"
+    assert dict(span.attributes) == {
+        **COMMON,
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.message.id": "m1",
+        "messaging.message.conversation_id": "root",
+        "server.address": "queue.example",
+        "server.port": 6379,
+        "taskqueue.framework": "celery",
+        "taskqueue.task.outcome": "success",
+        "taskqueue.task.attempt": 3,
+        "taskqueue.task.max_attempts": 4,
+        "taskqueue.task.priority": 7,
+        "taskqueue.task.trigger": "callback",
+        "taskqueue.task.wait": 0.0,
+        "taskqueue.task.prefetch_wait": 0.0,
+        "taskqueue.task.deadline_remaining": 60.0,
+        "taskqueue.redelivered": True,
+        "taskqueue.worker.name": "w1",
+        "process.pid": 42,
+        "taskqueue.workflow.kind": "chain",
+        "taskqueue.workflow.id": "c1",
+        "taskqueue.workflow.step": 2,
+        "code.function.name": "shop.tasks.ship",
+    }
+    [event] = span.events
+    assert (event.name, event.timestamp) == ("taskqueue.received", int(START * 1e9))
+
+
+def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
+    """What the contract lists as creation attributes is there when the span starts."""
+    send = queue.telemetry.start_send(_message(), {})
+    process = queue.start({})
+    for operation, kind in ((send, "send"), (process, "process")):
+        assert dict(operation.span.attributes) == {
+            **COMMON,
+            "messaging.operation.name": kind,
+            "messaging.operation.type": kind,
+            "messaging.message.id": "m1",
+            "server.address": "queue.example",
+            "server.port": 6379,
+            "taskqueue.framework": "celery",
+        }
+    queue.telemetry.end_process(process, SUCCEEDED)
+    queue.telemetry.end_send(send)
+
+
+def test_a_delivery_that_no_code_ran_is_recorded(queue: Queue) -> None:
+    """Another process can write the span: real start, and nothing of it is current."""
+    carrier = queue.send()
+    queue.clock.advance(10)
+    queue.telemetry.record_undelivered(
+        _delivery(worker_pid=9), carrier, Ending(outcome=Outcome.LOST), started_at=START + 4
+    )
+    queue.telemetry.record_undelivered(_delivery(), carrier, Ending(outcome=Outcome.EXPIRED))
+    lost, expired = queue.spans("process")
+    assert lost.parent.span_id == queue.spans("send")[0].context.span_id
+    assert (lost.start_time, lost.end_time - lost.start_time) == ((1_700_000_004) * 10**9, 6 * 10**9)
+    assert lost.attributes["process.pid"] == 9
+    assert expired.start_time == expired.end_time
+
+
+def test_span_names_by_queue(queue: Queue) -> None:
+    """`span_name="queue"` gives the names of the messaging convention."""
+    queue = queue.sibling(span_name="queue")
+    queue.process(queue.send())
+    assert [span.name for span in queue.spans()] == ["send shop", "process shop"]
+
+
+def _message() -> Message:
+    return Message(route=ROUTE, id="m1")
+
+
+def _delivery(**facts: Any) -> Delivery:
+    return Delivery(route=ROUTE, id="m1", **facts)
