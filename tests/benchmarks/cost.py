@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
-from tests.benchmarks.environments import EnvironmentMissing, Environments
+from tests.benchmarks.environments import EnvironmentMissingError, Environments
 from tests.benchmarks.figures import PARTS, added, table
-from tests.benchmarks.launching import MeasurementFailed, count_instructions, launch
+from tests.benchmarks.launching import MeasurementFailedError, count_instructions, launch
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import TARGETS, Target, Variant, plain
 
@@ -26,7 +27,7 @@ def available(variants: Iterable[Variant], environments: Environments) -> list[V
     for variant in variants:
         try:
             environments.python(variant.environment)
-        except EnvironmentMissing as error:
+        except EnvironmentMissingError as error:
             say(f"left out: {variant}: {error}")
         else:
             found.append(variant)
@@ -38,10 +39,9 @@ def measure_cpu(
 ) -> Readings:
     """Every variant once per round, in turn, so that what disturbs one disturbs all."""
     readings: Readings = {variant: [] for variant in variants}
-    for number in range(rounds):
-        for variant in variants:
-            say(f"cpu {number + 1}/{rounds} {variant}")
-            _append(readings[variant], variant, environments, blocks)
+    for number, variant in product(range(rounds), variants):
+        say(f"cpu {number + 1}/{rounds} {variant}")
+        _append(readings[variant], variant, environments, blocks)
     return readings
 
 
@@ -52,7 +52,7 @@ def _append(
     options = {"messages": _MESSAGES, "blocks": blocks, "warm": _MESSAGES}
     try:
         into.append(launch(python, "cpu", variant, **options))
-    except MeasurementFailed as error:
+    except MeasurementFailedError as error:
         say(f"failed: {variant}: {error}")
 
 
@@ -66,7 +66,7 @@ def measure_instructions(variants: list[Variant], environments: Environments) ->
             counts = count_instructions(
                 python, variant, messages=_COUNTED_MESSAGES, warm=_COUNTED_MESSAGES
             )
-        except MeasurementFailed as error:
+        except MeasurementFailedError as error:
             say(f"failed: {variant}: {error}")
             return []
         per_message = {label: n / _COUNTED_MESSAGES / 1000 for label, n in counts.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 from tests.benchmarks.cost import available
 from tests.benchmarks.environments import ROOT, Environments
 from tests.benchmarks.figures import figure, table
-from tests.benchmarks.launching import MeasurementFailed, measured_environ
+from tests.benchmarks.launching import MeasurementFailedError, measured_environ
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import Variant, plain
 
@@ -48,6 +47,7 @@ def measure(
 
 
 def throughput_table(found: Throughputs) -> str:
+    """Tasks a second, and the share of the plain worker's in the same round."""
     if not found:
         return "end to end: not measured"
     base = found[plain("celery")]
@@ -112,13 +112,13 @@ def _drain(python: Path, environ: dict[str, str], done: Path, messages: int) -> 
 
 
 def _wait_for_size(path: Path, size: int) -> tuple[float, int]:
-    _wait_until(lambda: os.stat(path).st_size >= size)
-    return time.perf_counter(), os.stat(path).st_size
+    _wait_until(lambda: path.stat().st_size >= size)
+    return time.perf_counter(), path.stat().st_size
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _DEADLINE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise MeasurementFailed("end to end: the worker did not finish in time")
+            raise MeasurementFailedError("end to end: the worker did not finish in time")
         time.sleep(_POLL_S)

@@ -25,7 +25,7 @@ _REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class EnvironmentMissing(Exception):
+class EnvironmentMissingError(Exception):
     """The environment is not there and could not be made (no network?)."""
 
 
@@ -63,7 +63,7 @@ def _make(home: Path, requirements: list[str]) -> None:
             venv.create(home, clear=True, with_pip=True)
             _run(str(python), "-m", "pip", "install", "--quiet", *requirements)
     except subprocess.CalledProcessError as error:
-        raise EnvironmentMissing(f"{home.name}: {error.stderr.strip()}") from error
+        raise EnvironmentMissingError(f"{home.name}: {error.stderr.strip()}") from error
 
 
 def _run(*command: str) -> None:

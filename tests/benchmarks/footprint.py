@@ -8,7 +8,7 @@ from typing import Any
 from tests.benchmarks.cost import available
 from tests.benchmarks.environments import Environments
 from tests.benchmarks.figures import table
-from tests.benchmarks.launching import MeasurementFailed, launch
+from tests.benchmarks.launching import MeasurementFailedError, launch
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import Variant, all_variants, plain
 
@@ -32,7 +32,7 @@ def measure(
                 "bytes": _wire(variant, environments) - bare,
                 "kib": _memory_added(variant, environments, rounds),
             }
-        except MeasurementFailed as error:
+        except MeasurementFailedError as error:
             say(f"failed: {variant}: {error}")
     return found
 
@@ -60,6 +60,7 @@ def _private_kib(python: Any, variant: Variant) -> int:
 
 
 def footprint_table(found: Footprint) -> str:
+    """A row per variant."""
     rows = [
         [str(variant), f"{sizes['bytes']:.0f}", f"{sizes['kib'] / 1024:.2f}"]
         for variant, sizes in found.items()

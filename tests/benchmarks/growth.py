@@ -1,4 +1,4 @@
-"""Does anything grow, over very many messages or very many task names?"""
+"""Whether anything grows, over very many messages or very many task names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tests.benchmarks.cost import available
 from tests.benchmarks.environments import Environments
 from tests.benchmarks.figures import table
-from tests.benchmarks.launching import MeasurementFailed, launch
+from tests.benchmarks.launching import MeasurementFailedError, launch
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import Variant, plain
 
@@ -36,12 +36,13 @@ def measure(
         try:
             python = environments.python(variant.environment)
             found[variant] = launch(python, "growth", variant, **options)
-        except MeasurementFailed as error:
+        except MeasurementFailedError as error:
             say(f"failed: {variant}: {error}")
     return found
 
 
 def growth_table(found: Growth, title: str) -> str:
+    """Cost and memory at the ends of each run; of cost, the median of the first and last tenth."""
     rows = [_row(variant, result) for variant, result in found.items()]
     header = [
         "",

@@ -20,11 +20,12 @@ _TIMEOUT_S = 3 * 3600
 _TRIGGER = "desc: Trigger: Client Request: "
 
 
-class MeasurementFailed(Exception):
+class MeasurementFailedError(Exception):
     """The measured process ended with an error; carries the end of what it said."""
 
 
 def can_count_instructions() -> bool:
+    """Whether valgrind is here, on a machine whose requests we can send."""
     return shutil.which("valgrind") is not None and callgrind.is_supported()
 
 
@@ -74,7 +75,7 @@ def _run(command: list[str]) -> str:
         check=False,
     )
     if done.returncode != 0 or not done.stdout.strip():
-        raise MeasurementFailed(done.stderr[-2000:])
+        raise MeasurementFailedError(done.stderr[-2000:])
     return done.stdout
 
 

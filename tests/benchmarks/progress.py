@@ -6,5 +6,6 @@ import sys
 
 
 def say(text: str) -> None:
+    """Write a line to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

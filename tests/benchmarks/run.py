@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import cost, end_to_end, footprint, growth
+from tests.benchmarks import cost, documents, end_to_end, footprint, growth
 from tests.benchmarks.environments import ROOT, Environments
 from tests.benchmarks.launching import can_count_instructions
 from tests.benchmarks.progress import say
@@ -60,8 +61,8 @@ class Run:
         cpu = cost.measure_cpu(variants, environments, rounds=rounds, blocks=blocks)
         found = cost.costs(cpu, counts)
         for framework in options.frameworks:
-            self._show(cost.cost_table(framework, found, cpu))
-        self._show(cost.target_table(found))
+            self.show(f"cost {framework}", cost.cost_table(framework, found, cpu))
+        self.show("targets", cost.target_table(found))
         self.results["cpu_us"] = _named(cpu)
         self.results["kilo_instructions"] = _named(counts)
 
@@ -76,7 +77,7 @@ class Run:
         for framework in self._options.frameworks:
             rounds = 1 if self._options.quick else 5
             found |= footprint.measure(framework, self._environments, self._packages, rounds)
-        self._show(footprint.footprint_table(found))
+        self.show("footprint", footprint.footprint_table(found))
         self.results["footprint"] = _named(found)
 
     def run_growth(self) -> None:
@@ -96,11 +97,12 @@ class Run:
                 messages=messages,
                 task_names=task_names,
             )
-            self._show(growth.growth_table(found, f"{framework}: {title}"))
+            text = growth.growth_table(found, f"{framework}: {title}")
             self.results.setdefault(section, {}).update(_named(found))
             ours = found.get(Variant(framework, "ours", "metrics"))
             if ours:
-                self._show(growth.plot(ours))
+                text += f"\n\n{growth.plot(ours)}"
+            self.show(f"{section} {framework}", text)
 
     def run_redis(self) -> None:
         if "celery" not in self._options.frameworks:
@@ -112,12 +114,15 @@ class Run:
             rounds=self._options.rounds or rounds,
             messages=1500 if self._options.quick else 4000,
         )
-        self._show(end_to_end.throughput_table(found))
+        self.show("redis", end_to_end.throughput_table(found))
         self.results["tasks_per_second"] = _named(found)
 
-    def _show(self, text: str) -> None:
+    def show(self, name: str, text: str) -> None:
+        """Print a table, and put it where the document has a place of that name."""
         sys.stdout.write(text + "\n\n")
         sys.stdout.flush()
+        if self._options.document:
+            documents.put(self._options.document, name, text)
 
 
 def _named(values: dict[Variant, Any]) -> dict[str, Any]:
@@ -131,6 +136,7 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer modes, rounds and sections: about two minutes")
     add("--json", type=Path, help="also write everything measured to this file")
+    add("--document", type=Path, help="put the tables into this document, where it names them")
     add("--sections", nargs="+", choices=_SECTIONS, help="default: all; with --quick the first")
     add("--frameworks", nargs="+", choices=_FRAMEWORKS, default=list(_FRAMEWORKS))
     add("--packages", nargs="+", choices=_PACKAGES, default=list(_PACKAGES))
@@ -140,10 +146,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _arguments() -> str:
+    return " ".join(sys.argv[1:])
+
+
 def main() -> None:
+    """Measure what the command line asks for."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(options)
-    say(run.results["machine"])
+    run.show("run", f"{run.results['machine']}\npython -m tests.benchmarks.run {_arguments()}")
     sections = options.sections or (_SECTIONS[:1] if options.quick else _SECTIONS)
     for section in sections:
         getattr(run, f"run_{section}")()

@@ -64,6 +64,7 @@ TARGETS = (
 
 
 def plain(framework: str) -> Variant:
+    """The framework alone."""
     return Variant(framework, "plain", "nosdk")
 
 

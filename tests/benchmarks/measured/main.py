@@ -10,6 +10,7 @@ from tests.benchmarks.measured.jobs import JOBS
 
 
 def main() -> None:
+    """Do the job of the command line."""
     job: dict[str, Any] = json.loads(sys.argv[1])
     result = JOBS[job.pop("job")](**job)
     sys.stdout.write("\n" + json.dumps(result) + "\n")

@@ -91,7 +91,7 @@ def _ddtrace(framework: str, mode: str) -> Package:
     class Discarding(TraceWriter):
         count = 0
 
-        def recreate(self, *args: object, **kwargs: object) -> TraceWriter:
+        def recreate(self, *_args: object, **_kwargs: object) -> TraceWriter:
             return self
 
         def stop(self, timeout: float | None = None) -> None:
@@ -100,7 +100,7 @@ def _ddtrace(framework: str, mode: str) -> Package:
         def write(self, spans: Any = None) -> None:
             self.count += len(spans or ())
 
-        def flush_queue(self, *args: object, **kwargs: object) -> None:
+        def flush_queue(self, *_args: object, **_kwargs: object) -> None:
             pass
 
     writer = Discarding()
@@ -117,6 +117,7 @@ def _sentry(framework: str, mode: str) -> Package:
         count = 0
 
         def capture_envelope(self, envelope: Any) -> None:
+            del envelope
             self.count += 1
 
     transport = Discarding()

@@ -41,7 +41,7 @@ def _tracer_provider(exporter: Any, *, ratio: bool) -> Any:
     class SameIds(IdGenerator):
         """Draws the same ids in every process, so the same messages are sampled."""
 
-        bits = random.Random(20).getrandbits  # noqa: S311
+        bits = random.Random(20).getrandbits
 
         def generate_span_id(self) -> int:
             return self.bits(64)

@@ -20,6 +20,7 @@ _done = os.open(os.environ["BENCH_DONE"], os.O_WRONLY | os.O_APPEND)
 
 @app.task(name="one_millisecond")
 def one_millisecond() -> None:
+    """Wait as a task waits for somebody else's answer."""
     time.sleep(0.001)
     os.write(_done, b".")
 
