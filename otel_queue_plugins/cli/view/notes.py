@@ -51,14 +51,14 @@ def _facts(attributes: Attributes) -> Iterator[str]:
         yield f"to {attributes[semconv.QUEUE]}"
     kind = attributes.get(semconv.EXCEPTION_TYPE) or attributes.get(semconv.ERROR_TYPE)
     text = attributes.get(semconv.EXCEPTION_MESSAGE) or attributes.get(semconv.REASON)
-    said = [str(part) for part in (_short(kind), text) if part]
-    if said:
-        yield ": ".join(dict.fromkeys(said))
+    yield from filter(None, [_told(str(kind or "").rpartition(".")[2], str(text or ""))])
 
 
-def _short(kind: object) -> str:
-    """The name of an exception without the module it is from."""
-    return str(kind or "").rpartition(".")[2]
+def _told(kind: str, text: str) -> str:
+    """The name of an exception (without its module) and its text, neither of them twice."""
+    if text.startswith(kind):
+        return text
+    return f"{kind}: {text}" if text else kind
 
 
 def _target(trace_id: str, span: ReceivedSpan | None) -> str:

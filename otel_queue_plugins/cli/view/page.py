@@ -55,10 +55,10 @@ def _legend(glyphs: Glyphs) -> Text:
     entries = []
     for sign, style, meaning in (
         (glyphs.run * 2, "green", "running"),
-        (glyphs.queued * 2, WAIT_STYLE, "waiting in the queue"),
-        (glyphs.held * 2, WAIT_STYLE, "in the worker"),
-        (glyphs.scheduled * 2, SCHEDULED_STYLE, "not due yet"),
+        (glyphs.queued * 2, WAIT_STYLE, "waits in queue"),
+        (glyphs.held * 2, WAIT_STYLE, "waits in worker"),
+        (glyphs.scheduled * 2, SCHEDULED_STYLE, "not due"),
         ("#2", "bold", "2nd attempt"),
     ):
         entries.append(Text.assemble((sign, style), (f" {meaning}", _QUIET)))
-    return Text("   ").join(entries)
+    return Text("  ").join(entries)
