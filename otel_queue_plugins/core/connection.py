@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider, NoOpMeter
@@ -13,6 +15,9 @@ from otel_queue_plugins.core import counts, forking, identity, semconv
 from otel_queue_plugins.core.counts import Clock, Counts, Measure
 from otel_queue_plugins.core.instruments import Instruments
 from otel_queue_plugins.version import VERSION
+
+_OFTEN_ENOUGH: Final = 100
+_SECONDS_BETWEEN_LOOKS: Final = 0.1
 
 
 class Connection:
@@ -37,6 +42,8 @@ class Connection:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._discarding: tuple[TracerProvider, MeterProvider] | None = None
+        self._looked = 0
+        self._look_again_at = 0.0
         self.open = False
         self.chooses_ids = False
         self.tracer: Tracer = NoOpTracer()
@@ -51,7 +58,13 @@ class Connection:
         """Use the providers, if there are any by now. Returns `open`.
 
         What is not set yet is used through the API's proxies, which turn into the real thing.
+        Looking has its cost; a process that nobody has listened to for long looks ten times a
+        second.
         """
+        if self._looked > _OFTEN_ENOUGH and time.monotonic() < self._look_again_at:
+            return False
+        self._looked += 1
+        self._look_again_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         providers = self._providers()
         if _is_proxy(providers[0]) and _is_proxy(providers[1]):
             self._set_up()
@@ -96,6 +109,7 @@ class Connection:
                 self.counts.reserved.append(reserved)
 
     def _start_afresh(self) -> None:
+        self._looked = 0
         self._lock = threading.Lock()
 
 

@@ -7,8 +7,7 @@ versions of this package can differ between sender and worker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -24,8 +23,7 @@ _UNSAFE: Final = str.maketrans(dict.fromkeys(";:"))
 _HEX: Final = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The facts of one enqueue. Times are seconds since the epoch.
 
     `first_enqueued_at` is the first enqueue of a message that was enqueued again, `previous` the

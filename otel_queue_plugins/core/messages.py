@@ -1,10 +1,14 @@
-"""What a message and its delivery are: frozen facts, whichever framework they come from."""
+"""What a message and its delivery are: frozen facts, whichever framework they come from.
+
+Facts made for each message are named tuples, which cost a fifth of a frozen dataclass to make; say
+their fields by name all the same.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Trigger = Literal["call", "schedule", "callback", "workflow"]
 CancellationScope = Literal["revoked", "terminated", "aborted", "expired", "skipped"]
@@ -58,11 +62,12 @@ class Workflow:
 class Membership:
     """A message that is one of several sent together; `index` counts from 0.
 
-    `size` is None where the sender does not know how many there will be.
+    `index` is None for one that nobody will link to by its place. `size` is None where the sender
+    does not know how many there will be.
     """
 
     id: str
-    index: int
+    index: int | None
     size: int | None = None
 
 
@@ -78,8 +83,7 @@ class Joined:
     trace_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """One unit of work that user code sends.
 
     `eta` is the earliest start in seconds since the epoch, for frameworks that do not carry it to
@@ -98,8 +102,7 @@ class Message:
     joins: Joined | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A worker being handed a message once.
 
     Times are seconds since the epoch and None where unknown. `enqueued_at` and `eta` are what the
@@ -126,11 +129,10 @@ class Delivery:
     span_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(NamedTuple):
     """How a delivery ended and why.
 
-    `error` is the exception, if there was one; `expected` says that the task declared it (`throws`).
+    `error` is the exception, if there was one; `expected` says that the task declared it.
     `stacktrace` is its text where the framework has formatted it already. `delay` is the seconds
     until the next attempt. `dead_letter_queue` is where the broker put the message. `cancellation`
     refines a revoked, expired or skipped ending.

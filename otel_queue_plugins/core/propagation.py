@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from otel_queue_plugins.core import envelope
+from otel_queue_plugins.core import envelope, w3c
 from otel_queue_plugins.core.envelope import Envelope
 from otel_queue_plugins.core.semconv import CARRIER_KEY
 
@@ -29,13 +28,15 @@ _BAGGAGE: Final = "baggage"
 _LONG_MEMBER: Final = re.compile(r"[!#-'*+.^-z|~-]{1,256}=[!#-+\--:<-\[\]-~]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(NamedTuple):
     """What a delivery brought along; `creation` is None if there was no valid context."""
 
     context: Context
     creation: SpanContext | None = None
     envelope: Envelope | None = None
+
+
+NOTHING: Final = Incoming(context=Context())
 
 
 class _Getter(Getter[Mapping[str, object]]):
@@ -76,15 +77,17 @@ class Fields:
 
     def __init__(self) -> None:
         self._propagator: TextMapPropagator | None = None
-        self._names: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
+        self.w3c = False
 
     def __call__(self) -> tuple[str, ...]:
         """The keys that are ours to write and remove."""
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
-            self._names = (*sorted(propagator.fields), CARRIER_KEY)
+            self.names = (*sorted(propagator.fields), CARRIER_KEY)
+            self.w3c = w3c.is_all(propagator)
             self._propagator = propagator
-        return self._names
+        return self.names
 
 
 fields = Fields()
@@ -98,7 +101,12 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
     clear(carrier)
     if facts is not None:
         carrier[CARRIER_KEY] = facts
-    propagate.inject(carrier, context)
+    context = get_current() if context is None else context
+    traceparent = w3c.encode(context) if fields.w3c else None
+    if traceparent is not None:
+        carrier[w3c.TRACEPARENT] = traceparent
+    elif context:
+        propagate.inject(carrier, context)
 
 
 def clear(carrier: Carrier) -> None:
@@ -111,10 +119,22 @@ def clear(carrier: Carrier) -> None:
 def read(carrier: Mapping[str, object]) -> Incoming:
     """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context."""
     try:
-        context = propagate.extract(carrier, Context(), _GETTER)
-        found = trace.get_current_span(context).get_span_context() if context else None
-        creation = found if found and found.is_valid else None
-        facts = envelope.decode(carrier.get(CARRIER_KEY), creation)
+        return _read(carrier)
     except Exception:  # noqa: BLE001 - a propagator's trouble with a header is not the task's
-        return Incoming(context=Context())
+        return NOTHING
+
+
+def _read(carrier: Mapping[str, object]) -> Incoming:
+    present = [name for name in fields() if name in carrier]
+    if not present and fields.w3c:
+        return NOTHING
+    plain = fields.w3c and "tracestate" not in present and _BAGGAGE not in present
+    creation = w3c.decode(carrier.get(w3c.TRACEPARENT)) if plain else None
+    if creation is not None:
+        context = trace.set_span_in_context(NonRecordingSpan(creation), NOTHING.context)
+    else:
+        context = propagate.extract(carrier, Context(), _GETTER) or NOTHING.context
+        found = trace.get_current_span(context).get_span_context()
+        creation = found if found.is_valid else None
+    facts = envelope.decode(carrier.get(CARRIER_KEY), creation)
     return Incoming(context=context, creation=creation, envelope=facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
@@ -106,7 +106,7 @@ def _in_trace_of_delivery(joins: Joined) -> Joined | None:
     creation = delivery.incoming.creation if delivery else None
     if joins.trace_id or creation is None:
         return joins
-    return replace(joins, trace_id=creation.trace_id)
+    return dataclasses.replace(joins, trace_id=creation.trace_id)
 
 
 def _describe(operation: SendOperation, error: BaseException, options: Options) -> None:

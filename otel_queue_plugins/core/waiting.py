@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_queue_plugins.core.envelope import Envelope
 from otel_queue_plugins.core.messages import Delivery
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Seconds, or None where unknown. Never negative: the clocks of two machines may disagree.
 
     `wait` is how long the message was ready and nobody ran it, `prefetch_wait` the part of it
