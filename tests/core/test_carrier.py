@@ -1,0 +1,183 @@
+"""What is added to a message: once, replaced, removed, small, and nothing when nobody listens."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NoOpTracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+from tests.core.conftest import ROUTE, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STALE: dict[str, object] = {"traceparent": "old", "tracestate": "old", "baggage": "old", "otq": "0"}
+
+
+@pytest.fixture
+def propagators(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator(request.param))
+    yield
+    propagate.set_global_textmap(before)
+
+
+def added(carrier: dict[str, object]) -> int:
+    """Bytes of JSON that `carrier` adds to a message with other headers."""
+    return len(json.dumps({"id": 1} | carrier, separators=(",", ":"))) - len('{"id":1}')
+
+
+def test_a_message_is_at_most_120_bytes_longer(queue: Queue) -> None:
+    """W3C, no baggage: two keys."""
+    carrier = queue.send()
+    assert sorted(carrier) == ["otq", "traceparent"]
+    assert added(carrier) <= 120
+
+
+@pytest.mark.parametrize("relation", ["link", "none", "auto"])
+def test_a_relation_costs_little(queue: Queue, relation: str) -> None:
+    """Another relation than the default still fits."""
+    assert added(queue.sibling(relation=relation).send()) <= 120
+
+
+def test_what_is_stale_is_replaced_or_removed(queue: Queue) -> None:
+    """No key of ours survives a publish; keys of others do."""
+    carrier = queue.send({**STALE, "other": [1]})
+    assert sorted(carrier) == ["other", "otq", "traceparent"]
+    assert not set(STALE.values()) & {value for key, value in carrier.items() if key != "other"}
+
+
+def test_a_second_send_of_the_same_message_replaces_the_first(queue: Queue) -> None:
+    """What leaves is the context of the span that sent it last."""
+    carrier = queue.send()
+    queue.send(carrier)
+    last = queue.spans("send")[-1]
+    assert carrier["traceparent"].split("-")[2] == f"{last.context.span_id:016x}"
+
+
+@pytest.mark.parametrize(
+    "providers",
+    [{}, {"tracer_provider": NoOpTracerProvider(), "meter_provider": NoOpMeterProvider()}],
+    ids=["nobody", "NoOp"],
+)
+def test_no_byte_when_nobody_collects(providers: dict[str, object]) -> None:
+    """Without an SDK, or with one that is disabled, a message stays as it was."""
+    telemetry = QueueTelemetry("celery", **providers)
+    carrier = dict(STALE)
+    telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m"), carrier))
+    assert carrier == {}
+    operation = telemetry.start_process(Delivery(route=ROUTE, id="m"), {})
+    again: dict[str, object] = dict(STALE)
+    telemetry.requeue(operation, again)
+    telemetry.end_process(operation, SUCCEEDED)
+    assert again == {}
+
+
+def test_no_byte_when_the_sdk_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`OTEL_SDK_DISABLED=true` gives NoOp tracers and meters."""
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    telemetry = QueueTelemetry(
+        "celery", tracer_provider=TracerProvider(), meter_provider=MeterProvider()
+    )
+    carrier: dict[str, object] = {}
+    telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m"), carrier))
+    assert carrier == {}
+    assert not telemetry.connect()
+
+
+def test_a_worker_without_telemetry_passes_the_trace_on(queue: Queue) -> None:
+    """Two traced services with a silent one between them share a trace, retries included."""
+    carrier = queue.send()
+    silent = QueueTelemetry("celery")
+    operation = silent.start_process(Delivery(route=ROUTE, id="m"), carrier)
+    onwards: dict[str, object] = {}
+    silent.end_send(silent.start_send(Message(route=ROUTE, id="n"), onwards))
+    again: dict[str, object] = {}
+    silent.requeue(operation, again)
+    silent.end_process(operation, Ending(outcome=Outcome.RETRY))
+    assert onwards["traceparent"] == again["traceparent"] == carrier["traceparent"]
+    queue.process(again)
+    assert queue.spans("process")[0].parent.span_id == queue.spans("send")[0].context.span_id
+
+
+@pytest.mark.parametrize(
+    ("propagators", "keys"),
+    [
+        ([B3SingleFormat()], {"b3"}),
+        ([B3MultiFormat()], {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}),
+        ([], set()),
+        (
+            [W3CBaggagePropagator(), TraceContextTextMapPropagator()],
+            {"baggage", "traceparent"},
+        ),
+    ],
+    ids=["b3", "b3multi", "none", "baggage first"],
+    indirect=["propagators"],
+)
+def test_every_propagator(queue: Queue, propagators: None, keys: set[str]) -> None:
+    """The configured propagators write and read; without any, our key still tells the wait."""
+    token = context.attach(baggage.set_baggage("k", "v"))
+    carrier = queue.send()
+    context.detach(token)
+    assert {key.lower() for key in carrier} == keys | {"otq"}
+    queue.clock.advance(3)
+    operation = queue.start(carrier)
+    assert baggage.get_baggage("k") == ("v" if "baggage" in keys else None)
+    queue.telemetry.end_process(operation, SUCCEEDED)
+    send, process = queue.spans()
+    assert (process.parent is not None) == bool(keys)
+    assert not keys or process.parent.span_id == send.context.span_id
+    assert process.attributes["taskqueue.task.wait"] == 3.0
+
+
+def test_a_propagator_that_is_set_later_is_used(queue: Queue) -> None:
+    """Nothing of the propagator is kept from before it was replaced."""
+    queue.send()
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(B3SingleFormat())
+    carrier = queue.send({"b3": "stale"})
+    propagate.set_global_textmap(before)
+    assert sorted(carrier) == ["b3", "otq"]
+    assert carrier["b3"] != "stale"
+
+
+class ReadOnly(dict[str, object]):
+    """A carrier of a framework that changed its mind."""
+
+    def __setitem__(self, key: str, value: object) -> None:
+        raise TypeError("read-only")
+
+
+def test_a_carrier_that_cannot_be_written_costs_only_the_link(queue: Queue) -> None:
+    """The message goes out, with a send span that ends."""
+    operation = queue.telemetry.start_send(Message(route=ROUTE, id="m"), ReadOnly())
+    assert trace.get_current_span() is operation.span
+    queue.telemetry.end_send(operation)
+    [span] = queue.spans()
+    assert span.end_time is not None
+
+
+def test_nothing_of_one_message_is_in_the_next(queue: Queue) -> None:
+    """Baggage and trace of one delivery never show in another."""
+    token = context.attach(baggage.set_baggage("user", "1"))
+    first = queue.send()
+    context.detach(token)
+    queue.process(first)
+    second = queue.send()
+    assert "baggage" not in second
+    queue.process(second)
+    one, two = queue.spans("process")
+    assert one.context.trace_id != two.context.trace_id
