@@ -51,7 +51,7 @@ class Programs:
         return self.processes.start(
             arguments[0],
             [sys.executable, "-m", "tests.sdk.programs", *arguments],
-            env=clean_environment(**(named if endpoint else {}), **extra),
+            env=clean_environment(**{**(named if endpoint else {}), **extra}),
             stdin=subprocess.PIPE,
         )
 

@@ -10,9 +10,14 @@ import sys
 import threading
 import time
 
+from typing import TYPE_CHECKING
+
 from opentelemetry import metrics, trace
 
 from otel_queue_plugins import sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def record(who: str, count: int = 1) -> None:
@@ -97,6 +102,48 @@ def idle() -> None:
     sdk.ensure_providers()
     record("idle")
     print("flushed", sdk.flush(), "sdk", "opentelemetry.sdk" in sys.modules)
+
+
+def generations() -> None:
+    """Records 10, forks three children that record 1 each, one of them a grandchild too.
+
+    argv: whose providers (`ours` or `user`), and whether each has flushed before it forks.
+    """
+    if sys.argv[2] == "user":
+        use_own_providers(os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"])
+    sdk.validate()
+    sdk.ensure_providers()
+    record("parent", 10)
+    if sys.argv[3] == "flushed":
+        sdk.flush()
+    pids = [fork(descend, f"child-{number}") for number in range(3)]
+    for pid in pids:
+        os.waitpid(pid, 0)
+    record("parent", 5)
+    os._exit(not sdk.flush())
+
+
+def late_set_up() -> None:
+    """Forks two children before anything is set up; each sets up for itself."""
+    sdk.validate()
+    pids = [fork(record, f"child-{number}") for number in range(2)]
+    os._exit(any(os.waitpid(pid, 0)[1] for pid in pids))
+
+
+def descend(who: str) -> None:
+    record(who)
+    if who == "child-0":
+        os.waitpid(fork(descend, "grandchild"), 0)
+
+
+def fork(act: Callable[[str], None], who: str) -> int:
+    """Run `act(who)` in a child that flushes at its end; the pid of the child."""
+    pid = os.fork()
+    if pid:
+        return pid
+    sdk.ensure_providers()
+    act(who)
+    os._exit(not sdk.flush())
 
 
 def storm() -> None:

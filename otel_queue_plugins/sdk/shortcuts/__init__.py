@@ -25,9 +25,7 @@ from otel_queue_plugins.sdk.shortcuts.spans import put
 __all__ = ["Record", "StartSpan", "bind", "put", "spans"]
 
 Value = str | int | float | bool
-StartSpan = Callable[
-    [str, "Context | None", SpanKind, dict[str, Value], Sequence[Link], int], Span
-]
+StartSpan = Callable[[str, "Context | None", SpanKind, dict[str, Value], Sequence[Link], int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - the delegates of a sampler are private
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.shortcuts.untouched import is_own
+from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def decider(sampler: Any) -> Decide | None:
     from opentelemetry.sdk.trace import sampling
 
     kind = type(sampler)
-    if not is_own(kind, "should_sample") or "should_sample" in vars(sampler):
+    if not are_own(kind, "should_sample") or "should_sample" in vars(sampler):
         return None
     if kind is sampling.StaticSampler:
         return _always(sampler._decision)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-# ruff: noqa: SLF001 - a span's parts are private
+# ruff: noqa: SLF001 - the parts of a span are private
 import threading
-from gc import get_referents
 from time import time_ns
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -22,33 +22,34 @@ from otel_queue_plugins.sdk.shortcuts.deciding import decider
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Link, SpanKind
+    from opentelemetry.trace import SpanKind
 
     from otel_queue_plugins.sdk.shortcuts import StartSpan, Value
 
 _CLEAN = frozenset({str, int, float, bool})
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _DEFAULT_COUNT = 128
+# What `_new_span` fills. A version of the SDK whose spans have other fields is not shortened.
 _FIELDS = frozenset(
     "_attributes _context _end_time _events _instrumentation_info _instrumentation_scope _kind"
     " _limits _links _lock _name _parent _record_end_metrics _record_exception _resource _sampler"
     " _set_status_on_exception _span_processor _start_time _status _trace_config".split()
 )
-# The class of the spans that `direct` makes, once it has made any.
-_ours: set[type] = set()
+# The class of the spans that `direct` makes, once it has been asked for any.
+_made: set[type] = set()
 
 
 def put(span: Span, attributes: dict[str, Value]) -> None:
-    """`span.set_attributes(attributes)`; the values are clean and the names not empty."""
-    if type(span) not in _ours or not _put_clean(span, attributes):
+    """`span.set_attributes(attributes)`, where the values are clean and no name is empty."""
+    if type(span) not in _made or not _put_clean(span, attributes):
         span.set_attributes(attributes)
 
 
 def _put_clean(span: Any, attributes: dict[str, Value]) -> bool:
-    """False, and nothing done, where the SDK would do more than to add what is new."""
+    """False, and nothing done, where the SDK would do more than add what is new."""
     bounded = span._attributes
     if bounded.max_value_len is not None or not _CLEAN.issuperset(map(type, attributes.values())):
         return False
@@ -68,8 +69,8 @@ def _put_clean(span: Any, attributes: dict[str, Value]) -> bool:
 def direct(tracer: Any) -> StartSpan | None:
     """`tracer.start_span` for clean attributes; None if the tracer is not the SDK's as we know it.
 
-    That is: exact types, nothing patched, the default limits of attributes, a span of the fields
-    that `_new_span` fills.
+    That is: exact types, nothing patched, no limits of attributes but the default ones, and spans
+    that have the fields we fill.
     """
     from opentelemetry.sdk import trace as sdk
 
@@ -77,40 +78,36 @@ def direct(tracer: Any) -> StartSpan | None:
         return None
     if not are_own(sdk.Tracer, "start_span", "_is_enabled"):
         return None
-    if not are_own(sdk._Span, "__init__", "start", "_new_events", "_new_links", "set_attributes"):
+    if not are_own(sdk._Span, "__init__", "start", "set_attributes", "_new_events", "_new_links"):
         return None
     limits = tracer._span_limits
-    if type(limits) is not sdk.SpanLimits or limits.max_span_attributes != _DEFAULT_COUNT:
+    if type(limits) is not sdk.SpanLimits or not _are_default(limits):
         return None
-    if limits.max_span_attribute_length is not None or limits.max_attribute_length is not None:
-        return None
-    example = sdk._Span("", INVALID_SPAN_CONTEXT, limits=limits)
+    example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
     if vars(example).keys() != _FIELDS or type(example._attributes._dict) is not dict:
         return None
-    _ours.add(sdk._Span)
+    _made.add(sdk._Span)
     return _Direct(tracer, example).start_span
 
 
-class _Direct:
-    """Starts spans of one tracer."""
+def _are_default(limits: Any) -> bool:
+    counts = {limits.max_span_attributes, limits.max_link_attributes}
+    lengths = {limits.max_span_attribute_length, limits.max_attribute_length}
+    return counts == {_DEFAULT_COUNT} and lengths == {None}
 
-    __slots__ = ("_decide", "_info", "_limits", "_no_attributes", "_sampler", "_scope", "_status",
-                 "_tracer", "_types")
+
+class _Direct:
+    """Starts the spans of one tracer."""
 
     def __init__(self, tracer: Any, example: Any) -> None:
-        from opentelemetry.attributes import BoundedAttributes
-        from opentelemetry.sdk.util import BoundedList
-
         self._tracer = tracer
         self._sampler = tracer.sampler
         self._decide = decider(tracer.sampler)
-        self._info = tracer.instrumentation_info
-        self._scope = tracer._instrumentation_scope
-        self._limits = limits = tracer._span_limits
-        self._status = example._status
-        self._types = (type(example), BoundedAttributes, BoundedList)
-        # Immutable, so one does for all links that have none.
-        self._no_attributes = BoundedAttributes(limits.max_link_attributes)
+        self._example = example
+        self._span_class = type(example)
+        self._list_class = type(example._events)
+        # Immutable, and so one for all links that have no attributes.
+        self._no_attributes = BoundedAttributes(_DEFAULT_COUNT)
 
     def start_span(
         self,
@@ -121,24 +118,20 @@ class _Direct:
         links: Sequence[Link],
         start_time: int,
     ) -> Span:
-        """What `Tracer.start_span` does, in its order."""
+        """What `Tracer.start_span` does, in its order; `attributes` now belongs to the span."""
         tracer = self._tracer
         parent: SpanContext | None = get_current_span(context).get_span_context()
         if type(parent) is not SpanContext or not tracer._is_enabled():
-            started: Span = tracer.start_span(name, context, kind, attributes, links, start_time)
-            return started
-        ids = tracer.id_generator
-        if parent.is_valid:
-            trace_id = parent.trace_id
-        else:
-            parent, trace_id = None, ids.generate_trace_id()
+            return self._as_usual(name, context, kind, attributes, links, start_time)
+        if not parent.is_valid:
+            parent = None
+        ids, given = tracer.id_generator, attributes
+        trace_id = parent.trace_id if parent else ids.generate_trace_id()
         if self._decide and tracer.sampler is self._sampler:
-            decision = self._decide(parent, trace_id)
-            given: Any = attributes
-            state = parent.trace_state if parent else None
+            decision, state = self._decide(parent, trace_id), parent and parent.trace_state
         else:
-            links = links or ()
-            result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            asked = tracer.sampler.should_sample
+            result = asked(context, trace_id, name, kind, attributes, links or ())
             decision, given, state = result.decision, result.attributes, result.trace_state
         is_random = parent.trace_flags.random_trace_id if parent else ids.is_trace_id_random()
         flags = _FLAGS[decision.is_sampled() + 2 * bool(is_random)]
@@ -146,8 +139,69 @@ class _Direct:
         ended = tracer._tracer_metrics.start_span(parent, decision)
         if not decision.is_recording():
             return NonRecordingSpan(own)
-        span = self._new_span(name, own, parent, kind, ended, start_time)
-        span._attributes = self._attributes(given, attributes)
-        span._links = self._links(links) if links else self._types[2](self._limits.max_links)
-        tracer.span_processor.on_start(span, parent_context=context)
-        return span  # type: ignore
+        span = self._new_span(name, own, parent, kind, given, links, start_time, ended)
+        span._span_processor.on_start(span, parent_context=context)
+        started: Span = span
+        return started
+
+    def _as_usual(self, *arguments: Any) -> Span:
+        started: Span = self._tracer.start_span(*arguments)
+        return started
+
+    def _new_span(
+        self,
+        name: str,
+        own: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Mapping[str, Value],
+        links: Sequence[Link],
+        start_time: int | None,
+        ended: object,
+    ) -> Any:
+        """A started span: each field as `Span.__init__` and `Span.start` leave it."""
+        tracer, example = self._tracer, self._example
+        span: Any = object.__new__(self._span_class)
+        span._name = name
+        span._context = own
+        span._kind = kind
+        span._instrumentation_info = tracer.instrumentation_info
+        span._instrumentation_scope = tracer._instrumentation_scope
+        span._parent = parent
+        span._start_time = time_ns() if start_time is None else start_time
+        span._end_time = None
+        span._attributes = _bounded(attributes)
+        span._limits = limits = example._limits
+        span._events = self._list_class(limits.max_events)
+        span._links = self._links(span, links) if links else self._list_class(limits.max_links)
+        span._resource = tracer.resource
+        span._status = example._status
+        span._sampler = tracer.sampler
+        span._trace_config = None
+        span._record_exception = True
+        span._set_status_on_exception = True
+        span._span_processor = tracer.span_processor
+        span._lock = threading.Lock()
+        span._record_end_metrics = ended
+        return span
+
+    def _links(self, span: Any, links: Sequence[Link]) -> Any:
+        for link in links:
+            if type(link) is not Link or link.attributes or not link.context.is_valid:
+                return span._new_links(links)
+        for link in links:
+            link._attributes = self._no_attributes
+        bounded = self._list_class(span._limits.max_links)
+        bounded.extend(links)
+        return bounded
+
+
+def _bounded(attributes: Mapping[str, Value]) -> BoundedAttributes:
+    """Without cleaning, if that is what cleaning would come to. A sampler may have added any."""
+    if type(attributes) is not dict or len(attributes) > _DEFAULT_COUNT:
+        return BoundedAttributes(_DEFAULT_COUNT, attributes, immutable=False)
+    if not _CLEAN.issuperset(map(type, attributes.values())):
+        return BoundedAttributes(_DEFAULT_COUNT, attributes, immutable=False)
+    bounded = BoundedAttributes(_DEFAULT_COUNT, None, immutable=False)
+    bounded._dict = attributes
+    return bounded

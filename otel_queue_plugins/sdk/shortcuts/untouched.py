@@ -1,4 +1,4 @@
-"""Whether classes of the SDK are as its authors left them."""
+"""Whether a class of the SDK is as its authors left it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from types import FunctionType
 
 
 def are_own(cls: type, *names: str) -> bool:
-    """Whether these methods of `cls` are code of the module of `cls`: nobody has patched them."""
-    return all(is_own(cls, name) for name in names)
+    """Whether these methods are code of the modules that `cls` and its bases come from."""
+    modules = [vars(sys.modules[base.__module__]) for base in cls.__mro__]
+    return all(_is_from(getattr(cls, name, None), modules) for name in names)
 
 
-def is_own(cls: type, name: str) -> bool:
-    """Whether method `name` of `cls` is code of one of the modules its bases come from."""
-    found = getattr(cls, name, None)
-    modules = (vars(sys.modules[base.__module__]) for base in cls.__mro__)
-    return type(found) is FunctionType and any(found.__globals__ is each for each in modules)
+def _is_from(method: object, modules: list[dict[str, object]]) -> bool:
+    return type(method) is FunctionType and any(method.__globals__ is each for each in modules)

@@ -1,0 +1,195 @@
+"""A fork at any moment leaves a child that exports, counts from zero, and has a name of its own."""
+
+from __future__ import annotations
+
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from tests.expectations import Expectations
+    from tests.sdk.conftest import Programs, Receiver
+
+CHILDREN = 50
+KIN = ("child-0", "child-1", "child-2", "grandchild")
+whose_providers = pytest.mark.parametrize("whose", ["ours", "user"])
+
+
+def instances(receiver: Expectations, who: str) -> set[str]:
+    """The `service.instance.id`s under which `who` counted work."""
+    return {
+        str(point.resource["service.instance.id"])
+        for point in receiver.latest_points("work", who=who)
+    }
+
+
+@whose_providers
+@pytest.mark.parametrize("before", ["pending", "flushed"])
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_children_count_from_zero(
+    programs: Programs,
+    receiver: Receiver,
+    protocol: str,
+    whose: str,
+    before: str,
+    temporality: str,
+) -> None:
+    """What the parent recorded before the fork is sent by the parent only, and once, whether it
+    was still pending at the fork or not."""
+    program = programs.start(
+        "generations",
+        whose,
+        before,
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_METRIC_EXPORT_INTERVAL="60000",
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=temporality,
+    )
+    assert program.wait() == 0
+    names = sorted(span.name for span in receiver.spans())
+    assert names == sorted([*KIN, "parent", "parent"])
+    sent = [point for point in receiver.points() if point.name == "work"]
+    for who in KIN:
+        assert [point.value for point in sent if point.attributes["who"] == who] == [1]
+    parents = [point.value for point in sent if point.attributes["who"] == "parent"]
+    expected = {
+        ("pending", "cumulative"): [15],
+        ("pending", "delta"): [15],
+        ("flushed", "cumulative"): [10, 15],
+        ("flushed", "delta"): [10, 5],
+    }
+    assert parents == expected[before, temporality]
+
+
+@whose_providers
+def test_each_process_is_an_instance(programs: Programs, receiver: Receiver, protocol: str,
+                                     whose: str) -> None:
+    """No series has two writers: spans and metrics of one process have one id, and no other
+    process has it."""
+    program = programs.start(
+        "generations", whose, "pending", endpoint=receiver.endpoint, protocol=protocol
+    )
+    assert program.wait() == 0
+    ids = {who: instances(receiver, who) for who in (*KIN, "parent")}
+    assert all(len(found) == 1 for found in ids.values())
+    assert len(set.union(*ids.values())) == len(ids)
+    for span in receiver.spans():
+        assert {span.resource["service.instance.id"]} == ids[span.name]
+
+
+@whose_providers
+def test_an_id_that_the_user_gave_is_kept_as_a_prefix(
+    programs: Programs, receiver: Receiver, protocol: str, whose: str
+) -> None:
+    """The parent keeps it as it is; every descendant appends its pid and six hex digits."""
+    program = programs.start(
+        "generations",
+        whose,
+        "pending",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_RESOURCE_ATTRIBUTES="service.instance.id=pod-7",
+    )
+    assert program.wait() == 0
+    assert instances(receiver, "parent") == {"pod-7"}
+    for who in KIN:
+        (instance,) = instances(receiver, who)
+        assert re.fullmatch(r"pod-7-\d+-[0-9a-f]{6}", instance)
+
+
+def test_a_child_made_before_set_up_has_an_id_of_its_own(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """Providers built after the fork, as a pool child builds them: the given id is a prefix."""
+    program = programs.start(
+        "late_set_up",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_RESOURCE_ATTRIBUTES="service.instance.id=pod-7",
+    )
+    assert program.wait() == 0
+    ids = [instance for number in range(2) for instance in instances(receiver, f"child-{number}")]
+    assert len(set(ids)) == 2
+    assert all(re.fullmatch(r"pod-7-\d+-[0-9a-f]{6}", instance) for instance in ids)
+
+
+@whose_providers
+def test_no_process_uses_a_connection_of_another(programs: Programs, whose: str) -> None:
+    """Two writers on one TCP connection corrupt each other's requests."""
+    seen: dict[int, set[str]] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            names = {name for name in (*KIN, "parent") if name.encode() in body}
+            seen.setdefault(self.client_address[1], set()).update(names)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        program = programs.start("generations", whose, "flushed", endpoint=endpoint)
+        assert program.wait() == 0
+        server.shutdown()
+    assert set.union(*seen.values()) == {*KIN, "parent"}
+    assert {len(names) for names in seen.values()} == {1}
+
+
+@whose_providers
+def test_a_fork_storm_leaves_no_child_mute(
+    programs: Programs, receiver: Receiver, protocol: str, whose: str
+) -> None:
+    """50 forks while the parent exports to a collector that hangs: when it is back, every child
+    has its span and its count there."""
+    receiver.fault = Fault.HANG
+    storm = programs.start("storm", whose, endpoint=receiver.endpoint, protocol=protocol)
+    storm.wait_for_log("forked", timeout=60)
+    receiver.fault = Fault.OK
+    storm.stdin.write(b"go\n")
+    storm.stdin.close()
+    assert storm.wait(90) == 0
+    everybody = {f"child-{number}" for number in range(CHILDREN)}
+    names = [span.name for span in receiver.spans() if span.name.startswith("child")]
+    assert sorted(names) == sorted(everybody)
+    counted = [
+        point
+        for point in receiver.latest_points("work")
+        if str(point.attributes["who"]).startswith("child")
+    ]
+    assert sorted(str(point.attributes["who"]) for point in counted) == sorted(everybody)
+    assert {point.value for point in counted} == {1}
+
+
+def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
+    """GRPC_ENABLE_FORK_SUPPORT=1, which gRPC's documentation asks for, hangs in the child if the
+    parent is inside a call: not with us."""
+    from tests.receiver import GrpcReceiver
+
+    with GrpcReceiver() as receiver:
+        receiver.fault = Fault.HANG
+        storm = programs.start(
+            "storm",
+            "user",
+            endpoint=receiver.endpoint,
+            protocol="grpc",
+            GRPC_ENABLE_FORK_SUPPORT="1",
+        )
+        storm.wait_for_log("forked", timeout=60)
+        receiver.fault = Fault.OK
+        storm.stdin.write(b"go\n")
+        storm.stdin.close()
+        assert storm.wait(90) == 0
+        names = {span.name for span in receiver.spans() if span.name.startswith("child")}
+        assert len(names) == CHILDREN
