@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dramatiq.middleware import AgeLimit, Retries
+from dramatiq.middleware import AgeLimit, MiddlewareError, Retries
 
 from otel_queue_plugins.core.guard import complain
 from otel_queue_plugins.core.options import check_relation
@@ -14,7 +14,12 @@ from otel_queue_plugins.dramatiq import carriage
 if TYPE_CHECKING:
     from dramatiq import Actor, Broker
 
-_UNBOUNDED: Final = object()
+
+class WrongOptionError(MiddlewareError, ValueError):
+    """An actor option of ours has a value that is none of its choices.
+
+    Dramatiq lets only errors of this family out of a hook.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,16 @@ def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
         relation=relation(options),
         traced=options.get(carriage.TRACE, True) is not False,
     )
+
+
+def check(actor: Actor[Any, Any]) -> None:
+    """Raise WrongOptionError for an `otel_relation` that is none."""
+    chosen = actor.options.get(carriage.RELATION)
+    try:
+        if chosen is not None:
+            check_relation(chosen)
+    except ValueError as error:
+        raise WrongOptionError(f"actor {actor.actor_name}: {carriage.RELATION}: {error}") from None
 
 
 def relation(options: dict[str, Any]) -> str | None:

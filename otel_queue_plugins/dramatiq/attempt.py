@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Final
 
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.sdk import TaskLabel
+from otel_queue_plugins.sdk import TaskLabel, current_task
 
+MAX_DEPTH: Final = 64
 _MARK: Final = "_otel_queue_attempt"
 
 
 class Attempt:
     """One delivery, from `before_process_message` to its ack or nack.
 
-    `after_seen` says that the actor is done with; `skip` is the exception that a middleware
-    skipped it with. `requeue` holds the seconds until the next attempt, once it is enqueued,
-    `requeue_error` why it could not be.
+    `after_seen` says that the actor is done with, `skip` is the exception that a middleware
+    skipped it with. `requeue` holds the seconds until the next attempt, once that is enqueued,
+    and `requeue_error` why it could not be.
     """
 
     __slots__ = (
         "after_seen",
+        "depth",
         "ended",
         "error",
-        "label_token",
         "message",
         "operation",
         "outer",
@@ -31,15 +32,13 @@ class Attempt:
         "requeue_error",
         "skip",
         "skipped",
-        "token",
     )
 
     def __init__(self, message: Any, operation: ProcessOperation) -> None:
         self.message = message
         self.operation = operation
         self.outer: Attempt | None = None
-        self.token: Token[Attempt | None] | None = None
-        self.label_token: Token[TaskLabel | None] | None = None
+        self.depth = 0
         self.error: BaseException | None = None
         self.skip: BaseException | None = None
         self.skipped = False
@@ -48,21 +47,51 @@ class Attempt:
         self.requeue: float | None = None
         self.requeue_error: BaseException | None = None
 
+    def enter(self) -> None:
+        """Be the current attempt, also for log records."""
+        outer = current()
+        if outer is not None and outer.depth < MAX_DEPTH:
+            self.outer, self.depth = outer, outer.depth + 1
+        _current.set(self)
+        current_task.set(_label(self))
 
-ENDED: Final = Attempt(None, ProcessOperation())
-"""Stands for an attempt whose end is recorded, so that it can be forgotten."""
+    def leave(self) -> None:
+        """Be over. In another thread or task than `enter` was called in, only that."""
+        self.ended = True
+        if _current.get() is self:
+            outer = current()
+            _current.set(outer)
+            current_task.set(_label(outer))
 
-current_attempt: Final[ContextVar[Attempt | None]] = ContextVar(
+
+_current: Final[ContextVar[Attempt | None]] = ContextVar(
     "otel_queue_dramatiq_attempt", default=None
 )
+
+ENDED: Final = Attempt(None, ProcessOperation())
+"""Stands for an attempt whose end is recorded, so that the rest of it can be forgotten."""
+
+
+def current() -> Attempt | None:
+    """The innermost attempt in this context that has not ended."""
+    attempt = _current.get()
+    while attempt is not None and attempt.ended:
+        attempt = attempt.outer
+    return attempt
 
 
 def of(message: Any) -> Attempt | None:
     """The attempt that `message` is, None if it has not begun."""
-    found: Attempt | None = message.__dict__.get(_MARK)
+    found: Attempt | None = vars(message).get(_MARK)
     return found
 
 
 def mark(message: Any, attempt: Attempt) -> None:
-    """Make `attempt` the one of `message`: a proxy, or a frozen message in hand-made brokers."""
-    object.__setattr__(message, _MARK, attempt)
+    """Make `attempt` the one of `message`: a proxy, or the frozen message of an eager broker."""
+    vars(message)[_MARK] = attempt
+
+
+def _label(attempt: Attempt | None) -> TaskLabel | None:
+    if attempt is None:
+        return None
+    return TaskLabel(attempt.message.message_id, attempt.message.actor_name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import wrapt
+from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 
@@ -24,7 +24,7 @@ def quiet_context() -> Context:
     """
     context = otel_context.get_current()
     for key in _SUPPRESS:
-        context = otel_context.set_value(key, True, context)
+        context = otel_context.set_value(key, value=True, context=context)
     return context
 
 
@@ -44,29 +44,50 @@ def quiet() -> Iterator[None]:
         otel_context.detach(token)
 
 
-class TracedConsumer(wrapt.ObjectProxy):  # type: ignore[misc]
-    """A consumer that notes when a message arrives, and settles messages without a span."""
+class TracedConsumer(Consumer):
+    """A consumer of a broker, which notes when a message arrives."""
 
-    def __iter__(self) -> TracedConsumer:
-        return self
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
 
-    def __next__(self) -> Any:
-        message = next(self.__wrapped__)
+    def __next__(self) -> MessageProxy | None:
+        message = next(self.consumer)
         if message is not None:
             _stamp(message)
         return message
+
+    def ack(self, message: MessageProxy) -> None:
+        """Acknowledge `message`."""
+        self.consumer.ack(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Move `message` to the dead letters."""
+        self.consumer.nack(message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Give back what was not run."""
+        self.consumer.requeue(messages)
+
+    def close(self) -> None:
+        """Stop consuming."""
+        self.consumer.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.consumer, name)
 
 
 class QuietConsumer(TracedConsumer):
     """The same, without a client span for an ack or a nack."""
 
-    def ack(self, message: Any) -> None:
+    def ack(self, message: MessageProxy) -> None:
+        """Acknowledge `message`."""
         with quiet():
-            self.__wrapped__.ack(message)
+            self.consumer.ack(message)
 
-    def nack(self, message: Any) -> None:
+    def nack(self, message: MessageProxy) -> None:
+        """Move `message` to the dead letters."""
         with quiet():
-            self.__wrapped__.nack(message)
+            self.consumer.nack(message)
 
 
 class Consume:
@@ -78,6 +99,7 @@ class Consume:
         self._kind: type[TracedConsumer] | None = kind
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Broker.consume`."""
         consumer = self._consume(*args, **kwargs)
         return consumer if self._kind is None else self._kind(consumer)
 

@@ -11,8 +11,7 @@ from dramatiq.errors import ActorNotFound
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
-from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt, current_attempt
-from otel_queue_plugins.sdk import TaskLabel, current_task
+from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -39,10 +38,15 @@ class Deliveries:
         """A middleware or an actor is about to see `message`."""
         if attempts.of(message) is not None or not self._facts.is_traced(message):
             return
-        before = current_attempt.get()
+        before = attempts.current()
         if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
             self._end(before)
-        self._begin(message)
+        operation = self._telemetry.start_process(
+            self._facts.delivered(message), carriage.read(message)
+        )
+        attempt = Attempt(message, operation)
+        attempts.mark(message, attempt)
+        attempt.enter()
 
     @never_raises(nothing)
     def note_processed(self, message: Any, error: BaseException | None) -> None:
@@ -70,10 +74,11 @@ class Deliveries:
     @never_raises(nothing)
     def end_rejected(self, message: Any) -> None:
         """`message` goes to the dead letters, perhaps without having been run."""
-        error = getattr(message, "_exception", None)
         if attempts.of(message) is not None:
             self.end(message)
-        elif isinstance(error, ActorNotFound) and self._facts.is_traced(message):
+            return
+        error = vars(message).get("_exception")
+        if isinstance(error, ActorNotFound) and self._facts.is_traced(message):
             attempts.mark(message, ENDED)
             self._telemetry.record_undelivered(
                 self._facts.delivered(message),
@@ -83,50 +88,16 @@ class Deliveries:
 
     def _found_or_begun(self, message: Any) -> Attempt | None:
         """The open attempt of `message`; a middleware before ours may have kept it from us."""
-        attempt = attempts.of(message)
-        if attempt is None:
+        if attempts.of(message) is None:
             self.begin(message)
-            attempt = attempts.of(message)
+        attempt = attempts.of(message)
         return None if attempt is ENDED else attempt
 
-    def _begin(self, message: Any) -> None:
-        operation = self._telemetry.start_process(
-            self._facts.delivered(message), carriage.read(message)
-        )
-        attempt = Attempt(message, operation)
-        attempt.outer = current_attempt.get()
-        attempts.mark(message, attempt)
-        attempt.token = current_attempt.set(attempt)
-        attempt.label_token = current_task.set(TaskLabel(message.message_id, message.actor_name))
-
     def _end(self, attempt: Attempt) -> None:
-        """End `attempt`, and before it those that began inside of it and were left open."""
-        if attempt is ENDED or attempt.ended:
+        if attempt.ended or attempt is ENDED:
             return
-        inner = current_attempt.get()
-        while inner is not None and inner is not attempt and _is_within(inner, attempt):
-            self._end(inner)
-            inner = current_attempt.get()
-        attempt.ended = True
         attempts.mark(attempt.message, ENDED)
         try:
             self._telemetry.end_process(attempt.operation, outcome.of(self._broker, attempt))
         finally:
-            _leave(attempt)
-
-
-def _is_within(inner: Attempt, outer: Attempt) -> bool:
-    found: Attempt | None = inner
-    while found is not None and found is not outer:
-        found = found.outer
-    return found is outer
-
-
-def _leave(attempt: Attempt) -> None:
-    try:
-        if attempt.label_token is not None:
-            current_task.reset(attempt.label_token)
-        if attempt.token is not None:
-            current_attempt.reset(attempt.token)
-    except ValueError:
-        return  # ended in another thread: its context is not ours to put back
+            attempt.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import weakref
 from collections.abc import Callable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from dramatiq import Broker
+
+_log = logging.getLogger("otel_queue_plugins")
 
 _ACCEPTED: Final = {each.name for each in fields(Options)} | {"tracer_provider", "meter_provider"}
 
@@ -42,9 +45,7 @@ class DramatiqInstrumentor:
     def instrument(self, **kwargs: Any) -> None:
         """Instrument the brokers of this process; arguments that are not ours are ignored."""
         if _process.options is None:
-            _process.options = {
-                name: value for name, value in kwargs.items() if name in _ACCEPTED
-            }
+            _process.options = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
             wrapt.register_post_import_hook(_instrument_module, "dramatiq.broker")
 
     @never_raises(nothing)
@@ -63,9 +64,10 @@ class DramatiqInstrumentor:
 
 @never_raises(nothing)
 def _instrument_module(module: ModuleType) -> None:
-    if _process.options is None or isinstance(vars(module.Broker)["__init__"], wrapt.FunctionWrapper):
+    if _process.options is None:
         return
-    wrapt.wrap_function_wrapper(module.Broker, "__init__", _init)
+    if not isinstance(vars(module.Broker)["__init__"], wrapt.FunctionWrapper):
+        wrapt.wrap_function_wrapper(module.Broker, "__init__", _init)
     if module.global_broker is not None:
         _instrument_broker(module.global_broker)
 
@@ -78,13 +80,17 @@ def _init(
     _instrument_broker(broker)
 
 
-@never_raises(nothing)
 def _instrument_broker(broker: Broker) -> None:
-    from otel_queue_plugins.dramatiq.registration import instrument
+    """Never raises: a bad setting must not keep the application from starting."""
+    from otel_queue_plugins.dramatiq.registration import find, instrument
 
-    if _process.options is not None:
+    if _process.options is None or find(broker) is not None:
+        return
+    try:
         instrument(broker, **_process.options)
         _process.brokers.add(broker)
+    except Exception as error:  # noqa: BLE001 - see above
+        _log.error("Dramatiq is not instrumented: %s", error)  # noqa: TRY400 - one clear line
 
 
 def _uninstrument_broker(broker: Broker) -> None:

@@ -12,15 +12,14 @@ from dramatiq.middleware import Middleware
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import carriage, consumers
+from otel_queue_plugins.dramatiq import actors, carriage, consumers
 from otel_queue_plugins.dramatiq.traced import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers
 
 if TYPE_CHECKING:
-    from dramatiq import Broker, Worker
+    from dramatiq import Actor, Broker, Worker
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
-
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -29,15 +28,17 @@ class OpenTelemetryMiddleware(Middleware):
     """Traces and measures what goes through a broker.
 
     It belongs first in the list of middleware, where `instrument(broker)` puts it. Options that
-    are not given come from `OTEL_QUEUE_*` (`core.options.Options` explains them); providers that
-    are not given are the global ones. Raises ValueError for an option that is none.
+    are not given come from `OTEL_QUEUE_*`; providers that are not given are the global ones.
+    Raises ValueError for an option's value that is none of its choices, TypeError for an option
+    that does not exist, and `sdk.ConfigurationError` where OTEL_QUEUE_STRICT asks for it.
 
     Parameters:
-      relation(str): `child`, `link`, `none` or `auto`; an actor or a message can say otherwise
-        with the option `otel_relation`.
-      options: Every other field of `Options`.
+      relation(str): `child`, `link`, `none` or `auto`. An actor or a message may say otherwise
+        with the option `otel_relation`, and be left out with `otel_trace=False`.
+      **options: Every other field of `core.options.Options`.
       tracer_provider(TracerProvider)
       meter_provider(MeterProvider)
+
     """
 
     def __init__(
@@ -54,33 +55,45 @@ class OpenTelemetryMiddleware(Middleware):
             options=self._options,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
+            set_up=sdk.ensure_providers,
         )
         self._workers = Workers(self._telemetry)
-        self._brokers: weakref.WeakKeyDictionary[Broker, TracedBroker | None] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._brokers: weakref.WeakKeyDictionary[Broker, TracedBroker] = weakref.WeakKeyDictionary()
+        self._idle_on: weakref.WeakSet[Broker] = weakref.WeakSet()
 
     @property
     def actor_options(self) -> set[str]:
+        """What an actor may set with `@actor(...)`."""
         return {carriage.RELATION, carriage.TRACE}
 
     def install(self, broker: Broker) -> TracedBroker | None:
-        """Be in charge of `broker`; None if another middleware of ours is."""
-        if broker not in self._brokers:
-            self._brokers[broker] = TracedBroker.install(broker, self._telemetry, self._options)
-        return self._brokers[broker]
+        """Be in charge of `broker`, if this is in its list and no other middleware of ours is."""
+        known = self._brokers.get(broker)
+        if known is None and any(each is self for each in broker.middleware):
+            known = TracedBroker.install(broker, self._telemetry, self._options)
+            if known is not None:
+                self._brokers[broker] = known
+            elif broker not in self._idle_on:
+                self._idle_on.add(broker)
+                _log.warning("%r has a second OpenTelemetryMiddleware: it does nothing", broker)
+        return known
+
+    def is_in_charge(self, broker: Broker) -> bool:
+        """Whether it is this one that traces `broker`."""
+        return broker in self._brokers
 
     def remove(self, broker: Broker) -> None:
-        """Leave `broker` as it was before."""
-        traced = self._brokers.get(broker)
-        self._brokers[broker] = None
+        """Leave `broker` as it was before, once this is out of its list."""
+        traced = self._brokers.pop(broker, None)
         if traced is not None:
             traced.restore()
 
-    def before_declare_actor(self, broker: Broker, actor: Any) -> None:
+    def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
+        """Raises `actors.WrongOptionError` for an `otel_relation` that is none."""
         self.install(broker)
+        actors.check(actor)
 
-    def after_declare_actor(self, broker: Broker, actor: Any) -> None:
+    def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         self.install(broker)
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
@@ -108,14 +121,12 @@ class OpenTelemetryMiddleware(Middleware):
     ) -> None:
         if traced := self.install(broker):
             traced.deliveries.note_processed(message, exception)
-            if self._is_first(broker):
-                traced.deliveries.end(message)
+            self._end_if_last(traced, message)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
             traced.deliveries.note_skipped(message)
-            if self._is_first(broker):
-                traced.deliveries.end(message)
+            self._end_if_last(traced, message)
 
     def before_ack(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
@@ -150,14 +161,20 @@ class OpenTelemetryMiddleware(Middleware):
         if self.install(broker):
             self._workers.stopped(worker)
 
-    def _is_first(self, broker: Broker) -> bool:
-        return broker.middleware[0] is self
+    def _end_if_last(self, traced: TracedBroker, message: Any) -> None:
+        """First before is last after: nothing decides anything any more.
+
+        Anywhere else the ack or nack is the moment when that is so.
+        """
+        if traced.broker.middleware[0] is self:
+            traced.deliveries.end(message)
 
     def _warn_unless_first(self, broker: Broker) -> None:
-        if not self._is_first(broker):
+        first = broker.middleware[0]
+        if first is not self:
             _log.warning(
                 "OpenTelemetryMiddleware comes after %s: what that does before a message runs is "
-                "outside of its span. `otel_queue_plugins.dramatiq.instrument(broker)` puts it "
+                "outside of its span. otel_queue_plugins.dramatiq.instrument(broker) puts it "
                 "first.",
-                type(broker.middleware[0]).__name__,
+                type(first).__name__,
             )

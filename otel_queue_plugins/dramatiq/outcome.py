@@ -9,10 +9,12 @@ from dramatiq.errors import RateLimitExceeded, Retry
 from dramatiq.middleware import Retries, Shutdown, TimeLimitExceeded
 
 from otel_queue_plugins.core import errors
-from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Outcome
+from otel_queue_plugins.core.messages import SUCCEEDED, CancellationScope, Ending, Outcome
 from otel_queue_plugins.dramatiq.actors import middleware_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dramatiq import Broker
 
     from otel_queue_plugins.dramatiq.attempt import Attempt
@@ -22,23 +24,30 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (Shutdown, "shutdown"),
     (RateLimitExceeded, "rate_limit"),
 )
-_SKIPPED_BY: Final = {"AgeLimit": "age_limit", "Abortable": "aborted"}
+_SKIPS: Final[Mapping[str, tuple[str, CancellationScope]]] = {
+    "AgeLimit": ("age_limit", "expired"),
+    "Abortable": ("aborted", "aborted"),
+}
 
 
 def of(broker: Broker, attempt: Attempt) -> Ending:
     """The ending of `attempt`, once every middleware has had its say."""
-    message = attempt.message
-    error = attempt.error or getattr(message, "_exception", None)
-    failed = bool(getattr(message, "failed", False))
+    known = vars(attempt.message)
+    failed = known.get("failed") is True
+    error = attempt.error or known.get("_exception")
     if attempt.skipped:
-        return _skipped(broker, attempt, failed, error)
+        return _skipped(broker, attempt, xq_name(attempt.message.queue_name) if failed else None)
     if attempt.requeue is not None:
-        return _retry(error, attempt.requeue)
+        return Ending(
+            outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=attempt.requeue
+        )
     if failed:
-        return _dead_letter(broker, message, error)
-    if error is None:
+        return _dead(broker, attempt.message, error)
+    if error is not None:
+        return _dropped(broker, attempt, error)
+    if attempt.after_seen:
         return SUCCEEDED
-    return _dropped(broker, attempt, error)
+    return Ending(outcome=Outcome.LOST, reason="no end was seen")
 
 
 def unknown_task(message: Any, error: BaseException) -> Ending:
@@ -51,33 +60,26 @@ def unknown_task(message: Any, error: BaseException) -> Ending:
     )
 
 
-def _skipped(
-    broker: Broker, attempt: Attempt, failed: bool, error: BaseException | None
-) -> Ending:
-    reason = _skipped_by(broker, attempt.skip or error)
+def _skipped(broker: Broker, attempt: Attempt, dead_letter_queue: str | None) -> Ending:
+    middleware = _raised_by(broker, attempt.skip)
+    reason, cancellation = _SKIPS.get(middleware, (middleware, "skipped"))
     return Ending(
         outcome=Outcome.SKIPPED,
         reason=reason,
-        dead_letter_queue=xq_name(attempt.message.queue_name) if failed else None,
-        cancellation="expired" if reason == "age_limit" else
-        "aborted" if reason == "aborted" else "skipped",
+        dead_letter_queue=dead_letter_queue,
+        cancellation=cancellation,
     )
 
 
-def _skipped_by(broker: Broker, skip: BaseException | None) -> str:
-    """Which middleware raised `skip`: a name, because its text may differ for each message."""
+def _raised_by(broker: Broker, skip: BaseException | None) -> str:
+    """The middleware that raised `skip`: its text may differ for each message, this does not."""
     trace = skip.__traceback__ if skip else None
     while trace:
         owner = trace.tb_frame.f_locals.get("self")
         if any(owner is found for found in broker.middleware):
-            name = type(owner).__name__
-            return _SKIPPED_BY.get(name, name)
+            return type(owner).__name__
         trace = trace.tb_next
-    return "skipped"
-
-
-def _retry(error: BaseException | None, delay: float) -> Ending:
-    return Ending(outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=delay)
+    return "unknown"
 
 
 def _why_retried(error: BaseException | None) -> str:
@@ -99,32 +101,36 @@ def _is_abort(error: BaseException) -> bool:
     return any(base.__module__.startswith("dramatiq_abort") for base in type(error).__mro__)
 
 
-def _dead_letter(broker: Broker, message: Any, error: BaseException | None) -> Ending:
+def _dead(broker: Broker, message: Any, error: BaseException | None) -> Ending:
     expected = _is_declared(broker, message, error)
-    outcome = Outcome.DEAD_LETTER
-    if isinstance(error, TimeLimitExceeded) and not expected:
-        outcome = Outcome.TIMEOUT
-    elif error is not None and _is_abort(error):
-        outcome = Outcome.REVOKED
+    outcome = _outcome_of_dead(error)
     return Ending(
         outcome=outcome,
         error=error,
         expected=expected,
-        reason=_why_given_up(broker, message, error, expected),
+        reason="throws" if expected else _why_given_up(broker, message, error),
         dead_letter_queue=xq_name(message.queue_name),
         cancellation="aborted" if outcome is Outcome.REVOKED else None,
     )
 
 
-def _why_given_up(
-    broker: Broker, message: Any, error: BaseException | None, expected: bool
-) -> str:
+def _outcome_of_dead(error: BaseException | None) -> Outcome:
+    if isinstance(error, TimeLimitExceeded):
+        return Outcome.TIMEOUT
+    if error is not None and _is_abort(error):
+        return Outcome.REVOKED
+    return Outcome.DEAD_LETTER
+
+
+def _why_given_up(broker: Broker, message: Any, error: BaseException | None) -> str:
     if error is None:
         return "failed_by_middleware"
-    if expected:
-        return "throws"
-    return _known(error) or ("not_retried" if _has_retry_when(broker, message) else
-                             "retries_exhausted")
+    known = _known(error)
+    if known is not None:
+        return known
+    default = getattr(middleware_of(broker, Retries), "retry_when", None)
+    decided = _actor_options(broker, message).get("retry_when", default)
+    return "retries_exhausted" if decided is None else "retry_when"
 
 
 def _dropped(broker: Broker, attempt: Attempt, error: BaseException) -> Ending:
@@ -133,24 +139,17 @@ def _dropped(broker: Broker, attempt: Attempt, error: BaseException) -> Ending:
         expected = _is_declared(broker, attempt.message, error)
         return Ending(outcome=Outcome.FAILURE, error=error, expected=expected)
     cause = attempt.requeue_error
-    reason = f"the retry was not enqueued: {errors.type_name(cause)}" if cause else None
-    return Ending(
-        outcome=Outcome.LOST, error=error, reason=reason or "the retry was not enqueued"
-    )
+    detail = f": {errors.type_name(cause)}" if cause else ""
+    return Ending(outcome=Outcome.LOST, error=error, reason=f"the retry was not enqueued{detail}")
 
 
 def _is_declared(broker: Broker, message: Any, error: BaseException | None) -> bool:
     """Whether the message or its actor declares `error` with `throws`, as Retries reads them."""
-    throws = message.options.get("throws") or _actor_options(broker, message).get("throws")
+    throws: Any = message.options.get("throws") or _actor_options(broker, message).get("throws")
     try:
         return bool(throws) and isinstance(error, throws)
     except TypeError:
         return False
-
-
-def _has_retry_when(broker: Broker, message: Any) -> bool:
-    default = getattr(middleware_of(broker, Retries), "retry_when", None)
-    return _actor_options(broker, message).get("retry_when", default) is not None
 
 
 def _actor_options(broker: Broker, message: Any) -> dict[str, Any]:

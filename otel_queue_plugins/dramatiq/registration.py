@@ -41,7 +41,7 @@ def uninstrument(broker: Broker) -> None:
 
 
 def find(broker: Broker) -> OpenTelemetryMiddleware | None:
-    """Our middleware in `broker`, if it has one."""
-    return next(
-        (found for found in broker.middleware if isinstance(found, OpenTelemetryMiddleware)), None
-    )
+    """Our middleware in `broker`, the one in charge if there are more; None if there is none."""
+    ours = [found for found in broker.middleware if isinstance(found, OpenTelemetryMiddleware)]
+    ours.sort(key=lambda found: not found.is_in_charge(broker))
+    return ours[0] if ours else None

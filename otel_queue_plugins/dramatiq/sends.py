@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins import sdk
 from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage
-from otel_queue_plugins.dramatiq.attempt import Attempt, current_attempt
 from otel_queue_plugins.dramatiq.facts import Facts, eta_after
 
 if TYPE_CHECKING:
     from otel_queue_plugins.core.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
+    from otel_queue_plugins.dramatiq.attempt import Attempt
 
 
 class Send:
@@ -38,9 +38,11 @@ class Send:
         self.token: Token[Send | None] | None = None
 
 
-_current_send: Final[ContextVar[Send | None]] = ContextVar(
-    "otel_queue_dramatiq_send", default=None
-)
+_current_send: Final[ContextVar[Send | None]] = ContextVar("otel_queue_dramatiq_send", default=None)
+
+
+def _no_send() -> Send | None:
+    return None
 
 
 class Sends:
@@ -56,13 +58,12 @@ class Sends:
         """This consumer thread holds `message` until its time comes."""
         self._held()[message.message_id] = message
 
-    @never_raises(lambda: None)
+    @never_raises(_no_send)
     def begin(self, message: Any, delay: float | None) -> Send | None:
         """Start what this `enqueue` is; None if it is part of one that has started already."""
         outer = _current_send.get()
         if outer is not None and outer.message_id == message.message_id:
             return None
-        sdk.ensure_providers()
         send = Send(message.message_id)
         if self._facts.is_traced(message) and not self._is_second_hop(message, delay):
             self._start(send, message, delay)
@@ -91,7 +92,7 @@ class Sends:
 
     def _start(self, send: Send, message: Any, delay: float | None) -> None:
         carrier: dict[str, object] = {}
-        attempt = current_attempt.get()
+        attempt = attempts.current()
         if attempt is not None and attempt.message.message_id == message.message_id:
             send.attempt, send.delay = attempt, (delay or 0) / 1000
             self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
@@ -132,6 +133,7 @@ class Enqueue:
         self._sends: Sends | None = sends
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Broker.enqueue`."""
         sends = self._sends
         message = args[0] if args else kwargs.get("message")
         send = sends.begin(message, kwargs.get("delay")) if sends else None

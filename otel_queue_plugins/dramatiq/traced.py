@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins.dramatiq import groups
@@ -17,14 +16,12 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.options import Options
     from otel_queue_plugins.core.telemetry import QueueTelemetry
 
-_log = logging.getLogger("otel_queue_plugins")
-
 
 class TracedBroker:
     """What one middleware of ours knows and has wrapped on one broker."""
 
     def __init__(self, broker: Broker, telemetry: QueueTelemetry, options: Options) -> None:
-        self._broker = broker
+        self.broker = broker
         self.facts = Facts(broker)
         self.sends = Sends(telemetry, self.facts)
         self.deliveries = Deliveries(broker, telemetry, self.facts)
@@ -37,10 +34,7 @@ class TracedBroker:
         cls, broker: Broker, telemetry: QueueTelemetry, options: Options
     ) -> TracedBroker | None:
         """Wrap the sending and consuming of `broker`; None if that has been done already."""
-        if is_traced(broker):
-            _log.warning(
-                "%r has more than one OpenTelemetryMiddleware; all but one do nothing", broker
-            )
+        if groups.is_traced(broker):
             return None
         traced = cls(broker, telemetry, options)
         vars(broker).update(enqueue=traced._enqueue, consume=traced._consume)
@@ -51,11 +45,6 @@ class TracedBroker:
         """Take the wrappers out, or make them plain calls where somebody has wrapped them."""
         for name, wrapper in (("enqueue", self._enqueue), ("consume", self._consume)):
             wrapper.stop()
-            if vars(self._broker).get(name) is wrapper:
-                delattr(self._broker, name)
-        groups.forget(self._broker)
-
-
-def is_traced(broker: Broker) -> bool:
-    """Whether a middleware of ours is in charge of `broker`."""
-    return groups.is_traced(broker)
+            if vars(self.broker).get(name) is wrapper:
+                delattr(self.broker, name)
+        groups.forget(self.broker)

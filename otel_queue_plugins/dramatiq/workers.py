@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.core.guard import never_raises, nothing
 
 if TYPE_CHECKING:
     from dramatiq import Worker
@@ -23,6 +24,7 @@ class Workers:
         self._observed = False
         self._flushing: threading.Thread | None = None
 
+    @never_raises(nothing)
     def booting(self, worker: Worker) -> None:
         """`worker` is about to start its threads."""
         sdk.ensure_providers()
@@ -31,11 +33,13 @@ class Workers:
             self._observed = True
             self._telemetry.observe_worker(capacity=self._capacity, reserved=self._reserved)
 
+    @never_raises(nothing)
     def stopping(self) -> None:
         """Send what there is, beside the shutdown: it may be cut short."""
         self._flushing = threading.Thread(target=sdk.flush, daemon=True)
         self._flushing.start()
 
+    @never_raises(nothing)
     def stopped(self, worker: Worker) -> None:
         """Send the rest. Takes no longer than the bound of `sdk.flush`."""
         self._running.discard(worker)

@@ -78,9 +78,7 @@ def cause_of(message: Any, attempt: Attempt | None) -> Cause:
         return Cause(workflow=_first_step(message)) if piped else _ALONE
     membership = _next_member(message, group_now)
     workflow = Workflow(kind="group", id=membership.id, step=membership.index)
-    return Cause(
-        workflow=_first_step(message) if piped else workflow, membership=membership
-    )
+    return Cause(workflow=_first_step(message) if piped else workflow, membership=membership)
 
 
 def _caused_by(message: Any, attempt: Attempt) -> Cause | None:
