@@ -23,15 +23,16 @@ _COUNTED_MESSAGES = 200
 
 def available(variants: Iterable[Variant], environments: Environments) -> list[Variant]:
     """The variants whose environment exists or could be made; the others are named on stderr."""
-    found = []
-    for variant in variants:
-        try:
-            environments.python(variant.environment)
-        except EnvironmentMissingError as error:
-            say(f"left out: {variant}: {error}")
-        else:
-            found.append(variant)
-    return found
+    return [variant for variant in variants if _is_available(variant, environments)]
+
+
+def _is_available(variant: Variant, environments: Environments) -> bool:
+    try:
+        environments.python(variant.environment)
+    except EnvironmentMissingError as error:
+        say(f"left out: {variant}: {error}")
+        return False
+    return True
 
 
 def measure_cpu(
@@ -74,6 +75,22 @@ def measure_instructions(variants: list[Variant], environments: Environments) ->
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(variants, pool.map(count, variants), strict=True))
+
+
+def measure_parts(environments: Environments) -> dict[str, float]:
+    """Thousand instructions of single operations, of the SDK and of ours."""
+    variant = Variant("celery", "core", "metrics")
+    python = environments.python(variant.environment)
+    counts = count_instructions(python, variant, "parts", messages=_COUNTED_MESSAGES)
+    empty = counts.pop("nothing")
+    return {label: (n - empty) / _COUNTED_MESSAGES / 1000 for label, n in counts.items()}
+
+
+def parts_table(found: dict[str, float]) -> str:
+    """A row per operation."""
+    rows = [[label, f"{thousands:.0f}"] for label, thousands in found.items()]
+    title = "single operations, in thousand instructions"
+    return f"{title}\n\n{table(['', 'ki'], rows)}"
 
 
 def costs(cpu: Readings, instructions: Readings) -> Costs:

@@ -36,7 +36,9 @@ def launch(python: Path, job: str, variant: Variant, **options: Any) -> dict[str
     return result
 
 
-def count_instructions(python: Path, variant: Variant, **options: Any) -> dict[str, float]:
+def count_instructions(
+    python: Path, variant: Variant, job: str = "instructions", **options: Any
+) -> dict[str, float]:
     """Instructions of each stretch of the job, by label."""
     with tempfile.TemporaryDirectory() as scratch:
         _run(
@@ -48,7 +50,7 @@ def count_instructions(python: Path, variant: Variant, **options: Any) -> dict[s
                 f"--callgrind-out-file={scratch}/out",
                 str(python),
                 *_MODULE,
-                _encode("instructions", variant, options),
+                _encode(job, variant, options),
             ]
         )
         return _read_counts(Path(scratch))
@@ -81,7 +83,7 @@ def _run(command: list[str]) -> str:
 
 def _read_counts(folder: Path) -> dict[str, float]:
     counts: Counter[str] = Counter()
-    for path in folder.iterdir():
+    for path in sorted(folder.iterdir(), key=lambda path: int(path.suffix[1:] or 0)):
         label = ""
         for line in path.read_text().splitlines():
             if line.startswith(_TRIGGER):

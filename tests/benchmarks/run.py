@@ -25,7 +25,7 @@ from tests.benchmarks.progress import say
 from tests.benchmarks.variants import MODES, QUICK_MODES, Variant, all_variants
 
 _FRAMEWORKS = ("celery", "dramatiq")
-_SECTIONS = ("cost", "footprint", "growth", "names", "redis")
+_SECTIONS = ("cost", "parts", "footprint", "growth", "names", "redis")
 _PACKAGES = (
     "plain",
     "floor",
@@ -71,6 +71,12 @@ class Run:
             return cost.measure_instructions(variants, self._environments)
         say("no valgrind: instructions are left out")
         return {}
+
+    def run_parts(self) -> None:
+        if can_count_instructions():
+            found = cost.measure_parts(self._environments)
+            self.show("parts", cost.parts_table(found))
+            self.results["parts_kilo_instructions"] = found
 
     def run_footprint(self) -> None:
         found: footprint.Footprint = {}

@@ -6,6 +6,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,6 +76,28 @@ def instructions(framework: str, package: str, mode: str, *, messages: int, warm
     return {}
 
 
+def parts(framework: str, package: str, mode: str, *, messages: int) -> Result:
+    """Under callgrind: one file per single operation, done `messages` times."""
+    del framework, package
+    from tests.benchmarks.measured.parts import operations
+    from tests.benchmarks.measured.providers import configure
+
+    telemetry = configure(mode)
+    todo = operations()
+
+    def repeated(operation: Callable[[], object]) -> None:
+        for _ in range(messages):
+            operation()
+
+    for operation in todo.values():
+        repeated(operation)
+    meter = InstructionMeter()
+    for label, operation in todo.items():
+        telemetry.flush()
+        meter.measure(label, partial(repeated, operation))
+    return {}
+
+
 def wire(framework: str, package: str, mode: str) -> Result:
     """Size of one message on the wire, in bytes."""
     prepared, run = _start(framework, package, mode)
@@ -128,6 +151,7 @@ def growth(
 JOBS: dict[str, Callable[..., Result]] = {
     "cpu": cpu,
     "instructions": instructions,
+    "parts": parts,
     "wire": wire,
     "memory": memory,
     "growth": growth,
