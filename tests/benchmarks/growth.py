@@ -12,7 +12,7 @@ from tests.benchmarks.launching import MeasurementFailedError, launch
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import Variant, plain
 
-_POINTS = 60
+_POINTS = 20
 _WIDTH = 50
 Growth = dict[Variant, dict[str, Any]]
 
