@@ -25,9 +25,10 @@ MAX_DEPTH: Final = 64
 class Operation:
     """Something that is current from `enter` to `leave`, whatever is entered or left meanwhile."""
 
-    __slots__ = ("_depth", "_outer", "_place", "_token", "context")
+    __slots__ = ("_delivery", "_depth", "_outer", "_place", "_token", "context")
 
     context: Context
+    _delivery: ProcessOperation | None
     _depth: int
     _outer: Operation | None
     _place: Token[Operation | None] | None
@@ -38,6 +39,7 @@ class Operation:
         outer = _innermost.get()
         self._depth = 0
         self._outer = None if outer is None else self._inside(outer)
+        self._delivery = current_delivery.get()
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
@@ -52,14 +54,14 @@ class Operation:
         if outer is None:
             self._put_back(place)
 
-    def _put_back(self, place: Token[Operation | None]) -> bool:
-        """False, and nothing done, in another thread or asyncio task: its context is its own."""
+    def _put_back(self, place: Token[Operation | None]) -> None:
         try:
             _innermost.reset(place)
         except ValueError:
-            return False
+            return  # said in another thread or asyncio task, whose context is its own
         otel_context.detach(self._token)
-        return True
+        if current_delivery.get() is not self._delivery:
+            current_delivery.set(self._delivery)
 
     def _inside(self, outer: Operation) -> Operation | None:
         """`outer`, unless that is so deep that ends must be missing; forgets those around then."""
@@ -101,7 +103,6 @@ class ProcessOperation(Operation):
     """
 
     __slots__ = (
-        "_delivery_token",
         "delivery",
         "ended",
         "incoming",
@@ -110,7 +111,6 @@ class ProcessOperation(Operation):
         "started_ns",
         "waiting",
     )
-    _delivery_token: Token[ProcessOperation | None]
 
     def __init__(
         self,
@@ -135,13 +135,7 @@ class ProcessOperation(Operation):
     def enter(self) -> None:
         """Make the delivery and its span current."""
         super().enter()
-        self._delivery_token = current_delivery.set(self)
-
-    def _put_back(self, place: Token[Operation | None]) -> bool:
-        here = super()._put_back(place)
-        if here:
-            current_delivery.reset(self._delivery_token)
-        return here
+        current_delivery.set(self)
 
 
 current_delivery: Final[ContextVar[ProcessOperation | None]] = ContextVar(

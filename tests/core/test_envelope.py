@@ -1,0 +1,131 @@
+"""Our one key: what is written is read, whoever reads it, and nothing else is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_queue_plugins.core import envelope
+from otel_queue_plugins.core.envelope import Envelope
+from otel_queue_plugins.core.messages import Joined, Workflow
+from otel_queue_plugins.core.options import RELATIONS
+
+CREATION = SpanContext(2**127 + 1, 2**63 + 1, is_remote=True, trace_flags=TraceFlags(1))
+names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", min_size=1, max_size=64)
+seconds = st.integers(0, 10**7).map(lambda millis: millis / 1000)
+traces = st.integers(1, 2**128 - 1) | st.just(CREATION.trace_id)
+envelopes = st.builds(
+    lambda now, eta, first, **facts: Envelope(
+        enqueued_at=now,
+        eta=None if eta is None else now + eta,
+        first_enqueued_at=None if first is None else now - first,
+        **facts,
+    ),
+    now=st.integers(1, 4 * 10**15).map(lambda micros: micros / 1e6),
+    eta=st.none() | seconds,
+    first=st.none() | seconds,
+    relation=st.none() | st.sampled_from(RELATIONS),
+    previous=st.none()
+    | st.builds(
+        SpanContext,
+        traces,
+        st.integers(1, 2**64 - 1),
+        is_remote=st.just(True),
+        trace_flags=st.just(TraceFlags(1)),
+    ),
+    trigger=st.none() | st.sampled_from(["schedule", "callback", "workflow"]),
+    workflow=st.none()
+    | st.builds(Workflow, kind=names, id=names, step=st.none() | st.integers(0, 2**40)),
+    joins=st.none() | st.builds(Joined, id=names, size=st.integers(0, 2**40), trace_id=traces),
+)
+
+
+@given(original=envelopes)
+def test_what_is_written_is_read(original: Envelope) -> None:
+    """All facts survive, to the microsecond or millisecond, in at most 512 ASCII characters."""
+    text = envelope.encode(original, CREATION)
+    assert text.isascii()
+    assert len(text) <= envelope.MAX_LENGTH
+    found = envelope.decode(text, CREATION)
+    assert found is not None
+    assert found.enqueued_at == pytest.approx(original.enqueued_at, abs=2e-6)
+    for name in ("eta", "first_enqueued_at"):
+        expected = getattr(original, name)
+        assert getattr(found, name) == (
+            None if expected is None else pytest.approx(expected, abs=2e-3)
+        )
+    for name in ("relation", "previous", "trigger", "workflow", "joins"):
+        assert getattr(found, name) == getattr(original, name)
+
+
+@given(text=st.text(st.characters(), max_size=600), known=st.booleans())
+def test_any_text_is_read_or_refused(text: str, known: bool) -> None:
+    """Reading never raises."""
+    found = envelope.decode(text, CREATION if known else None)
+    assert found is None or math.isfinite(found.enqueued_at)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"62f1", "", "-1", "0x1f", "f" * 16, "1" * 513, "١"])
+def test_what_is_no_envelope_is_none(value: object) -> None:
+    """Numbers, bytes, signs, prefixes, other digits, too much."""
+    assert envelope.decode(value, CREATION) is None
+
+
+def test_a_later_version_may_say_more() -> None:
+    """Unknown parts are passed over."""
+    found = envelope.decode("62f1a2b3c4d5e;zfuture;rlink;", CREATION)
+    assert found is not None
+    assert found.relation == "link"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1;rsideways",
+        "1;p123",
+        "1;p" + "0" * 16,
+        "1;p" + "g" * 16,
+        "1;p" + "1" * 47,
+        "1;p" + "g" * 32 + "1" * 16,
+        "1;p" + "0" * 32 + "1" * 16,
+        "1;tq",
+        "1;w",
+        "1;w:",
+        "1;wchain",
+        "1;j",
+        "1;j:3",
+        "1;jg:3:xyz",
+        "1;e-5",
+        "1;e" + "f" * 16,
+        "1;f",
+    ],
+)
+def test_a_broken_part_is_not_there(text: str) -> None:
+    """Each part stands for itself."""
+    assert envelope.decode(text, CREATION) == Envelope(enqueued_at=1e-6)
+
+
+@pytest.mark.parametrize("part", ["p" + "1" * 16, "jg:3"])
+def test_what_needs_a_creation_context_is_nothing_without(part: str) -> None:
+    """Ids that leave out the trace mean the one of the creation context."""
+    assert envelope.decode(f"1;{part}", None) == Envelope(enqueued_at=1e-6)
+
+
+@pytest.mark.parametrize("eta", [math.inf, -math.inf, math.nan, 1e300])
+def test_an_earliest_start_beyond_time_is_left_out(eta: float) -> None:
+    """What no clock will show is not written."""
+    found = envelope.decode(envelope.encode(Envelope(enqueued_at=9.0, eta=eta), None), None)
+    assert found is not None
+    assert found.eta in (None, 9.0)
+
+
+def test_names_cannot_end_a_part() -> None:
+    """Separators and what is not ASCII are left out of names, and names are cut at 64."""
+    workflow = Workflow(kind="ch;ain", id="é:" + "i" * 99, step=None)
+    found = envelope.decode(envelope.encode(Envelope(enqueued_at=1.0, workflow=workflow), None), None)
+    assert found is not None
+    assert found.workflow == Workflow(kind="chain", id="i" * 62, step=None)
