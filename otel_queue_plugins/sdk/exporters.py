@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: D102, ARG002 - the methods are the SDK's, and so are their meaning and parameters
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
@@ -58,9 +59,11 @@ class ProcessSpanExporter(SpanExporter):
     def __init__(self, make: Callable[[], SpanExporter], dropped: Dropped) -> None:
         self._exporter = PerProcess(make)
         self._dropped = dropped
+        self.on_export: Callable[[int], None] = lambda _spans: None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
+        self.on_export(len(spans))
         try:
             result = self._exporter.get().export(spans)
         finally:
@@ -120,14 +123,38 @@ class ProcessLogExporter(LogRecordExporter):
 
 
 class CountingSpanProcessor(BatchSpanProcessor):
-    """The SDK's batch processor, which drops the oldest span when full, and counts that."""
+    """The SDK's batch processor, which drops the oldest span when full, and counts that.
 
-    def __init__(self, exporter: SpanExporter, dropped: Dropped) -> None:
-        super().__init__(exporter)
+    What has come in and neither is in the queue nor was taken to be exported, was dropped. A span
+    is counted after it is queued, so the sum is never too high, and true when nothing is moving.
+    """
+
+    def __init__(self, exporter: ProcessSpanExporter, dropped: Dropped) -> None:
         self._dropped = dropped
-        self._spans: Any = getattr(getattr(self, "_batch_processor", None), "_queue", ())
+        self._begin()
+        super().__init__(exporter)
+        self._waiting: Any = getattr(getattr(self, "_batch_processor", None), "_queue", None)
+        exporter.on_export = self._take
 
     def on_end(self, span: ReadableSpan) -> None:
-        if len(self._spans) and len(self._spans) == self._spans.maxlen:
-            self._dropped.add(QUEUE_FULL, 1)
         super().on_end(span)
+        if span.context is not None and span.context.trace_flags.sampled:
+            if self._pid != os.getpid():
+                self._begin()
+            with self._lock:
+                self._entered += 1
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._entered = self._taken = self._lost = 0
+
+    def _take(self, count: int) -> None:
+        """Said by the exporter, in the one thread that empties the queue."""
+        if self._pid != os.getpid():
+            self._begin()
+        self._taken += count
+        lost = self._entered - self._taken - len(self._waiting or ())
+        if self._waiting is not None and lost > self._lost:
+            self._dropped.add(QUEUE_FULL, lost - self._lost)
+            self._lost = lost

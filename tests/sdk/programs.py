@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import resource
 import sys
 import threading
 import time
@@ -102,6 +103,39 @@ def idle() -> None:
     sdk.ensure_providers()
     record("idle")
     print("flushed", sdk.flush(), "sdk", "opentelemetry.sdk" in sys.modules)
+
+
+def logging_script() -> None:
+    """Logs in a task, outside, and with an exception, after the root logger lost its handlers."""
+    sdk.ensure_providers()
+    logging.basicConfig(level=logging.INFO)
+    logging.root.handlers = []
+    logger = logging.getLogger("shop")
+    token = sdk.current_task.set(sdk.TaskLabel("id-1", "shop.pay"))
+    with trace.get_tracer("tests").start_as_current_span("work"):
+        logger.warning("paid %d times", 7, extra={"customer": 12, "object": object()})
+        logger.debug("below the level")
+    sdk.current_task.reset(token)
+    logger.info("outside")
+    try:
+        print(1 / 0)
+    except ZeroDivisionError:
+        logger.exception("failed")
+
+
+def dictated() -> None:
+    """Records as many spans as each line of stdin says, and answers; ends with stdin."""
+    sdk.validate()
+    sdk.ensure_providers()
+    tracer = trace.get_tracer("tests")
+    for line in sys.stdin:
+        began = time.perf_counter()
+        for _ in range(int(line)):
+            tracer.start_span("work").end()
+        took = time.perf_counter() - began
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"recorded {took / int(line) * 1e6:.1f} us each, {kilobytes} kB", flush=True)
+    print("ends", flush=True)
 
 
 def generations() -> None:

@@ -20,13 +20,15 @@ from opentelemetry.trace import Link, Span, SpanKind, Tracer
 from otel_queue_plugins.sdk.shortcuts import histograms as _histograms
 from otel_queue_plugins.sdk.shortcuts import selftest as _selftest
 from otel_queue_plugins.sdk.shortcuts import spans as _spans
-from otel_queue_plugins.sdk.shortcuts.spans import put
 
 __all__ = ["Record", "StartSpan", "bind", "put", "spans"]
 
 Value = str | int | float | bool
 StartSpan = Callable[[str, "Context | None", SpanKind, dict[str, Value], Sequence[Link], int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
+
+# The class of spans that `put` need not hand over, once there are any.
+_proven: set[type] = set()
 
 
 def spans(tracer: Tracer) -> StartSpan | None:
@@ -37,7 +39,16 @@ def spans(tracer: Tracer) -> StartSpan | None:
     real = _behind(tracer, "ProxyTracer", "_tracer")
     if _is_off() or not _is_of_sdk(real) or not _selftest.spans_are_equal():
         return None
-    return _spans.direct(real)
+    start_span = _spans.direct(real)
+    if start_span is not None:
+        _proven.add(_spans.span_class())
+    return start_span
+
+
+def put(span: Span, attributes: dict[str, Value]) -> None:
+    """`span.set_attributes(attributes)` at less cost, where that can be had."""
+    if type(span) not in _proven or not _spans.put(span, attributes):
+        span.set_attributes(attributes)
 
 
 def bind(histogram: Histogram) -> Record | None:

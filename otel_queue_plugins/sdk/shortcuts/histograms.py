@@ -5,7 +5,7 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - what a reader keeps is private
 import math
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import get_current
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.sdk.shortcuts import Record, Value
 
-    Aggregate = Callable[[Any, bool], None]
+    Aggregate = Callable[[Any, Any], None]
 
 # More than the SDK keeps by default: 2000 for each instrument, and one for what is over.
 _MOST_SERIES = 2048
@@ -30,65 +30,49 @@ def direct(histogram: Any) -> Record | None:
 
     Versions up to 1.44 neither clean nor hash as much, and are left alone.
     """
-    from opentelemetry.sdk.metrics import _internal as sdk
+    from opentelemetry.sdk.metrics._internal import _view_instrument_match as matching
+    from opentelemetry.sdk.metrics._internal.instrument import _Histogram
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement
+    from opentelemetry.sdk.metrics._internal.measurement_consumer import (
+        SynchronousMeasurementConsumer as Consumer,
+    )
+    from opentelemetry.sdk.metrics._internal.metric_reader_storage import MetricReaderStorage
 
-    if type(histogram) is not sdk._Histogram or "record" in vars(histogram):
+    if type(histogram) is not _Histogram or "record" in vars(histogram):
         return None
     consumer: Any = histogram._measurement_consumer
-    if type(consumer) is not sdk.SynchronousMeasurementConsumer or not _is_as_known():
+    if type(consumer) is not Consumer or "consume_measurement" in vars(consumer):
         return None
     if not type(consumer._sdk_config.exemplar_filter).__module__.startswith("opentelemetry.sdk."):
         return None
-    return _Direct(histogram, consumer).record
-
-
-def _is_as_known() -> bool:
-    from opentelemetry.sdk.metrics import _internal as sdk
-    from opentelemetry.sdk.metrics._internal import _view_instrument_match as matching
-    from opentelemetry.sdk.metrics._internal import metric_reader_storage as storing
-    from opentelemetry.sdk.metrics._internal.measurement import Measurement
-
-    return (
+    known = (
         hasattr(matching, "_hash_attributes")
-        and not hasattr(Measurement, "__slots__")
         and list(Measurement.__dataclass_fields__) == _FIELDS
         and are_own(Measurement, "__post_init__")
-        and are_own(sdk._Histogram, "record", "_is_enabled")
-        and are_own(sdk.SynchronousMeasurementConsumer, "consume_measurement")
-        and are_own(storing.MetricReaderStorage, "consume_measurement")
-        and are_own(
-            matching._ViewInstrumentMatch, "consume_measurement", "_get_or_create_aggregation"
-        )
+        and are_own(_Histogram, "record", "_is_enabled")
+        and are_own(Consumer, "consume_measurement")
+        and are_own(MetricReaderStorage, "consume_measurement")
+        and are_own(matching._ViewInstrumentMatch, "consume_measurement")
     )
+    return _Direct(histogram, consumer, Measurement).record if known else None
 
 
-class _Series:
-    """Where measurements with certain attributes go, while `storages` are the ones in use."""
+class _Series(NamedTuple):
+    """Where measurements with attributes `given` go, while `storages` are the ones in use."""
 
-    __slots__ = ("aggregates", "attributes", "given", "storages")
-
-    def __init__(
-        self,
-        given: Mapping[str, Value],
-        storages: object,
-        attributes: Mapping[str, Value],
-        aggregates: tuple[Aggregate, ...],
-    ) -> None:
-        self.given = given
-        self.storages = storages
-        self.attributes = attributes
-        self.aggregates = aggregates
+    given: Mapping[str, Value]
+    storages: object
+    attributes: Mapping[str, Value]
+    aggregates: tuple[Aggregate, ...]
 
 
 class _Direct:
     """Records what one histogram measures."""
 
-    def __init__(self, histogram: Any, consumer: Any) -> None:
-        from opentelemetry.sdk.metrics._internal.measurement import Measurement
-
+    def __init__(self, histogram: Any, consumer: Any, measurement_class: type[Any]) -> None:
         self._histogram = histogram
         self._consumer = consumer
-        self._new: Callable[..., Any] = Measurement
+        self._class = measurement_class
         self._series: dict[int, _Series] = {}
 
     def record(self, value: float, attributes: Mapping[str, Value], context: Context) -> None:
@@ -107,46 +91,48 @@ class _Direct:
         series = self._series.get(id(attributes))
         if series is None or series.storages is not storages:
             series = self._bind(attributes, storages)
-        measurement: Any = object.__new__(self._new)
+        measurement: Any = object.__new__(self._class)
         fields = measurement.__dict__
         fields["value"] = value
         fields["time_unix_nano"] = now
         fields["instrument"] = histogram
         fields["context"] = context
-        fields["attributes"] = known = series.attributes
-        sampled = consumer._sdk_config.exemplar_filter.should_sample(value, now, known, context)
+        fields["attributes"] = clean = series.attributes
+        sampled = consumer._sdk_config.exemplar_filter.should_sample(value, now, clean, context)
         for aggregate in series.aggregates:
             aggregate(measurement, sampled)
 
     def _bind(self, given: Mapping[str, Value], storages: Any) -> _Series:
-        clean: Mapping[str, Value] = self._new(0, 0, self._histogram, None, given).attributes
-        aggregates = tuple(self._aggregates(clean, storages))
+        clean: Mapping[str, Value] = self._class(0, 0, self._histogram, None, given).attributes
+        series = _Series(given, storages, clean, tuple(self._aggregates(clean, storages)))
         if len(self._series) >= _MOST_SERIES:
             self._series.clear()
-        self._series[id(given)] = series = _Series(given, storages, clean, aggregates)
+        self._series[id(given)] = series
         return series
 
     def _aggregates(self, clean: Mapping[str, Value], storages: Any) -> Iterator[Aggregate]:
-        from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
-
         for storage in storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 names = match._view._attribute_keys
-                kept = {k: v for k, v in clean.items() if names is None or k in names}
-                yield _aggregate(match, _hash_attributes(kept), kept)
+                yield _aggregate(
+                    match, {k: v for k, v in clean.items() if names is None or k in names}
+                )
 
 
-def _aggregate(match: Any, key: Any, attributes: dict[str, Value]) -> Aggregate:
+def _aggregate(match: Any, attributes: dict[str, Value]) -> Aggregate:
     """What `match.consume_measurement` comes to for measurements with these attributes.
 
-    An aggregation that is never reset is in use for good, be it its own or that of the overflow.
+    An aggregation that is not reset stays in use for good, be it its own or that of the overflow.
     """
+    from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
+
+    key = _hash_attributes(attributes)
     if not match._reset_on_collect:
         with match._lock:
             lasting: Aggregate = match._get_or_create_aggregation(key, attributes).aggregate
-            return lasting
+        return lasting
 
-    def aggregate(measurement: Any, sampled: bool) -> None:
+    def aggregate(measurement: Any, sampled: Any) -> None:
         with match._lock:
             found = match._attributes_aggregation.get(key)
             if found is None:

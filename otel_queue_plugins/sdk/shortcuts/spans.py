@@ -33,23 +33,19 @@ _CLEAN = frozenset({str, int, float, bool})
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _DEFAULT_COUNT = 128
 # What `_new_span` fills. A version of the SDK whose spans have other fields is not shortened.
-_FIELDS = frozenset(
-    "_attributes _context _end_time _events _instrumentation_info _instrumentation_scope _kind"
-    " _limits _links _lock _name _parent _record_end_metrics _record_exception _resource _sampler"
-    " _set_status_on_exception _span_processor _start_time _status _trace_config".split()
-)
-# The class of the spans that `direct` makes, once it has been asked for any.
-_made: set[type] = set()
+_FIELDS = {
+    *("_name", "_context", "_parent", "_kind", "_attributes", "_events", "_links", "_resource"),
+    *("_instrumentation_info", "_instrumentation_scope", "_start_time", "_end_time", "_status"),
+    *("_sampler", "_span_processor", "_limits", "_lock", "_record_end_metrics", "_trace_config"),
+    *("_record_exception", "_set_status_on_exception"),
+}
 
 
-def put(span: Span, attributes: dict[str, Value]) -> None:
-    """`span.set_attributes(attributes)`, where the values are clean and no name is empty."""
-    if type(span) not in _made or not _put_clean(span, attributes):
-        span.set_attributes(attributes)
+def put(span: Any, attributes: dict[str, Value]) -> bool:
+    """Set clean attributes on a span of the SDK.
 
-
-def _put_clean(span: Any, attributes: dict[str, Value]) -> bool:
-    """False, and nothing done, where the SDK would do more than add what is new."""
+    False, and nothing done, where the SDK would do more than add what is new.
+    """
     bounded = span._attributes
     if bounded.max_value_len is not None or not _CLEAN.issuperset(map(type, attributes.values())):
         return False
@@ -86,8 +82,14 @@ def direct(tracer: Any) -> StartSpan | None:
     example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
     if vars(example).keys() != _FIELDS or type(example._attributes._dict) is not dict:
         return None
-    _made.add(sdk._Span)
     return _Direct(tracer, example).start_span
+
+
+def span_class() -> type:
+    """What a span of the SDK is."""
+    from opentelemetry.sdk.trace import _Span
+
+    return _Span
 
 
 def _are_default(limits: Any) -> bool:
@@ -135,7 +137,9 @@ class _Direct:
             decision, given, state = result.decision, result.attributes, result.trace_state
         is_random = parent.trace_flags.random_trace_id if parent else ids.is_trace_id_random()
         flags = _FLAGS[decision.is_sampled() + 2 * bool(is_random)]
-        own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
+        own = SpanContext(
+            trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
+        )
         ended = tracer._tracer_metrics.start_span(parent, decision)
         if not decision.is_recording():
             return NonRecordingSpan(own)

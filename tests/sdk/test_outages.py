@@ -1,0 +1,144 @@
+"""While the backend is away: same speed, bounded memory, one warning a minute, a true count."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from otel_queue_plugins.sdk.dropped import Dropped
+from otel_queue_plugins.sdk.quiet import OncePerInterval
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock
+    from tests.processes import ManagedProcess
+    from tests.sdk.conftest import Programs, Receiver
+
+SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"}
+
+
+def dictate(program: ManagedProcess, *counts: int) -> None:
+    for number in counts:
+        seen = program.log.count("recorded")
+        program.stdin.write(f"{number}\n".encode())
+        program.stdin.flush()
+        program.wait_for_log("recorded", count=seen + 1)
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
+def test_every_span_arrives_or_is_counted_as_dropped(
+    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+) -> None:
+    """After an outage telemetry goes on by itself, and says how many spans the outage cost."""
+    receiver.fault = fault
+    program = programs.start(
+        "dictated",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+        **SMALL,
+    )
+    dictate(program, 200)
+    receiver.fault = Fault.OK
+    dictate(program, 1)
+
+    def accounted() -> float:
+        return len(receiver.spans()) + receiver.total("taskqueue.telemetry.dropped")
+
+    receiver.until(lambda: accounted() == 201, "account of 201 spans")
+    dropped = receiver.latest_points("taskqueue.telemetry.dropped")
+    assert {point.attributes["reason"] for point in dropped} <= {"queue_full", "export_failed"}
+    assert receiver.total("taskqueue.telemetry.dropped", reason="queue_full") >= 100
+
+
+def test_what_could_not_be_sent_in_time_is_counted(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`; that, too, is a drop."""
+    receiver.fault = Fault.UNAVAILABLE
+    program = programs.start(
+        "dictated", endpoint=receiver.endpoint, protocol=protocol, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
+    )
+    dictate(program, 10)
+    receiver.until(lambda: bool(receiver.requests("/v1/traces")), "attempt")
+    dictate(program, 10)
+    receiver.until(lambda: len(receiver.requests("/v1/traces")) > 1, "second attempt")
+    receiver.fault = Fault.OK
+    dictate(program, 1)
+    receiver.expect_span("work")
+    receiver.expect_total("taskqueue.telemetry.dropped", 20, reason="export_failed")
+
+
+def test_an_outage_is_one_line_a_minute(programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """Dozens of failed attempts and hundreds of dropped spans: one line."""
+    receiver.fault = Fault.UNAVAILABLE
+    program = programs.start(
+        "dictated",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+        OTEL_METRIC_EXPORT_INTERVAL="100",
+        **SMALL,
+    )
+    dictate(program, 100, 100)
+    receiver.until(lambda: len(receiver.requests()) >= 8, "8 attempts")
+    lines = [line for line in program.log.splitlines() if not line.startswith("recorded")]
+    assert len(lines) == 1
+    assert "said once in 60 s" in lines[0]
+
+
+def test_memory_stays_bounded_and_work_as_fast(
+    programs: Programs, http_receiver: Receiver
+) -> None:
+    """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
+    http_receiver.fault = Fault.HANG
+    program = programs.start("dictated", endpoint=http_receiver.endpoint)
+    dictate(program, 5_000, 40_000)
+    found = re.findall(r"recorded ([\d.]+) us each, (\d+) kB", program.log)
+    (_, before), (_, after) = found
+    assert int(after) - int(before) < 3_000
+
+
+def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClock) -> None:
+    """Traces, metrics and logs fail together: together they are allowed one line."""
+    once = OncePerInterval(lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9)
+
+    def passes(level: int = logging.WARNING) -> bool:
+        record = logging.LogRecord("any", level, __file__, 1, "failed %d", (503,), None)
+        passed = once.filter(record)
+        if passed and level >= logging.WARNING:
+            assert record.getMessage().startswith("failed 503 (")
+            assert "dropped so far: 7" in record.getMessage()
+        return bool(passed)
+
+    assert [passes(), passes(), passes(logging.ERROR)] == [True, False, False]
+    assert passes(logging.DEBUG)
+    fake_clock.advance(59)
+    assert not passes()
+    fake_clock.advance(1)
+    assert [passes(), passes()] == [True, False]
+
+
+def test_dropped_spans_are_a_metric() -> None:
+    """`taskqueue.telemetry.dropped`, {span}, by reason; no points before the first drop."""
+    dropped, reader = Dropped(), InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    dropped.publish(provider.get_meter("tests"))
+    assert reader.get_metrics_data() is None
+    dropped.add("queue_full", 2)
+    dropped.add("export_failed", 512)
+    dropped.add("queue_full", 1)
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    assert (metric.name, metric.unit) == ("taskqueue.telemetry.dropped", "{span}")
+    points = {str(point.attributes["reason"]): point.value for point in metric.data.data_points}
+    assert points == {"queue_full": 3, "export_failed": 512}
+    assert dropped.total() == 515
+    provider.shutdown()
