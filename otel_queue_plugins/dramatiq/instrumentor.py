@@ -90,7 +90,7 @@ def _instrument_broker(broker: Broker) -> None:
         instrument(broker, **_process.options)
         _process.brokers.add(broker)
     except Exception as error:  # noqa: BLE001 - see above
-        _log.error("Dramatiq is not instrumented: %s", error)  # noqa: TRY400 - one clear line
+        _log.error("Dramatiq is not instrumented: %s", error)
 
 
 def _uninstrument_broker(broker: Broker) -> None:

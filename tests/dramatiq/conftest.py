@@ -1,0 +1,133 @@
+"""A broker in memory with our middleware, a worker that runs until nothing is left, and spans."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dramatiq
+import pytest
+from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
+from opentelemetry import trace
+
+from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, instrument, uninstrument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+QUEUE = "default"
+
+
+class Shop:
+    """One StubBroker, what it exports, and the means to make it work."""
+
+    def __init__(
+        self,
+        tracer_provider: TracerProvider,
+        meter_provider: MeterProvider,
+        exporter: InMemorySpanExporter,
+        reader: InMemoryMetricReader,
+    ) -> None:
+        self.providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+        self.tracer = tracer_provider.get_tracer("caller")
+        self._exporter = exporter
+        self._reader = reader
+        self.broker = StubBroker()
+
+    def instrument(self, **options: Any) -> OpenTelemetryMiddleware:
+        """Our middleware, first."""
+        return instrument(self.broker, **self.providers, **options)
+
+    def append(self, **options: Any) -> OpenTelemetryMiddleware:
+        """Our middleware, last."""
+        middleware = OpenTelemetryMiddleware(**self.providers, **options)
+        self.broker.add_middleware(middleware)
+        return middleware
+
+    def actor(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Declare an actor on this broker."""
+        return dramatiq.actor(function, broker=self.broker, **options)
+
+    @contextmanager
+    def caller(self) -> Iterator[trace.Span]:
+        """Code that runs inside a span."""
+        with self.tracer.start_as_current_span("caller") as span:
+            yield span
+
+    def work(self, *, threads: int = 1) -> None:
+        """Run a worker until all that was sent, and all that follows from it, is done."""
+        worker = Worker(self.broker, worker_timeout=10, worker_threads=threads)
+        worker.start()
+        self.broker.join(QUEUE, timeout=10_000, fail_fast=False)
+        worker.join()
+        worker.stop()
+
+    def spans(self, name: str | None = None) -> list[ReadableSpan]:
+        """What was exported so far, by start time, except for the caller's."""
+        found = [
+            span
+            for span in self._exporter.get_finished_spans()
+            if span.name in (name or span.name,) and span.name != "caller"
+        ]
+        return sorted(found, key=lambda span: span.start_time or 0)
+
+    def span(self, name: str) -> ReadableSpan:
+        """The only span of that name."""
+        (span,) = self.spans(name)
+        return span
+
+    def total(self, metric: str, **attributes: Any) -> float:
+        """The sum of a counter or the count of a histogram, over the series with `attributes`."""
+        wanted = {key.replace("__", "."): value for key, value in attributes.items()}
+        return sum(
+            getattr(point, "count", None) or getattr(point, "value", 0)
+            for name, point in self._points()
+            if name == metric and wanted.items() <= dict(point.attributes).items()
+        )
+
+    def _points(self) -> Iterator[tuple[str, Any]]:
+        data = self._reader.get_metrics_data()
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in metric.data.data_points:
+                        yield metric.name, point
+
+
+@pytest.fixture
+def shop(
+    tracer_provider: TracerProvider,
+    meter_provider: MeterProvider,
+    span_exporter: InMemorySpanExporter,
+    metric_reader: InMemoryMetricReader,
+) -> Iterator[Shop]:
+    """A shop without our middleware yet."""
+    shop = Shop(tracer_provider, meter_provider, span_exporter, metric_reader)
+    yield shop
+    uninstrument(shop.broker)
+
+
+def outcome(span: ReadableSpan) -> object:
+    """`taskqueue.task.outcome`."""
+    return attribute(span, "taskqueue.task.outcome")
+
+
+def attribute(span: ReadableSpan, name: str) -> object:
+    """An attribute, None if it is not there."""
+    return (span.attributes or {}).get(name)
+
+
+def event_names(span: ReadableSpan) -> list[str]:
+    """The names of the span's events, in order."""
+    return [event.name for event in span.events]
+
+
+def ids_of_links(span: ReadableSpan) -> list[int]:
+    """The span ids of its links, in order."""
+    return [link.context.span_id for link in span.links]
