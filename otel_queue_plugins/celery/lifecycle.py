@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextvars import Token
 from typing import Any
 
 from celery.worker import state
 from opentelemetry import context
-from opentelemetry.context import Context
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core import quiet
@@ -23,7 +21,6 @@ class Lifecycle:
         self._telemetry = telemetry
         self._main_pid: int | None = None
         self._child_pid: int | None = None
-        self._quiet: Token[Context] | None = None
 
     def supervised(self) -> bool:
         """Whether this is a pool process, whose death its parent reports."""
@@ -31,17 +28,25 @@ class Lifecycle:
 
     @never_raises(nothing)
     def worker_init(self, **_: Any) -> None:
-        """The main process of a worker starts. Its broker traffic outside of tasks is noise."""
+        """The main process of a worker starts."""
         self._main_pid = os.getpid()
-        if not self._telemetry.options.broker_spans:
-            self._quiet = quiet.hush()
+
+    def run(self, wrapped: Any, _worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `WorkController.start`: a worker's broker traffic outside of tasks is noise."""
+        if self._telemetry.options.broker_spans:
+            return wrapped(*args, **kwargs)
+        token = quiet.hush()
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            context.detach(token)
 
     @never_raises(nothing)
     def worker_ready(self, sender: Any, **_: Any) -> None:
         """The worker consumes: report its slots and what it holds."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
         self._telemetry.observe_worker(
-            capacity=None if pool is None else lambda: int(pool.num_processes),
+            capacity=None if pool is None else lambda: _slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
         )
         self._telemetry.connect()
@@ -61,7 +66,12 @@ class Lifecycle:
     @never_raises(nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """The main process ends."""
-        if self._quiet is not None:
-            context.detach(self._quiet)
-            self._quiet = None
         sdk.flush()
+
+
+def _slots(pool: Any) -> int:
+    """How many tasks `pool` runs at once. A pool that has stopped may not know."""
+    try:
+        return int(pool.num_processes)
+    except AttributeError:
+        return 0

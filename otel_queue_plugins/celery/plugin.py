@@ -16,6 +16,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.celery.canvas import Canvas
+from otel_queue_plugins.celery.errbacks import Errbacks
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
 from otel_queue_plugins.celery.publishing import Publishing
@@ -88,6 +90,8 @@ class CeleryPlugin:
         routes = Routes()
         self._lifecycle = Lifecycle(telemetry)
         self._publishing = Publishing(telemetry, routes, self.covers, checked)
+        self._canvas = Canvas(self.covers)
+        self._errbacks = Errbacks(telemetry, routes, self.covers)
         self._running = Running(telemetry, routes, self.covers, self._lifecycle.supervised)
         self._main = MainProcess(telemetry, routes, self.covers)
 
@@ -101,13 +105,25 @@ class CeleryPlugin:
 
     def covers(self, app: Any) -> bool:
         """Whether messages of `app` are traced."""
-        return self._apps is None or app in self._apps
+        return self._apps is None or app in self._apps or self._covers_original(app)
+
+    def _covers_original(self, app: Any) -> bool:
+        """Whether `app` is the copy of a covered one that a pool process got by pickle.
+
+        Celery says so of processes that were not forked (`celery.concurrency.prefork`).
+        """
+        fresh = bool(os.environ.get("FORKED_BY_MULTIPROCESSING"))
+        return fresh and any(app.main == known.main for known in self._apps or ())
 
     def install(self) -> None:
         """Connect receivers and put in place the wrappers that every process needs."""
         self._connect()
         self._wrap("celery.app.base", "Celery", "send_task", self._publishing.send_task)
         self._wrap("celery.app.trace", None, "build_tracer", self._running.build_tracer)
+        self._wrap("celery.canvas", "group", "apply_async", self._canvas.apply_group)
+        self._wrap("celery.canvas", "Signature", "delay", self._canvas.delay)
+        self._wrap("celery.canvas", "Signature", "__call__", self._errbacks.call)
+        self._wrap("celery.backends.base", "Backend", "_call_task_errbacks", self._errbacks.call_all)
 
     def install_in_worker(self, **_: Any) -> None:
         """Put in place the wrappers for the process that receives messages."""
@@ -118,6 +134,7 @@ class CeleryPlugin:
         self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
         self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
         self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
+        self._wrap("celery.worker.worker", "WorkController", "start", self._lifecycle.run)
         self._wrap(consumer, "Consumer", "on_decode_error", main.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
 

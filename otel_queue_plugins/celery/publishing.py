@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
+from otel_queue_plugins.celery.canvas import place
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Message
@@ -17,10 +18,11 @@ from otel_queue_plugins.core.telemetry import QueueTelemetry
 class Sending:
     """One call of `send_task`. `operation` is None until, and unless, there is a send span."""
 
-    __slots__ = ("app", "operation", "published", "relation")
+    __slots__ = ("app", "operation", "options", "published", "relation")
 
-    def __init__(self, app: Any, relation: str | None) -> None:
+    def __init__(self, app: Any, options: dict[str, Any], relation: object) -> None:
         self.app = app
+        self.options = options
         self.relation = relation
         self.operation: SendOperation | None = None
         self.published = False
@@ -49,7 +51,7 @@ class Publishing:
         relation = kwargs.pop("otel_relation", None)
         if not self._covers(app):
             return wrapped(*args, **kwargs)
-        sending = Sending(app, relation)
+        sending = Sending(app, kwargs, relation)
         token = _sending.set(sending)
         try:
             result = wrapped(*args, **kwargs)
@@ -84,11 +86,16 @@ class Publishing:
             self._telemetry.requeue(delivery, headers)
             return
         route = self._routes.find(sending.app, sender, exchange, routing_key, reading=False)
+        trigger, workflow, membership, joins = place(facts, body, sending.options, delivery)
         message = Message(
             route=route,
             id=str(facts.get("id")),
             conversation_id=facts.get("root_id"),
             relation=self._relation(sending, sender),
+            trigger=trigger,
+            workflow=workflow,
+            membership=membership,
+            joins=joins,
         )
         sending.operation = self._telemetry.start_send(message, headers)
 
@@ -114,7 +121,7 @@ class Publishing:
         if told is None:
             known = dict.get(sending.app._tasks, task)  # noqa: SLF001 - see routes.function_name
             told = getattr(known, "otel_relation", None) or self._relations.get(task)
-        return told if told in RELATIONS else None
+        return told if isinstance(told, str) and told in RELATIONS else None
 
 
 def _is_retry(facts: Mapping[str, Any], operation: ProcessOperation) -> bool:
@@ -124,4 +131,3 @@ def _is_retry(facts: Mapping[str, Any], operation: ProcessOperation) -> bool:
     """
     delivery = operation.delivery
     return facts.get("id") == delivery.id and facts.get("retries") == delivery.attempt
-

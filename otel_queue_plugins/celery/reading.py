@@ -49,20 +49,21 @@ def delivery(
     headers = request.get
     retries = headers("retries")
     info = headers("delivery_info") or {}
+    priority = info.get("priority")
     eta, expires = headers("eta"), headers("expires")
     return Delivery(
         route=route,
         id=str(headers("id")),
-        conversation_id=headers("root_id"),
+        conversation_id=text(headers("root_id")),
         attempt=retries + 1 if isinstance(retries, int) else 1,
         max_attempts=None if max_retries is None else max_retries + 1,
-        priority=info.get("priority"),
+        priority=priority if isinstance(priority, int) else None,
         trigger=trigger(request),
         eta=None if eta is None else timestamp(eta),
         expires_at=None if expires is None else timestamp(expires),
         received_at=receipt.at if receipt else None,
         redelivered=info.get("redelivered") is True,
-        worker_name=headers("hostname"),
+        worker_name=text(headers("hostname")),
         worker_pid=worker_pid,
         workflow=workflow(request),
         span_id=receipt.span_id if receipt else None,
@@ -84,18 +85,27 @@ def timestamp(value: object) -> float | None:
         return None
 
 
+def text(value: object) -> str | None:
+    """`value` if it is text, else None."""
+    return value if isinstance(value, str) else None
+
+
 def trigger(request: Request) -> Trigger | None:
-    """Why the message was sent, as far as the message itself tells."""
-    if request.get("celery_beat_task"):
+    """Why the message was sent, as far as Celery tells; the rest its sender knows."""
+    nested = request.get("headers")
+    if request.get("celery_beat_task") or (
+        isinstance(nested, Mapping) and nested.get("celery_beat_task")
+    ):
         return "schedule"
-    return "workflow" if request.get("group") else None
+    return None
 
 
 def workflow(request: Request) -> Workflow | None:
-    """The group or chord a message is a member of."""
+    """The group or chord a message is a member of; a body has its chord's id, but no index."""
     group = request.get("group")
     if not isinstance(group, str):
         return None
     index = request.get("group_index")
-    kind = "chord" if request.get("chord") else "group"
-    return Workflow(kind=kind, id=group, step=index if isinstance(index, int) else None)
+    member = isinstance(index, int)
+    kind = "group" if member and not request.get("chord") else "chord"
+    return Workflow(kind=kind, id=group, step=index if member else None)

@@ -83,7 +83,8 @@ def choose_for_member(here: SpanContext, member: Membership) -> None:
     travels (`plain`).
     """
     group_id = plain(member.id)
-    trace_id = here.trace_id if here.is_valid else _digest(group_id, 16)
+    together = plain(member.sent_with or member.id)
+    trace_id = here.trace_id if here.is_valid else _digest(together, 16)
     index = member.index
     choose(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
 

@@ -63,12 +63,14 @@ class Membership:
     """A message that is one of several sent together; `index` counts from 0.
 
     `index` is None for one that nobody will link to by its place. `size` is None where the sender
-    does not know how many there will be.
+    does not know how many there will be. `sent_with` names what is sent at once, where that is more
+    than the group.
     """
 
     id: str
     index: int | None
     size: int | None = None
+    sent_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
