@@ -106,9 +106,8 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
     """`LC_ALL=C` is no reason to fail."""
     page = _page(PAYMENT, file=_Ascii())
     assert page.isascii()
-    assert (
-        "worker    ` process charge_car.. 200 ms  100 ms     ............==###### success" in page
-    )
+    assert "` process charge_card #2  200 ms  100 ms     ..........==##### success\n" in page
+    assert "-> link to process charge_card\n" in page
 
 
 @given(

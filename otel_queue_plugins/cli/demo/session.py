@@ -26,6 +26,7 @@ from otel_queue_plugins.cli.receiver import OtlpReceiver
 _GRACE_S = 1.0
 _GRACE_AT_REAL_BROKER_S = 6.0
 _CLEAN_S = 5.0
+_WEB_LOG = "web.log"
 _LOOK_EVERY_S = 0.2
 
 
@@ -123,7 +124,7 @@ def _start_worker(stage: _Stage, progress: Progress, stack: ExitStack) -> Child:
 
 def _send(stage: _Stage, requests: int, progress: Progress) -> None:
     command, env = stage.plan.framework.web(), stage.environment("web")
-    log = stage.folder / "web.log"
+    log = stage.folder / _WEB_LOG
     with progress.step("web") as say, running("web", command, env=env, log=log, grace=0) as web:
         say(f"{requests} requests, process {web.pid}")
         web.wait_for_success(stage.plan.deadline)
@@ -162,6 +163,8 @@ def _reason_to_stop(stage: _Stage, arrival: Arrival, worker: Child) -> DemoError
 
 def _clean(stage: _Stage) -> None:
     """Leave nothing on a broker that is not ours. What cannot be done is left."""
+    if not (stage.folder / _WEB_LOG).exists():
+        return
     env = stage.environment("cleaner") | {"OTEL_SDK_DISABLED": "true"}
     command, log = stage.plan.framework.web("--clean"), stage.folder / "clean.log"
     with suppress(DemoError), running("cleaner", command, env=env, log=log, grace=0) as cleaner:
