@@ -48,10 +48,12 @@ def connect() -> None:
 
 
 def clean() -> None:
-    """Delete the queue of this run from the broker."""
+    """Delete the queue of this run from the broker; kombu forgets only bindings it has made."""
     with shop.app.connection_for_write() as connection:
         queue = shop.app.amqp.queues[shop.app.conf.task_default_queue]
-        queue(connection.default_channel).delete()
+        bound = queue(connection.default_channel)
+        bound.declare()
+        bound.delete()
 
 
 if __name__ == "__main__":
