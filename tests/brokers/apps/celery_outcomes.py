@@ -8,8 +8,7 @@ import sys
 import time
 from typing import Any
 
-import billiard
-from celery import Celery, Task
+from celery import Celery, Task, current_task
 from celery.backends.redis import RedisBackend
 from celery.exceptions import Ignore, Reject
 from kombu import Exchange, Queue
@@ -22,9 +21,6 @@ from tests.brokers.apps.settings import QUEUE, celery_settings
 DEAD = Queue(f"{QUEUE}-dead", routing_key=f"{QUEUE}-dead")
 NOBODY = "redis://127.0.0.1:1/0"
 TEMPORARY = (ValueError,)
-
-if "START_METHOD" in os.environ:
-    billiard.set_start_method(os.environ["START_METHOD"], force=True)
 
 app = Celery("outcomes")
 app.conf.update(
@@ -244,8 +240,16 @@ def shot() -> None:
     _die()
 
 
-@app.task(name="shot_after", bind=True, ignore_result=False)
-def shot_after(self: Task) -> str:
+class DiesInTheEnd(Task):  # type: ignore[misc]
+    """Dies when its result is stored."""
+
+    def on_success(self, *_: Any) -> None:
+        """Be gone."""
+        _die()
+
+
+@app.task(name="shot_after", base=DiesInTheEnd, ignore_result=False)
+def shot_after() -> str:
     """Die after the result is stored."""
     return "stored"
 
@@ -288,6 +292,7 @@ def _work(seconds: float) -> None:
     """Be seen at work, from a span within the delivery's, then go on until `seconds` are over."""
     with tracer.start_as_current_span("work"):
         pass
+    print("at work", current_task.request.id)  # noqa: T201 - what a scenario waits for
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         time.sleep(0.02)

@@ -1,0 +1,220 @@
+"""Tasks that do not run to their end: told once, by whoever is left to tell it."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_queue_plugins.cli.received import ReceivedSpan
+    from tests.brokers.harness import Lab, Producer, Sent
+    from tests.processes import ManagedProcess
+
+APP = "tests.brokers.apps.celery_outcomes"
+OUTCOME = "taskqueue.task.outcome"
+CONSUMED = "messaging.client.consumed.messages"
+NEVER_BY_ITSELF = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+
+
+@pytest.fixture(scope="module")
+def worker(lab: Lab) -> ManagedProcess:
+    """A worker whose children are killed by one scenario after the other."""
+    app = lab.module(APP, queue=f"{lab.broker.queue}-killed")
+    return lab.celery(app, arguments=["-Q", app.queue])
+
+
+@pytest.fixture(scope="module")
+def sender(lab: Lab, worker: ManagedProcess) -> Iterator[Producer]:
+    """Somebody who sends to that worker."""
+    assert worker.returncode is None
+    yield lab.producer(lab.module(APP, queue=f"{lab.broker.queue}-killed"))
+    lab.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "error_type"),
+    [
+        ("leave.delay()", "lost", "SystemExit"),
+        ("leave.delay(0)", "lost", "SystemExit"),
+        ("shot.delay()", "lost", "billiard.exceptions.WorkerLostError"),
+        ("hard.delay()", "timeout", "billiard.exceptions.TimeLimitExceeded"),
+        ("stubborn.delay('return')", "timeout", "billiard.exceptions.TimeLimitExceeded"),
+        ("stubborn.delay('raise')", "timeout", "billiard.exceptions.TimeLimitExceeded"),
+        ("stubborn.delay('go on')", "timeout", "billiard.exceptions.TimeLimitExceeded"),
+        ("deaf.delay()", "timeout", "billiard.exceptions.TimeLimitExceeded"),
+        ("hold.apply_async([20], time_limit=0.4)", "timeout", None),
+    ],
+)
+def test_a_task_that_dies_is_told_by_the_main_process(
+    code: str, outcome: str, error_type: str | None, sender: Producer, worker: ManagedProcess, lab: Lab
+) -> None:
+    """One span with the real start, the pid of the dead and what it did under it; an error."""
+    sent = sender.run(code)
+    send, process, work = _three(lab, sent)
+    assert process.attributes[OUTCOME] == outcome
+    assert process.status == "error"
+    assert error_type in (None, process.attributes["error.type"])
+    assert process.parent_id == send.span_id
+    assert work.parent_id == process.span_id
+    assert process.attributes["process.pid"] != worker.pid
+    assert process.start_ns <= work.start_ns <= work.end_ns <= process.end_ns
+    if outcome == "timeout":
+        assert 0.35 < process.duration_s < 3
+
+
+@pytest.mark.parametrize("number", ["TERM", "KILL"])
+def test_a_terminated_task_is_revoked(
+    number: str, sender: Producer, worker: ManagedProcess, lab: Lab
+) -> None:
+    """`revoke(terminate=True)` is no error; the signal is the reason."""
+    sent = sender.run("result = hold.delay(20).id")
+    lab.receiver.expect_span("work", trace_id=sent.trace_id)
+    sender.run(f"app.control.revoke({sent.result!r}, terminate=True, signal='SIG{number}')")
+    _, process, work = _three(lab, sent)
+    assert process.attributes[OUTCOME] == "revoked"
+    assert process.status == "unset"
+    assert process.attributes["taskqueue.skip.reason"] == f"terminated by SIG{number}"
+    assert process.attributes["process.pid"] != worker.pid
+    assert work.parent_id == process.span_id
+    assert process.end_ns > work.end_ns
+
+
+def test_a_task_that_survives_its_termination_ends_as_it_ends(sender: Producer, lab: Lab) -> None:
+    """A body that catches the exit and returns has succeeded, whatever was asked for."""
+    sent = sender.run("result = persistent.delay(0.2).id")
+    lab.receiver.expect_span("work", trace_id=sent.trace_id)
+    sender.run(f"app.control.revoke({sent.result!r}, terminate=True)")
+    _, process, _ = _three(lab, sent)
+    assert process.attributes[OUTCOME] == "success"
+
+
+def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -> None:
+    """It is told all the same, in the sender's trace."""
+    sent = sender.run("result = ok.apply_async(countdown=1).id")
+    sender.run(f"app.control.revoke({sent.result!r})")
+    send, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=8)
+    assert process.attributes[OUTCOME] == "revoked"
+    assert process.attributes["taskqueue.skip.reason"] == "revoked"
+    assert process.status == "unset"
+    assert process.parent_id == send.span_id
+
+
+def test_a_message_that_is_redelivered_has_two_deliveries(sender: Producer, lab: Lab) -> None:
+    """With acks_late and reject_on_worker_lost the broker delivers again what killed its child."""
+    sent = sender.run("shot_once.delay()")
+    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=8)
+    lost, again = [span for span in rest if span.name == "process shot_once"]
+    assert [lost.attributes[OUTCOME], again.attributes[OUTCOME]] == ["lost", "success"]
+    assert lost.status == "error"
+    assert again.attributes["taskqueue.redelivered"] is True
+    assert "taskqueue.redelivered" not in lost.attributes
+    assert {lost.parent_id, again.parent_id} == {send.span_id}
+    assert lost.span_id != again.span_id
+
+
+def test_a_lost_task_that_celery_sends_again_is_a_retry(sender: Producer, lab: Lab) -> None:
+    """`retry_on_worker_lost`: the second attempt is a sibling of the first and links to it."""
+    sent = sender.run("shot_and_retried.delay()")
+    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=8)
+    lost, again = [span for span in rest if span.name == "process shot_and_retried"]
+    assert [lost.attributes[OUTCOME], again.attributes[OUTCOME]] == ["retry", "success"]
+    assert lost.attributes["taskqueue.retry.reason"] == "worker lost"
+    assert lost.attributes["taskqueue.retry.delay"] == 0
+    assert again.attributes["taskqueue.task.attempt"] == 2
+    assert {lost.parent_id, again.parent_id} == {send.span_id}
+    assert [link.span_id for link in again.links] == [send.span_id, lost.span_id]
+
+
+def test_a_task_whose_child_dies_after_the_result_is_stored_has_succeeded(
+    sender: Producer, lab: Lab
+) -> None:
+    """Celery takes it for done, and so do we."""
+    sent = sender.run("shot_after.delay()")
+    _, process, work = _three(lab, sent)
+    assert process.attributes[OUTCOME] == "success"
+    assert process.status == "unset"
+    assert work.parent_id == process.span_id
+
+
+def test_what_the_main_process_told_is_counted_once(sender: Producer, lab: Lab) -> None:
+    """Nothing was told twice, and the counts are those of the spans."""
+    assert sender.process.returncode is None
+    lab.receiver.wait_for(lambda: False, 0.5)
+    queue = f"{lab.broker.queue}-killed"
+    spans = [
+        span
+        for span in lab.receiver.spans()
+        if span.kind == "consumer" and span.attributes["messaging.destination.name"] == queue
+    ]
+    assert len({span.span_id for span in spans}) == len(spans)
+    counted = Counter(span.attributes[OUTCOME] for span in spans)
+    for outcome in ("lost", "timeout", "revoked", "retry"):
+        lab.receiver.expect_total(CONSUMED, counted[outcome], taskqueue__task__outcome=outcome)
+    lab.receiver.expect_total("taskqueue.task.cancellations", 2, scope="terminated")
+    lab.receiver.expect_total("taskqueue.task.cancellations", 1, scope="revoked")
+    lab.receiver.expect_total("taskqueue.task.retries", counted["retry"])
+
+
+def test_a_task_cancelled_when_the_broker_went_away_is_tried_again(own_lab: Lab) -> None:
+    """Its delivery is told as a retry, and no child telemetry is lost."""
+    with Proxy(own_lab.broker.url) as proxy:
+        app = own_lab.module(APP)
+        worker = own_lab.celery(app, arguments=["-Q", app.queue], env={"BROKER_URL": proxy.url})
+        sent = own_lab.producer(app).run("hold_late.delay(20)")
+        own_lab.receiver.expect_span("work", trace_id=sent.trace_id)
+        proxy.cut()
+        process = own_lab.receiver.expect_span("process hold_late", trace_id=sent.trace_id)
+    assert process.attributes[OUTCOME] == "retry"
+    assert process.attributes["taskqueue.retry.reason"] == "cancelled by Celery"
+    assert process.attributes["process.pid"] != worker.pid
+    assert process.status == "unset"
+
+
+def test_a_task_running_at_a_cold_shutdown_is_told(own_lab: Lab) -> None:
+    """SIGQUIT ends tasks that are running; the one it ends is told before the worker is gone."""
+    app = own_lab.module(APP)
+    worker = own_lab.celery(app, arguments=["-Q", app.queue])
+    sent = own_lab.producer(app).run("hold.delay(20)")
+    own_lab.receiver.expect_span("work", trace_id=sent.trace_id)
+    worker.stop(signal.SIGQUIT)
+    _, process, _ = own_lab.receiver.expect_trace(sent.trace_id, 3)
+    assert process.attributes[OUTCOME] == "lost"
+
+
+def test_want_of_memory_ends_the_worker_and_is_told(own_lab: Lab) -> None:
+    """Celery gives up on a MemoryError; the span of the task is out before."""
+    app = own_lab.module(APP)
+    worker = own_lab.celery(app, arguments=["-Q", app.queue], env=NEVER_BY_ITSELF)
+    sent = own_lab.producer(app).run("starved.delay()")
+    worker.wait()
+    _, process = own_lab.receiver.expect_trace(sent.trace_id, 2)
+    assert process.attributes[OUTCOME] == "failure"
+    assert process.attributes["error.type"] == "MemoryError"
+
+
+@pytest.mark.parametrize("arguments", [["--max-tasks-per-child=1"], []])
+def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: Lab) -> None:
+    """Recycled or stopped: no span and no count of what it ran is lost, without a wait for a timer."""
+    app = own_lab.module(APP)
+    worker = own_lab.celery(app, arguments=["-Q", app.queue, *arguments], env=NEVER_BY_ITSELF)
+    sent = own_lab.producer(app).run("for n in range(6): ok.delay(n)")
+    worker.wait_for_log("succeeded", count=6)
+    assert worker.stop() == 0
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 12)
+    pids = {span.attributes["process.pid"] for span in spans if span.kind == "consumer"}
+    assert len(pids) == 6 if arguments else len(pids) <= 2
+    own_lab.receiver.expect_total(CONSUMED, 6, taskqueue__task__outcome="success")
+
+
+def _three(lab: Lab, sent: Sent) -> tuple[ReceivedSpan, ReceivedSpan, ReceivedSpan]:
+    """The spans of sending, of processing and of the work within."""
+    spans = lab.receiver.expect_trace(sent.trace_id, 3, settle=0, timeout=10)
+    by_kind = {span.kind: span for span in spans}
+    return by_kind["producer"], by_kind["consumer"], by_kind["internal"]

@@ -1,0 +1,159 @@
+"""The same telemetry from every pool: one worker each, all it has to tell, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from otel_queue_plugins.cli.received import ReceivedSpan
+    from tests.brokers.harness import Lab, Producer, Sent
+    from tests.processes import ManagedProcess
+
+APP = "tests.brokers.apps.celery_outcomes"
+OUTCOME = "taskqueue.task.outcome"
+CONSUMED = "messaging.client.consumed.messages"
+NEVER_BY_ITSELF = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+
+POOLS = {
+    "fork": ("prefork", {}),
+    "spawn": ("prefork", {"CELERY_WORKER_POOL_START_METHOD": "spawn"}),
+    "threads": ("threads", {}),
+    "solo": ("solo", {}),
+    "gevent": ("gevent", {}),
+    "eventlet": ("eventlet", {}),
+}
+PROCESSES = ("fork", "spawn")
+SENT = {
+    "success": "ok.delay()",
+    "failure": "fail.delay()",
+    "retry": "again.delay(1)",
+    "short": "hold.apply_async([0.3], task_id='00000000-0000-0000-0000-00000000twin')",
+    "long": "hold.apply_async([0.9], task_id='00000000-0000-0000-0000-00000000twin')",
+}
+ENDS = r"succeeded in|raised unexpected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A pool, what it was sent, and the return code of its worker, which has ended since."""
+
+    pool: str
+    sent: Mapping[str, Sent]
+    returncode: int
+    worker: ManagedProcess
+
+
+@pytest.fixture(scope="module", params=POOLS)
+def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
+    """One life of a worker whose exporters do nothing before they are told to."""
+    pool, env = POOLS[request.param]
+    app = lab.module(APP)
+    producer = lab.producer(app)
+    worker = lab.celery(app, pool=pool, arguments=["-Q", app.queue], env={**NEVER_BY_ITSELF, **env})
+    sent = {name: producer.run(code) for name, code in SENT.items()}
+    worker.wait_for_log(ENDS, count=len(SENT))
+    sent["watched"] = producer.run("look.delay()", carrier={"baggage": "user=7"})
+    worker.wait_for_log(ENDS, count=len(SENT) + 1)
+    sent["unwatched"] = producer.run("look.delay()")
+    worker.wait_for_log(ENDS, count=len(SENT) + 2)
+    sent |= _cut_short(request.param, producer, worker)
+    yield Told(pool=request.param, sent=sent, returncode=worker.stop(), worker=worker)
+    lab.close()
+
+
+def _cut_short(pool: str, producer: Producer, worker: ManagedProcess) -> dict[str, Sent]:
+    """What ends before its end, where the pool can do that."""
+    sent = {}
+    if pool in (*PROCESSES, "threads", "gevent", "eventlet"):
+        sent["exit"] = producer.run("result = leave.delay().id")
+    if pool in (*PROCESSES, "gevent"):
+        sent["timeout"] = producer.run("result = hard.delay().id")
+        worker.wait_for_log("Hard time limit")
+    if pool in (*PROCESSES, "gevent", "eventlet"):
+        sent["terminated"] = terminated = producer.run("result = hold.delay(20).id")
+        worker.wait_for_log(f"at work {terminated.result}")
+        producer.run(f"app.control.revoke({terminated.result!r}, terminate=True)")
+        worker.wait_for_log("Terminating ")
+    return sent
+
+
+def test_a_worker_ends_well(told: Told) -> None:
+    """Telemetry does not keep a worker from its normal end."""
+    assert told.returncode == 0
+
+
+def test_every_end_is_told(told: Told, lab: Lab) -> None:
+    """Success, failure and retry: the spans of each delivery, under the sender's, before the end."""
+    for name, outcomes in (
+        ("success", ["success"]),
+        ("failure", ["failure"]),
+        ("retry", ["retry", "success"]),
+    ):
+        send, *processed = _trace(lab, told.sent[name], 1 + len(outcomes))
+        assert [span.attributes[OUTCOME] for span in processed] == outcomes
+        assert {span.parent_id for span in processed} == {send.span_id}
+        assert [event.name for event in processed[0].events][0] == "taskqueue.received"
+        assert processed[0].service == "worker"
+
+
+def test_a_task_id_may_be_alive_twice(told: Told, lab: Lab) -> None:
+    """Deliveries that overlap, even of one id, keep their own times, traces and children."""
+    for name, seconds in (("short", 0.3), ("long", 0.9)):
+        send, process, work = _trace(lab, told.sent[name], 3)
+        assert process.attributes[OUTCOME] == "success"
+        assert seconds <= process.duration_s < seconds + 0.55
+        assert (process.parent_id, work.parent_id) == (send.span_id, process.span_id)
+
+
+def test_nothing_of_one_delivery_is_seen_by_the_next(told: Told, lab: Lab) -> None:
+    """Baggage and spans belong to one message."""
+    for name, seen in (("watched", ("user",)), ("unwatched", ())):
+        _, process, looked = _trace(lab, told.sent[name], 3)
+        assert tuple(process.attributes.get("seen.baggage") or ()) == seen
+        assert looked.parent_id == process.span_id
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "status"),
+    [
+        ("exit", "lost", "error"),
+        ("timeout", "timeout", "error"),
+        ("terminated", "revoked", "unset"),
+    ],
+)
+def test_a_task_cut_short_is_told_once(
+    name: str, outcome: str, status: str, told: Told, lab: Lab
+) -> None:
+    """Whatever a pool does to end a task, and whoever is left to tell it."""
+    if name not in told.sent:
+        return
+    spans = [span for span in _trace(lab, told.sent[name], None) if span.kind == "consumer"]
+    assert [span.attributes[OUTCOME] for span in spans] == [outcome]
+    assert spans[0].status == status
+
+
+def test_counts_are_those_of_the_spans(told: Told, lab: Lab) -> None:
+    """Every delivery is counted once, with its outcome, over all processes of the worker."""
+    queue = _trace(lab, told.sent["success"], 2)[0].attributes["messaging.destination.name"]
+    where = {"messaging__destination__name": queue}
+    assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="failure", **where) == 1
+    assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="retry", **where) == 1
+    assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="success", **where) == 6
+    for name, outcome in (("exit", "lost"), ("timeout", "timeout"), ("terminated", "revoked")):
+        expected = 1 if name in told.sent else 0
+        assert lab.receiver.total(CONSUMED, taskqueue__task__outcome=outcome, **where) == expected
+
+
+def _trace(lab: Lab, sent: Sent, count: int | None) -> list[ReceivedSpan]:
+    """What arrived while the worker lived. The send span is first, by its start."""
+    lab.receiver.until(
+        lambda: any(span.kind == "producer" for span in lab.receiver.trace(sent.trace_id)), "send"
+    )
+    spans = lab.receiver.trace(sent.trace_id)
+    assert count is None or len(spans) == count, [(span.name, span.service) for span in spans]
+    return spans
