@@ -7,7 +7,6 @@ is counted in one place.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -89,8 +88,8 @@ class Counts:
 
 def of(provider: MeterProvider, clock: Clock) -> Counts:
     """The counts that go to `provider`."""
-    with _lock:
-        return _of_provider.setdefault(provider, Counts(clock))
+    known = _of_provider.get(provider)
+    return known or _of_provider.setdefault(provider, Counts(clock))
 
 
 def _key(prepared: Prepared) -> tuple[tuple[str, str | int], ...]:
@@ -110,5 +109,4 @@ def _total(measures: list[Measure]) -> list[Observation]:
     return [Observation(sum(measure() for measure in measures), {})] if measures else []
 
 
-_lock: Final = threading.Lock()
 _of_provider: Final[WeakKeyDictionary[MeterProvider, Counts]] = WeakKeyDictionary()

@@ -1,0 +1,215 @@
+"""Counts that are true: bounded, shared by those who share a provider, and zero after a fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from otel_queue_plugins.core import counts, forking
+from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
+from otel_queue_plugins.core.prepared import MAX_ROUTES, MAX_SERIES_OF_ROUTE
+from otel_queue_plugins.core.tally import MAX_SERIES, Tally
+from tests.conftest import FakeClock
+from tests.core.conftest import ROUTE, Queue
+
+
+def total(queue: Queue, metric: str) -> int:
+    return sum(point.value for point in queue.points(metric))
+
+
+def in_child(read: Any) -> Any:
+    """What `read()` returns in a forked child."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            os.write(writing, json.dumps(read()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    os.waitpid(pid, 0)
+    return json.loads(said)
+
+
+def test_a_tally_is_bounded() -> None:
+    """2,000 sets of attributes, then one for all others; no count is lost."""
+    tally = Tally()
+    for number in range(MAX_SERIES + 500):
+        tally.add(tally.cell({"n": number}))
+    tally.add(tally.cell({"n": 1}))
+    found = {json.dumps(dict(one.attributes)): one.value for one in tally.observe(None)}
+    assert len(found) == 2001
+    assert found['{"otel.metric.overflow": true}'] == 500
+    assert found['{"n": 1}'] == 2
+    assert sum(found.values()) == 2501
+
+
+def test_what_was_never_counted_is_no_series() -> None:
+    """A series begins with its first count."""
+    tally = Tally()
+    tally.cell({"n": 1})
+    assert tally.observe(None) == []
+
+
+def test_ten_thousand_tasks(queue: Queue) -> None:
+    """Names without end are survived: memory and series stay bounded, counts stay true."""
+    for number in range(10_000):
+        route = Route(system="redis", destination="shop", task=f"task{number}")
+        operation = queue.start({}, route=route)
+        queue.telemetry.end_process(operation, SUCCEEDED)
+        queue.exporter.clear()
+    assert total(queue, "messaging.client.consumed.messages") == 10_000
+    assert len(queue.points("messaging.client.consumed.messages")) == MAX_SERIES + 1
+    assert len(queue.telemetry._prepared) <= MAX_ROUTES
+    assert len(queue.points("taskqueue.worker.in_flight")) <= MAX_ROUTES
+
+
+def test_exception_types_without_end(queue: Queue) -> None:
+    """A task that raises ever new types cannot fill the memory."""
+    for number in range(MAX_SERIES_OF_ROUTE + 50):
+        error = type(f"Error{number}", (Exception,), {})()
+        queue.process({}, Ending(outcome=Outcome.FAILURE, error=error))
+    prepared = queue.telemetry._prepared[ROUTE]
+    assert len(prepared._series) <= MAX_SERIES_OF_ROUTE
+    [point] = queue.points("messaging.client.consumed.messages")
+    assert point.value == MAX_SERIES_OF_ROUTE + 50
+
+
+def test_deliveries_in_flight_and_the_oldest(queue: Queue) -> None:
+    """Both gauges go up and down, and fall to zero instead of vanishing."""
+    first = queue.start({})
+    queue.clock.advance(5)
+    second = queue.start({}, route=Route(system="redis", destination="shop", task=ROUTE.task))
+    queue.clock.advance(2)
+    [running], [oldest] = (
+        queue.points("taskqueue.worker.in_flight"),
+        queue.points("taskqueue.worker.longest_running"),
+    )
+    assert (running.value, oldest.value) == (2, 7.0)
+    queue.telemetry.end_process(first, SUCCEEDED)
+    [oldest] = queue.points("taskqueue.worker.longest_running")
+    assert oldest.value == 2.0
+    queue.telemetry.abandon_process(second)
+    [running], [oldest] = (
+        queue.points("taskqueue.worker.in_flight"),
+        queue.points("taskqueue.worker.longest_running"),
+    )
+    assert (running.value, oldest.value) == (0, 0.0)
+
+
+def test_an_abandoned_delivery_is_somebody_elses(queue: Queue) -> None:
+    """No span, no count, no duration."""
+    queue.telemetry.abandon_process(queue.start({}))
+    assert queue.spans() == []
+    assert queue.points("messaging.client.consumed.messages") == []
+    assert queue.points("messaging.process.duration") == []
+
+
+def test_two_plugins_on_one_provider_add_up(queue: Queue) -> None:
+    """Two brokers, or a plugin that was set up anew: the SDK asks only the first callback."""
+    queue.process(queue.send())
+    other = queue.sibling()
+    running = other.start(other.send())
+    assert total(queue, "messaging.client.sent.messages") == 2
+    assert total(queue, "taskqueue.worker.in_flight") == 1
+    other.telemetry.end_process(running, SUCCEEDED)
+    assert total(queue, "messaging.client.consumed.messages") == 2
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
+def test_a_worker_reports_its_slots(queue: Queue, early: bool) -> None:
+    """Whether it says so before or after the first message; several workers add up."""
+    if not early:
+        queue.send()
+    queue.telemetry.observe_worker(capacity=lambda: 4, reserved=None)
+    queue.telemetry.observe_worker(capacity=lambda: 2, reserved=lambda: 3)
+    if early:
+        queue.send()
+    [capacity], [reserved] = (
+        queue.points("taskqueue.worker.capacity"),
+        queue.points("taskqueue.worker.reserved"),
+    )
+    assert (capacity.value, reserved.value) == (6, 3)
+
+
+def test_a_producer_has_no_slots(queue: Queue) -> None:
+    """Who runs nothing reports no worker gauges."""
+    queue.send()
+    assert {name for name in queue.metrics() if "worker" in name} == set()
+
+
+def test_a_worker_that_cannot_tell_is_silent(queue: Queue) -> None:
+    """A measure that raises gives no point, and no stack trace at each collection."""
+
+    def broken() -> int:
+        raise OSError("gone")
+
+    queue.send()
+    queue.telemetry.observe_worker(capacity=broken, reserved=lambda: 1)
+    assert queue.points("taskqueue.worker.capacity") == []
+    assert [point.value for point in queue.points("taskqueue.worker.reserved")] == [1]
+
+
+def test_a_forked_child_counts_from_zero(queue: Queue) -> None:
+    """Nothing of the parent is counted, in flight or reported by the child."""
+    queue.process(queue.send())
+    queue.telemetry.observe_worker(capacity=lambda: 4, reserved=lambda: 1)
+    running = queue.start({})
+
+    def child() -> dict[str, object]:
+        connection = queue.telemetry._connection
+        own = {
+            "sent": len(connection.counts.sent.observe(None)),
+            "consumed": len(connection.counts.consumed.observe(None)),
+            "in_flight": len(connection.counts.observe_in_flight(None)),
+            "oldest": len(connection.counts.observe_longest_running(None)),
+            "capacity": len(connection.counts.observe_capacity(None)),
+        }
+        queue.telemetry.end_send(queue.telemetry.start_send(_message(), {}))
+        [sent] = connection.counts.sent.observe(None)
+        return own | {"then": sent.value}
+
+    assert in_child(child) == {
+        "sent": 0,
+        "consumed": 0,
+        "in_flight": 0,
+        "oldest": 0,
+        "capacity": 0,
+        "then": 1,
+    }
+    queue.telemetry.end_process(running, SUCCEEDED)
+    assert total(queue, "messaging.client.sent.messages") == 1
+    assert total(queue, "messaging.client.consumed.messages") == 2
+
+
+def test_a_fork_while_a_lock_is_held(queue: Queue) -> None:
+    """Another thread may hold any lock of ours at the moment of a fork."""
+    queue.send()
+    connection = queue.telemetry._connection
+    with connection._lock, connection.counts.sent._lock, connection.counts.consumed._lock:
+        assert in_child(lambda: queue.process(queue.send()).name) == "process shop.tasks.ship"
+        assert in_child(lambda: connection.observe_worker(capacity=None, reserved=len)) is None
+
+
+def test_what_is_gone_is_not_called_in_children() -> None:
+    """Plugins that were taken away leave nothing behind but an empty hook."""
+    gone = counts.Counts(FakeClock())
+    del gone
+    assert in_child(lambda: True) is True
+
+
+def test_systems_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing to do where processes do not fork."""
+    monkeypatch.delattr(os, "register_at_fork")
+    forking.call_in_children(counts.Counts(FakeClock()).start_afresh)
+
+
+def _message() -> Message:
+    return Message(route=ROUTE, id="m")
