@@ -17,9 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
-from otel_queue_plugins.sdk.shortcuts import histograms as _histograms
-from otel_queue_plugins.sdk.shortcuts import selftest as _selftest
-from otel_queue_plugins.sdk.shortcuts import spans as _spans
+from otel_queue_plugins.sdk.shortcuts import recording, selftest, starting
 
 __all__ = ["Record", "StartSpan", "bind", "put", "spans"]
 
@@ -37,17 +35,17 @@ def spans(tracer: Tracer) -> StartSpan | None:
     The attributes must be a fresh dict of `Value`s with non-empty names.
     """
     real = _behind(tracer, "ProxyTracer", "_tracer")
-    if _is_off() or not _is_of_sdk(real) or not _selftest.spans_are_equal():
+    if _is_off() or not _is_of_sdk(real) or not selftest.spans_are_equal():
         return None
-    start_span = _spans.direct(real)
+    start_span = starting.direct(real)
     if start_span is not None:
-        _proven.add(_spans.span_class())
+        _proven.add(starting.span_class())
     return start_span
 
 
 def put(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
-    if type(span) not in _proven or not _spans.put(span, attributes):
+    if type(span) not in _proven or not starting.put(span, attributes):
         span.set_attributes(attributes)
 
 
@@ -57,9 +55,9 @@ def bind(histogram: Histogram) -> Record | None:
     Attributes are dicts that live long, one per series, and are not changed after their first use.
     """
     real = _behind(histogram, "_ProxyHistogram", "_real_instrument")
-    if _is_off() or not _is_of_sdk(real) or not _selftest.measurements_are_equal():
+    if _is_off() or not _is_of_sdk(real) or not selftest.measurements_are_equal():
         return None
-    return _histograms.direct(real)
+    return recording.direct(real)
 
 
 def _is_off() -> bool:

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk.shortcuts import histograms, spans
+from otel_queue_plugins.sdk.shortcuts import recording, starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,19 +73,24 @@ def spans_are_equal() -> bool:
 
 def _is_equal(sampler: Any) -> bool:
     usual, direct = _Tracing(sampler), _Tracing(sampler)
-    start_span = spans.direct(direct.tracer)
+    start_span = starting.direct(direct.tracer)
     if start_span is None:
         return False
     usual.tell(usual.tracer.start_span, lambda span, late: span.set_attributes(late))
-    direct.tell(start_span, lambda span, late: spans.put(span, late) or span.set_attributes(late))
+    direct.tell(start_span, _put)
     return usual.seen == direct.seen
+
+
+def _put(span: Any, attributes: dict[str, Any]) -> None:
+    if not (span.is_recording() and starting.put(span, attributes)):
+        span.set_attributes(attributes)
 
 
 @_once
 def measurements_are_equal() -> bool:
     """Whether measurements of this SDK come out the same."""
     usual, direct = _Measuring(), _Measuring()
-    record = histograms.direct(direct.histogram)
+    record = recording.direct(direct.histogram)
     if record is None:
         return False
     return usual.exported(usual.histogram.record) == direct.exported(record)
@@ -120,9 +125,9 @@ class _Tracing:
         self.tracer: Any = provider.get_tracer("trial", "1")
 
     def _look(self, span: Any, parent_context: object = None) -> None:
-        parts = vars(span) | {f"attributes.{k}": v for k, v in vars(span._attributes).items()}
-        types = sorted((name, type(value).__name__) for name, value in parts.items())
-        self.seen += [span.to_json(), span.context, span.parent, parent_context, types]
+        parts = [vars(each) for each in (span, span._attributes, span._links, span._events)]
+        shown = [sorted((name, _shown(part)) for name, part in each.items()) for each in parts]
+        self.seen += [span.to_json(), span.context, span.parent, parent_context, shown]
 
     def tell(self, start_span: Callable[..., Any], put: Callable[..., None]) -> None:
         for parent, context in zip(_PARENTS, _CONTEXTS, strict=True):
@@ -137,6 +142,11 @@ class _Tracing:
             span.update_name("renamed")
             span.end(3_000)
             self.seen += [type(span), span.get_span_context(), span.is_recording()]
+
+
+def _shown(part: object) -> str:
+    plain = isinstance(part, (str, int, dict, type(None)))
+    return repr(part) if plain else type(part).__name__
 
 
 class _Measuring:

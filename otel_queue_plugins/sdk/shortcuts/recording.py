@@ -105,8 +105,8 @@ class _Direct:
     def _bind(self, given: Mapping[str, Value], storages: Any) -> _Series:
         clean: Mapping[str, Value] = self._class(0, 0, self._histogram, None, given).attributes
         series = _Series(given, storages, clean, tuple(self._aggregates(clean, storages)))
-        if len(self._series) >= _MOST_SERIES:
-            self._series.clear()
+        if id(given) in self._series or len(self._series) >= _MOST_SERIES:
+            self._series.clear()  # The one that is there, and so each, was made with old storages.
         self._series[id(given)] = series
         return series
 

@@ -1,0 +1,385 @@
+"""Where a shortcut is not proven to be equal there is none, and the public API is used."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
+import pytest
+from opentelemetry import attributes as api_attributes
+from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk import trace as sdk_trace
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
+from opentelemetry.sdk.metrics._internal import (
+    _view_instrument_match,
+    instrument,
+    measurement,
+    measurement_consumer,
+)
+from opentelemetry.sdk.metrics._internal import metric_reader_storage as storage
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
+from opentelemetry.trace import NoOpTracer
+
+from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk.shortcuts import recording, selftest, starting
+from otel_queue_plugins.sdk.shortcuts.deciding import decider
+
+
+@pytest.fixture(autouse=True)
+def fresh_trials() -> Iterator[None]:
+    """Each test is a process of its own, as far as the trials go."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    selftest.spans_are_equal.cache_clear()
+    selftest.measurements_are_equal.cache_clear()
+    shortcuts._proven.clear()
+
+
+@pytest.fixture
+def tracer() -> Any:
+    """A tracer of the SDK, as it is by default."""
+    return TracerProvider(shutdown_on_exit=False).get_tracer("scope")
+
+
+@pytest.fixture
+def histogram() -> Any:
+    """A histogram of the SDK, as it is by default."""
+    provider = MeterProvider(shutdown_on_exit=False)
+    found = provider.get_meter("scope").create_histogram("work")
+    if shortcuts.bind(found) is None:
+        pytest.skip("this version of the SDK is not shortened")
+    _forget()
+    return found
+
+
+def _as_another_would_patch(method: Any) -> Any:
+    @wraps(method)
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return patched
+
+
+def test_the_sdk_is_shortened(tracer: Any, histogram: Any) -> None:
+    """What all other tests here take away from."""
+    assert shortcuts.spans(tracer) is not None
+    assert shortcuts.bind(histogram) is not None
+
+
+@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
+def test_the_switch_turns_all_off(
+    tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OTEL_QUEUE_SHORTCUTS=off: neither spans nor measurements nor `put`."""
+    monkeypatch.setenv("OTEL_QUEUE_SHORTCUTS", said)
+    assert shortcuts.spans(tracer) is None
+    assert shortcuts.bind(histogram) is None
+    assert not shortcuts._proven
+
+
+def test_importing_imports_no_sdk() -> None:
+    """A process without the SDK's use pays nothing for it."""
+    code = (
+        "import sys, otel_queue_plugins.sdk.shortcuts as s;"
+        "from opentelemetry import trace, metrics;"
+        "assert s.spans(trace.get_tracer('x')) is None;"
+        "assert s.bind(metrics.get_meter('x').create_histogram('x')) is None;"
+        "sys.exit(any(name.startswith('opentelemetry.sdk') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
+    """No-op tracers, wrappers and subclasses are used as they are."""
+
+    class Wrapper(sdk_trace.Tracer):
+        pass
+
+    subclass = object.__new__(Wrapper)
+    vars(subclass).update(vars(tracer))
+    for other in (NoOpTracer(), subclass, types.SimpleNamespace(start_span=None)):
+        assert shortcuts.spans(other) is None  # type: ignore[arg-type]
+
+
+def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
+    """No-op instruments and subclasses are used as they are."""
+
+    class Wrapper(instrument._Histogram):
+        pass
+
+    subclass = object.__new__(Wrapper)
+    vars(subclass).update(vars(histogram))
+    no_op = NoOpMeterProvider().get_meter("scope").create_histogram("work")
+    assert shortcuts.bind(no_op) is None
+    assert shortcuts.bind(subclass) is None
+
+
+def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
+    """A tracer got early stands for the real one from the moment a provider is set."""
+    early = trace.get_tracer("early")
+    assert shortcuts.spans(early) is None
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    assert shortcuts.spans(early) is not None
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_span_attributes": 10},
+        {"max_attributes": 10},
+        {"max_link_attributes": 1},
+        {"max_attribute_length": 20},
+        {"max_span_attribute_length": 20},
+        {"max_span_attributes": SpanLimits.UNSET},
+    ],
+    ids=str,
+)
+def test_limits_of_attributes_are_left_to_the_sdk(limits: dict[str, int]) -> None:
+    """Anything but the default limits means that the SDK has to look at every attribute."""
+    provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
+    assert shortcuts.spans(provider.get_tracer("scope")) is None
+
+
+def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
+    """A span of another provider is treated by that provider's limits."""
+    assert shortcuts.spans(tracer) is not None
+    strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
+    other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
+    span: Any = other.start_span("n")
+    shortcuts.put(span, {"a": "12345", "b": "1", "c": "2"})
+    assert dict(span.attributes) == {"b": "1", "c": "2"}
+    shortcuts.put(span, {"c": "67890"})
+    assert dict(span.attributes) == {"b": "1", "c": "678"}
+
+
+@pytest.mark.parametrize("name", ["start_span", "_is_enabled"])
+def test_a_patched_tracer_is_left_alone(
+    tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who patches the SDK's methods wants them called."""
+    patched = _as_another_would_patch(getattr(sdk_trace.Tracer, name))
+    monkeypatch.setattr(sdk_trace.Tracer, name, patched)
+    assert shortcuts.spans(tracer) is None
+
+
+def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
+    """Also where only this one tracer is patched."""
+    tracer.start_span = _as_another_would_patch(tracer.start_span)
+    assert shortcuts.spans(tracer) is None
+
+
+@pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "_new_links"])
+def test_a_patched_span_is_left_alone(
+    tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods that a shortcut would not call must be the SDK's own."""
+    patched = _as_another_would_patch(getattr(sdk_trace._Span, name))
+    monkeypatch.setattr(sdk_trace._Span, name, patched)
+    assert shortcuts.spans(tracer) is None
+
+
+def test_patched_samplers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only samplers whose answer is known go unasked."""
+    assert decider(sampling.DEFAULT_ON) is not None
+    own: Any = sampling.StaticSampler(sampling.Decision.DROP)
+    own.should_sample = _as_another_would_patch(own.should_sample)
+    assert decider(own) is None
+    assert decider(sampling.ParentBased(own)) is None
+    patched = _as_another_would_patch(sampling.StaticSampler.should_sample)
+    monkeypatch.setattr(sampling.StaticSampler, "should_sample", patched)
+    assert decider(sampling.DEFAULT_ON) is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (instrument._Histogram, "record"),
+        (instrument._Histogram, "_is_enabled"),
+        (measurement_consumer.SynchronousMeasurementConsumer, "consume_measurement"),
+        (storage.MetricReaderStorage, "consume_measurement"),
+        (_view_instrument_match._ViewInstrumentMatch, "consume_measurement"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_a_patched_metrics_sdk_is_left_alone(
+    histogram: Any, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods that a shortcut would not call must be the SDK's own."""
+    monkeypatch.setattr(owner, name, _as_another_would_patch(getattr(owner, name)))
+    assert shortcuts.bind(histogram) is None
+
+
+def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
+    """It may do anything with the attributes that it is given."""
+
+    class Mine(AlwaysOnExemplarFilter):
+        pass
+
+    provider = MeterProvider(exemplar_filter=Mine(), shutdown_on_exit=False)
+    assert shortcuts.bind(provider.get_meter("scope").create_histogram("work")) is None
+
+
+class _SpanOfTomorrow(sdk_trace._Span):
+    """A later SDK's span: it has one field more."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._news = object()
+
+
+class _AttributesOfTomorrow(api_attributes.BoundedAttributes):
+    """A later SDK's attributes: they count what they hold."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.size = 0
+        super().__init__(*args, **kwargs)
+
+    def _setitem_locked(self, key: str, value: Any) -> None:
+        super()._setitem_locked(key, value)
+        self.size += 1
+
+
+def _broken_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk_trace, "_Span", _SpanOfTomorrow)
+
+
+def _broken_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk_trace, "BoundedAttributes", _AttributesOfTomorrow)
+
+
+def _broken_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recording:
+        def start_span(self, parent: object, decision: object, kind: object) -> None:
+            """Takes one argument more than today."""
+
+    init = sdk_trace.Tracer.__init__
+
+    def patched(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        self._tracer_metrics = Recording()
+
+    monkeypatch.setattr(sdk_trace.Tracer, "__init__", patched)
+
+
+def _broken_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk_trace, "BoundedList", lambda _maxlen: [])
+
+
+def _broken_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sampling.StaticSampler, "should_sample")
+
+
+def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = starting.direct
+
+    def unequal(tracer: Any) -> Any:
+        start_span: Any = direct(tracer)
+        return lambda name, *rest: start_span(f"{name}!", *rest)
+
+    monkeypatch.setattr(starting, "direct", unequal)
+
+
+@pytest.mark.parametrize(
+    "break_sdk",
+    [
+        _broken_span,
+        _broken_attributes,
+        _broken_metrics,
+        _broken_list,
+        _broken_decision,
+        _unequal_span,
+    ],
+)
+def test_spans_of_an_unknown_sdk_are_not_shortened(
+    tracer: Any, break_sdk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What differs or raises in the trial means the public API, for good; one DEBUG line."""
+    caplog.set_level(logging.DEBUG, "otel_queue_plugins")
+    with monkeypatch.context() as patch:
+        break_sdk(patch)
+        assert shortcuts.spans(tracer) is None
+    assert shortcuts.spans(tracer) is None
+    ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
+    assert [entry.levelno for entry in ours] == [logging.DEBUG]
+    span: Any = tracer.start_span("n")
+    shortcuts.put(span, {"a": 1})
+    assert dict(span.attributes) == {"a": 1}
+
+
+def _broken_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {**measurement.Measurement.__dataclass_fields__, "news": None}
+    monkeypatch.setattr(measurement.Measurement, "__dataclass_fields__", fields)
+
+
+def _broken_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(_view_instrument_match, "_hash_attributes")
+
+
+def _other_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The match hashes in a way of its own; ours would open a second series."""
+    own = _view_instrument_match._hash_attributes
+    match = _view_instrument_match._ViewInstrumentMatch
+    create = match._get_or_create_aggregation
+
+    def other(self: Any, key: Any, attributes: Any) -> Any:
+        return create(
+            self, key if key == own({}) else (key, len(self._attributes_aggregation)), attributes
+        )
+
+    monkeypatch.setattr(match, "_get_or_create_aggregation", other)
+
+
+def _broken_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    match = _view_instrument_match._ViewInstrumentMatch
+    create = match._get_or_create_aggregation
+    monkeypatch.delattr(match, "_get_or_create_aggregation")
+    monkeypatch.setattr(match, "_find_aggregation", create, raising=False)
+
+
+def _unequal_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = recording.direct
+
+    def unequal(histogram: Any) -> Any:
+        record: Any = direct(histogram)
+        return lambda value, *rest: record(value + 1, *rest)
+
+    monkeypatch.setattr(recording, "direct", unequal)
+
+
+@pytest.mark.parametrize(
+    "break_sdk",
+    [_broken_measurement, _broken_hash, _other_hash, _broken_match, _unequal_measurement],
+)
+def test_measurements_of_an_unknown_sdk_are_not_shortened(
+    histogram: Any,
+    break_sdk: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What differs or raises in the trial means the public API, for good; one DEBUG line."""
+    caplog.set_level(logging.DEBUG, "otel_queue_plugins")
+    with monkeypatch.context() as patch:
+        break_sdk(patch)
+        assert shortcuts.bind(histogram) is None
+    assert shortcuts.bind(histogram) is None
+    ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
+    assert [entry.levelno for entry in ours] == [logging.DEBUG]
+
+
+def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
+    """It logs nothing when it passes, and runs once."""
+    caplog.set_level(logging.DEBUG)
+    shortcuts.spans(tracer)
+    shortcuts.spans(tracer)
+    assert caplog.records == []
+    assert selftest.spans_are_equal.cache_info().misses == 1
