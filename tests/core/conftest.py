@@ -96,6 +96,20 @@ class Queue:
             for point in found.data.data_points
         ]
 
+    def exemplars(self) -> dict[str, set[int]]:
+        """The span ids of all exemplars by metric; a collection takes them away."""
+        data = self.reader.get_metrics_data()
+        return {
+            found.name: {
+                one.span_id
+                for point in found.data.data_points
+                for one in getattr(point, "exemplars", ())
+            }
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for found in scope.metrics
+        }
+
     def metrics(self) -> set[str]:
         data = self.reader.get_metrics_data()
         return {

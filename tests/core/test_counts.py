@@ -198,6 +198,23 @@ def test_a_fork_while_a_lock_is_held(queue: Queue) -> None:
         assert in_child(lambda: connection.observe_worker(capacity=None, reserved=len)) is None
 
 
+def test_what_children_do_first(
+    queue: Queue, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tallies, flights and gauges are emptied; what is gone is passed over."""
+    hooks: list[Any] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child))
+    mine = counts.Counts(fake_clock)
+    mine.sent.add(mine.sent.cell({"n": 1}))
+    mine.capacity.append(lambda: 4)
+    forking.call_in_children(counts.Counts(fake_clock).start_afresh)
+    other = queue.sibling()
+    for hook in hooks:
+        hook()
+    assert [*mine.sent.observe(None), *mine.observe_capacity(None)] == []
+    assert other.telemetry.connect()
+
+
 def test_what_is_gone_is_not_called_in_children() -> None:
     """Plugins that were taken away leave nothing behind but an empty hook."""
     gone = counts.Counts(FakeClock())

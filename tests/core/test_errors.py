@@ -1,0 +1,134 @@
+"""Exceptions that do their best not to be recorded, and the bounds of what is."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import _logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+from otel_queue_plugins.core import errors, guard
+from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
+from tests.core.conftest import ROUTE, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unformattable(Exception):
+    @property
+    def __traceback__(self) -> None:
+        raise RuntimeError("no trace")
+
+
+def failed(queue: Queue, error: BaseException) -> dict[str, object]:
+    span = queue.process(queue.send(), Ending(outcome=Outcome.FAILURE, error=error))
+    assert encode_spans([span]).SerializeToString()
+    return dict(span.attributes)
+
+
+def test_an_exception_that_cannot_be_printed(queue: Queue) -> None:
+    """Its type says what there is to say; the failure itself is recorded."""
+    said = failed(queue, Silent())
+    assert said["error.type"] == f"{__name__}.Silent"
+    assert said["exception.message"] == f"<{__name__}.Silent that cannot be printed>"
+    assert "Silent" in said["exception.stacktrace"]
+
+
+def test_an_exception_that_cannot_be_formatted(queue: Queue) -> None:
+    """The stack trace is the type and the message then."""
+    said = failed(queue, Unformattable("text"))
+    assert said["exception.stacktrace"] == f"{__name__}.Unformattable: text"
+
+
+def test_texts_are_bounded(queue: Queue) -> None:
+    """1,024 characters of message, 16 KiB of stack trace (its end), 256 of anything else."""
+    try:
+        raise type("E" * 9000, (Exception,), {})("m" * 2**20)
+    except Exception as error:  # noqa: BLE001 - whatever it is called
+        said = failed(queue, error)
+    assert len(said["exception.message"]) == errors.MAX_MESSAGE
+    assert len(said["exception.stacktrace"]) == errors.MAX_STACKTRACE + 4
+    assert said["exception.stacktrace"].startswith("...\n")
+    assert len(said["error.type"]) == 256
+
+
+def test_text_that_is_no_unicode(queue: Queue) -> None:
+    """Half of a surrogate pair costs a question mark, not the batch."""
+    said = failed(queue, ValueError("a\ud800b"))
+    assert said["exception.message"] == "a?b"
+    assert "a?b" in said["exception.stacktrace"]
+
+
+@pytest.mark.parametrize(("signal", "events", "logs"), [("", 1, 0), ("logs", 0, 1), ("logs/dup", 1, 1)])
+def test_exceptions_go_where_they_are_wanted(
+    queue: Queue, records: InMemoryLogRecordExporter, signal: str, events: int, logs: int
+) -> None:
+    """Event, log record or both; the attributes are there in any case, the log has the span."""
+    queue = queue.sibling(exception_signal=signal)
+    carrier: dict[str, object] = {}
+    send = queue.telemetry.start_send(Message(route=ROUTE, id="m"), carrier)
+    queue.telemetry.end_send(send, OSError("away"))
+    ending = Ending(outcome=Outcome.LOST, error=ValueError("bad"))
+    queue.telemetry.record_undelivered(Delivery(route=ROUTE, id="m"), carrier, ending)
+    found = [one.log_record for one in records.get_finished_logs()]
+    expected = [("messaging.send.exception", 13, "OSError"), ("messaging.process.exception", 17, "ValueError")]
+    assert [
+        (one.event_name, one.severity_number.value, one.attributes["exception.type"]) for one in found
+    ] == expected * logs
+    for span in queue.spans():
+        assert [event.name for event in span.events if event.name == "exception"] == ["exception"] * events
+        assert span.attributes["exception.stacktrace"]
+    for one, span in zip(found, queue.spans(), strict=False):
+        assert (one.trace_id, one.span_id) == (span.context.trace_id, span.context.span_id)
+        assert one.timestamp == span.end_time
+
+
+@pytest.fixture
+def records() -> Iterator[InMemoryLogRecordExporter]:
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    _logs.set_logger_provider(provider)
+    yield exporter
+    provider.shutdown()
+
+
+def test_complaints_are_rare_and_bare(caplog: pytest.LogCaptureFixture) -> None:
+    """Once a minute and place, without values; the traceback only at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+
+    @guard.never_raises(lambda: "fallback")
+    def broken_here() -> str:
+        raise ValueError("secret")
+
+    assert [broken_here(), broken_here()] == ["fallback", "fallback"]
+    warning, debug = caplog.records
+    assert "secret" not in warning.getMessage()
+    assert (warning.levelname, debug.levelname) == ("WARNING", "DEBUG")
+    assert debug.exc_info is not None
+
+
+def test_verbs_never_raise(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """Facts of the wrong kind cost their own telemetry, nothing else."""
+    nothing: object = None
+    send = queue.telemetry.start_send(nothing, {})  # type: ignore[arg-type]
+    queue.telemetry.end_send(send)
+    operation = queue.telemetry.start_process(nothing, {})  # type: ignore[arg-type]
+    queue.telemetry.end_process(operation, nothing)  # type: ignore[arg-type]
+    queue.telemetry.end_process(queue.start({}), nothing)  # type: ignore[arg-type]
+    queue.telemetry.record_undelivered(nothing, {}, nothing)  # type: ignore[arg-type]
+    operation = queue.start({})
+    queue.telemetry.requeue(operation, nothing)  # type: ignore[arg-type]
+    queue.telemetry.end_process(operation, SUCCEEDED)
+    assert len(queue.spans("process")) == 2
+    assert all(len(one.getMessage()) < 1024 for one in caplog.records)

@@ -1,0 +1,104 @@
+"""Providers: one's own, the global ones, set before, after, or by the set-up of the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import metrics, trace
+
+from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+from tests.core.conftest import ROUTE, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def once(telemetry: QueueTelemetry) -> None:
+    carrier: dict[str, object] = {}
+    telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m"), carrier))
+    operation = telemetry.start_process(Delivery(route=ROUTE, id="m"), carrier)
+    telemetry.end_process(operation, SUCCEEDED)
+
+
+def test_global_providers_set_before(queue: Queue) -> None:
+    """They are used from the first message on."""
+    trace.set_tracer_provider(queue.tracer_provider)
+    metrics.set_meter_provider(queue.meter_provider)
+    once(QueueTelemetry("celery"))
+    assert len(queue.spans()) == 2
+    assert len(queue.points("messaging.process.duration")) == 1
+
+
+def test_global_providers_set_after(queue: Queue) -> None:
+    """Messages before are not recorded, those after are, by the same plugin."""
+    telemetry = QueueTelemetry("celery")
+    once(telemetry)
+    assert not telemetry.connect()
+    trace.set_tracer_provider(queue.tracer_provider)
+    metrics.set_meter_provider(queue.meter_provider)
+    once(telemetry)
+    assert telemetry.connect()
+    assert len(queue.spans()) == 2
+    assert [point.value for point in queue.points("messaging.client.consumed.messages")] == [1]
+
+
+@pytest.mark.parametrize("first", ["traces", "metrics"])
+def test_one_provider_before_the_other(
+    queue: Queue, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes later is used from then on."""
+    proxy = metrics._internal._PROXY_METER_PROVIDER
+    monkeypatch.setattr(proxy, "_real_meter_provider", None)  # the process has only one
+    telemetry = QueueTelemetry("celery")
+    setters: list[Callable[[], None]] = [
+        lambda: trace.set_tracer_provider(queue.tracer_provider),
+        lambda: metrics.set_meter_provider(queue.meter_provider),
+    ]
+    if first == "metrics":
+        setters.reverse()
+    for set_one in setters:
+        set_one()
+        once(telemetry)
+    assert len(queue.spans()) == (4 if first == "traces" else 2)
+    [point] = queue.points("messaging.process.duration")
+    assert point.count == (2 if first == "metrics" else 1)
+
+
+def test_set_up_is_asked_only_when_nobody_has_set_providers(queue: Queue) -> None:
+    """On first need, and not once there are providers."""
+    asked: list[int] = []
+
+    def set_up() -> None:
+        asked.append(1)
+        trace.set_tracer_provider(queue.tracer_provider)
+        metrics.set_meter_provider(queue.meter_provider)
+
+    once(QueueTelemetry("celery", tracer_provider=queue.tracer_provider, set_up=set_up))
+    assert asked == []
+    telemetry = QueueTelemetry("celery", set_up=set_up)
+    assert asked == []
+    once(telemetry)
+    once(telemetry)
+    assert asked == [1]
+    assert len(queue.spans()) == 6
+
+
+def test_a_race_to_connect_is_won_once(queue: Queue) -> None:
+    """A thread that comes second finds the connection made."""
+    telemetry = queue.telemetry
+    assert telemetry.connect()
+    tracer = telemetry._connection.tracer
+    assert telemetry._connection.connect()
+    assert telemetry._connection.tracer is tracer
+
+
+def test_the_scope_is_ours(queue: Queue) -> None:
+    """Name, version and the conventions that the names are from."""
+    from otel_queue_plugins.version import VERSION
+
+    queue.send()
+    scope = queue.spans()[0].instrumentation_scope
+    assert (scope.name, scope.version) == ("otel_queue_plugins", VERSION)
+    assert scope.schema_url == "https://opentelemetry.io/schemas/1.44.0"
