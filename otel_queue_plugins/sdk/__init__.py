@@ -5,10 +5,10 @@ Importing this imports neither the OpenTelemetry SDK nor an exporter.
 
 from __future__ import annotations
 
-from .flushing import flush
-from .logs import TaskLabel, current_task, enable_log_correlation
-from .setup import ensure_providers
-from .validation import ConfigurationError, validate
+from otel_queue_plugins.sdk.flushing import flush
+from otel_queue_plugins.sdk.logs import TaskLabel, current_task, enable_log_correlation
+from otel_queue_plugins.sdk.setup import ensure_providers
+from otel_queue_plugins.sdk.validation import ConfigurationError, validate
 
 __all__ = [
     "ConfigurationError",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import otlp, propagators, samplers
-from .limits import check_numbers
-from .reading import SIGNALS, Problem, Reading, merged
+from otel_queue_plugins.sdk import otlp, propagators, samplers
+from otel_queue_plugins.sdk.limits import check_numbers
+from otel_queue_plugins.sdk.reading import SIGNALS, Problem, Reading, merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 
-from .dropped import EXPORT_FAILED, QUEUE_FULL, Dropped
+from otel_queue_plugins.sdk.dropped import EXPORT_FAILED, QUEUE_FULL, Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import environment
-from .current import current_providers
+from otel_queue_plugins.sdk import environment
+from otel_queue_plugins.sdk.current import current_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import grpc_calls, identity
-from .current import current_providers
-from .locking import lock_of_this_process
+from otel_queue_plugins.sdk import grpc_calls, identity
+from otel_queue_plugins.sdk.current import current_providers
+from otel_queue_plugins.sdk.locking import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def _before() -> None:
     _finish_set_up()
     if "opentelemetry.sdk.resources" not in sys.modules:
         return
-    from . import inherited
+    from otel_queue_plugins.sdk import inherited
 
     _finish_imports()
     for provider in current_providers():
@@ -80,7 +80,7 @@ def _adopt(provider: object) -> None:
     Hooks run in the order of their registration. This one has to come after the provider's own,
     which gives the child a new resource, so it cannot be registered any earlier.
     """
-    from . import inherited
+    from otel_queue_plugins.sdk import inherited
 
     _adopted.append(provider)
     given = identity.given_by_user(getattr(inherited.resource_of(provider), "attributes", {}))

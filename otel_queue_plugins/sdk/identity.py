@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from typing import Any
 
 KEY = "service.instance.id"
@@ -30,7 +29,7 @@ def has_parent() -> bool:
 
 def of_child(given: str) -> str:
     """What the user gave, the pid, and what tells this child from an earlier one of that pid."""
-    return f"{given}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    return f"{given}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
 def given_by_user(attributes: Any) -> str | None:

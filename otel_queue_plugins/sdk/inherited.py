@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import identity
+from otel_queue_plugins.sdk import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,11 +7,10 @@ import traceback
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import wrapt
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
-from .logs import LABELS, current_task
+from otel_queue_plugins.sdk.logs import LABELS, current_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +35,9 @@ def export_logs() -> None:
 
     Not a handler: Celery empties the root logger's list of them, and so does `dictConfig`.
     """
-    wrapt.wrap_function_wrapper("logging", "Logger.callHandlers", _call_handlers)
+    from wrapt import wrap_function_wrapper
+
+    wrap_function_wrapper("logging", "Logger.callHandlers", _call_handlers)
 
 
 def _call_handlers(

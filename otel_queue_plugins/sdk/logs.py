@@ -7,8 +7,6 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import wrapt
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -33,7 +31,9 @@ def enable_log_correlation() -> None:
     may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
     its handlers are and whoever replaces them. Doing it twice does nothing.
     """
-    wrapt.wrap_function_wrapper("logging", "Logger.makeRecord", _make_labelled)
+    from wrapt import wrap_function_wrapper
+
+    wrap_function_wrapper("logging", "Logger.makeRecord", _make_labelled)
 
 
 def _make_labelled(

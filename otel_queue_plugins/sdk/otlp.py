@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from .reading import Reading
+    from otel_queue_plugins.sdk.reading import Reading
 
 GRPC = "grpc"
 HTTP = "http/protobuf"

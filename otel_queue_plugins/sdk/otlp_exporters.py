@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .otlp import GRPC, Target
+from otel_queue_plugins.sdk import green
+from otel_queue_plugins.sdk.otlp import GRPC, Target
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import LogRecordExporter
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
+
+T = TypeVar("T", bound=Any)
 
 
 def span_exporter(target: Target) -> SpanExporter:
@@ -21,7 +24,7 @@ def span_exporter(target: Target) -> SpanExporter:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter(**_grpc_arguments(target))
+        return _apart(GrpcExporter(**_grpc_arguments(target)))
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter(**_http_arguments(target))
@@ -34,7 +37,7 @@ def metric_exporter(target: Target) -> MetricExporter:
             OTLPMetricExporter as GrpcExporter,
         )
 
-        return GrpcExporter(**_grpc_arguments(target))
+        return _apart(GrpcExporter(**_grpc_arguments(target)))
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
     return OTLPMetricExporter(**_http_arguments(target))
@@ -47,10 +50,15 @@ def log_exporter(target: Target) -> LogRecordExporter:
             OTLPLogExporter as GrpcExporter,
         )
 
-        return GrpcExporter(**_grpc_arguments(target))
+        return _apart(GrpcExporter(**_grpc_arguments(target)))
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
     return OTLPLogExporter(**_http_arguments(target))
+
+
+def _apart(exporter: T) -> T:
+    exporter.export = green.apart(exporter.export)
+    return exporter
 
 
 def _http_arguments(target: Target) -> dict[str, Any]:

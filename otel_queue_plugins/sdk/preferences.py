@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from .reading import Reading
+from otel_queue_plugins.sdk.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from .reading import Reading
+    from otel_queue_plugins.sdk.reading import Reading
 
 _VARIABLE = "OTEL_PROPAGATORS"
 _GROUP = "opentelemetry_propagator"

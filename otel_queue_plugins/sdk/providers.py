@@ -18,18 +18,25 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from . import identity, log_export, otlp_exporters, preferences, quiet, samplers
-from .dropped import Dropped
-from .exporters import (
+from otel_queue_plugins.sdk import (
+    identity,
+    log_export,
+    otlp_exporters,
+    preferences,
+    quiet,
+    samplers,
+)
+from otel_queue_plugins.sdk.dropped import Dropped
+from otel_queue_plugins.sdk.exporters import (
     CountingSpanProcessor,
     ProcessLogExporter,
     ProcessMetricExporter,
     ProcessSpanExporter,
 )
-from .otlp import Target
+from otel_queue_plugins.sdk.otlp import Target
 
 if TYPE_CHECKING:
-    from .environment import Plan
+    from otel_queue_plugins.sdk.environment import Plan
 
 
 def install(plan: Plan) -> None:

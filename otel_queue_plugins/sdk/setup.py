@@ -8,9 +8,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import environment, flushing, forks, identity, validation
-from .current import has_providers
-from .locking import lock_of_this_process
+from otel_queue_plugins.sdk import environment, flushing, forks, identity, validation
+from otel_queue_plugins.sdk.current import has_providers
+from otel_queue_plugins.sdk.locking import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -64,7 +64,7 @@ def _set_up(environ: MutableMapping[str, str]) -> None:
     if not plan.exporters:
         return
     _forget_empty(environ)
-    from . import providers
+    from otel_queue_plugins.sdk import providers
 
     providers.install(plan)
     _done.installed = True

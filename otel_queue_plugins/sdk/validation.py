@@ -6,13 +6,13 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from . import environment, forks, propagators
-from .current import has_providers
+from otel_queue_plugins.sdk import environment, forks, propagators
+from otel_queue_plugins.sdk.current import has_providers
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from .reading import Problem
+    from otel_queue_plugins.sdk.reading import Problem
 
 logger = logging.getLogger("otel_queue_plugins")
 _said: set[str] = set()

@@ -23,17 +23,20 @@ Receiver = FaultyReceiver | GrpcReceiver
 
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
+    """Both of them, one after the other."""
     return request.param
 
 
 @pytest.fixture
 def receiver(protocol: str) -> Iterator[Receiver]:
+    """A receiver that speaks `protocol`."""
     with GrpcReceiver() if protocol == "grpc" else FaultyReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def http_receiver() -> Iterator[FaultyReceiver]:
+    """A receiver for what does not depend on the protocol."""
     with FaultyReceiver() as receiver:
         yield receiver
 
@@ -58,4 +61,5 @@ class Programs:
 
 @pytest.fixture
 def programs(processes: Processes) -> Programs:
+    """Programs that end with the test."""
     return Programs(processes=processes)

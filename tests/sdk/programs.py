@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: T201 - their output is what tests wait for
 import faulthandler
 import logging
 import multiprocessing
@@ -10,7 +11,6 @@ import resource
 import sys
 import threading
 import time
-
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
@@ -165,6 +165,7 @@ def late_set_up() -> None:
 
 
 def descend(who: str) -> None:
+    """What a child of `generations` does."""
     record(who)
     if who == "child-0":
         os.waitpid(fork(descend, "grandchild"), 0)
@@ -214,6 +215,8 @@ def storm() -> None:
 
 
 def keep_busy() -> None:
+    """Record in the background as long as the process lives."""
+
     def run() -> None:
         while True:
             record("parent")

@@ -23,9 +23,7 @@ def seconds_until_end(process: ManagedProcess) -> float:
     return time.monotonic() - ended_work
 
 
-def test_a_scripts_last_words_arrive(
-    programs: Programs, receiver: Receiver, protocol: str
-) -> None:
+def test_a_scripts_last_words_arrive(programs: Programs, receiver: Receiver, protocol: str) -> None:
     """A script needs no flush of its own: what it recorded last arrives when it ends."""
     script = programs.start("script", endpoint=receiver.endpoint, protocol=protocol)
     assert script.wait() == 0
@@ -38,7 +36,8 @@ def test_a_script_ends_within_the_bound(
     programs: Programs, receiver: Receiver, protocol: str, fault: Fault
 ) -> None:
     """With the collector away, hanging or answering 503, the end is late by 5 s at most, over
-    all signals together."""
+    all signals together.
+    """
     receiver.fault = fault
     script = programs.start(
         "script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"

@@ -40,7 +40,8 @@ def test_children_count_from_zero(
     temporality: str,
 ) -> None:
     """What the parent recorded before the fork is sent by the parent only, and once, whether it
-    was still pending at the fork or not."""
+    was still pending at the fork or not.
+    """
     program = programs.start(
         "generations",
         whose,
@@ -67,10 +68,12 @@ def test_children_count_from_zero(
 
 
 @whose_providers
-def test_each_process_is_an_instance(programs: Programs, receiver: Receiver, protocol: str,
-                                     whose: str) -> None:
+def test_each_process_is_an_instance(
+    programs: Programs, receiver: Receiver, protocol: str, whose: str
+) -> None:
     """No series has two writers: spans and metrics of one process have one id, and no other
-    process has it."""
+    process has it.
+    """
     program = programs.start(
         "generations", whose, "pending", endpoint=receiver.endpoint, protocol=protocol
     )
@@ -152,7 +155,8 @@ def test_a_fork_storm_leaves_no_child_mute(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
     """50 forks while the parent exports to a collector that hangs: when it is back, every child
-    has its span and its count there."""
+    has its span and its count there.
+    """
     receiver.fault = Fault.HANG
     storm = programs.start("storm", whose, endpoint=receiver.endpoint, protocol=protocol)
     storm.wait_for_log("forked", timeout=60)
@@ -174,7 +178,8 @@ def test_a_fork_storm_leaves_no_child_mute(
 
 def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
     """GRPC_ENABLE_FORK_SUPPORT=1, which gRPC's documentation asks for, hangs in the child if the
-    parent is inside a call: not with us."""
+    parent is inside a call: not with us.
+    """
     from tests.receiver import GrpcReceiver
 
     with GrpcReceiver() as receiver:

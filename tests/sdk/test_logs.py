@@ -85,7 +85,8 @@ def test_records_go_out_when_asked_for(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task; also after somebody emptied the
-    root logger's handlers. What is below the logger's level stays here."""
+    root logger's handlers. What is below the logger's level stays here.
+    """
     program = programs.start(
         "logging_script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"
     )

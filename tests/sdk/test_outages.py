@@ -74,7 +74,8 @@ def test_what_could_not_be_sent_in_time_is_counted(
     receiver.expect_total("taskqueue.telemetry.dropped", 20, reason="export_failed")
 
 
-def test_an_outage_is_one_line_a_minute(programs: Programs, receiver: Receiver, protocol: str
+def test_an_outage_is_one_line_a_minute(
+    programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """Dozens of failed attempts and hundreds of dropped spans: one line."""
     receiver.fault = Fault.UNAVAILABLE
@@ -93,9 +94,7 @@ def test_an_outage_is_one_line_a_minute(programs: Programs, receiver: Receiver, 
     assert "said once in 60 s" in lines[0]
 
 
-def test_memory_stays_bounded_and_work_as_fast(
-    programs: Programs, http_receiver: Receiver
-) -> None:
+def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver: Receiver) -> None:
     """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
     http_receiver.fault = Fault.HANG
     program = programs.start("dictated", endpoint=http_receiver.endpoint)

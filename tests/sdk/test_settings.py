@@ -54,7 +54,8 @@ def test_nothing_named_is_nothing_to_do() -> None:
 )
 def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
     """Signal endpoint, else general endpoint, else off; empty is unset, but an empty endpoint of
-    a signal turns that signal off; logs have to be asked for."""
+    a signal turns that signal off; logs have to be asked for.
+    """
     plan = read(environ)
     assert set(plan.exporters) == signals
     assert plan.problems == ()
@@ -102,9 +103,7 @@ def test_where_traces_go(environ: dict[str, str], endpoint: str) -> None:
         ("c:4317", "true", True),
     ],
 )
-def test_the_scheme_decides_about_tls(
-    endpoint: str, insecure: str | None, expected: bool
-) -> None:
+def test_the_scheme_decides_about_tls(endpoint: str, insecure: str | None, expected: bool) -> None:
     """gRPC: `http` is plain and `https` is TLS; `_INSECURE` counts only without a scheme."""
     environ = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",

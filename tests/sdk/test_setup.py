@@ -102,9 +102,7 @@ def test_headers_compression_and_sampler_leave_the_process(
     assert program.wait() == 0
     span = receiver.expect_span("script", timeout=1)
     assert span.resource["team"] == "a,b"
-    assert {request.headers["authorization"] for request in receiver.requests()} == {
-        "Basic abc=="
-    }
+    assert {request.headers["authorization"] for request in receiver.requests()} == {"Basic abc=="}
     assert {request.headers["x-team"] for request in receiver.requests()} == {"a b"}
 
 
@@ -139,7 +137,8 @@ def test_temporality(
     assert {point.temporality for point in points} == temporalities
 
 
-def test_empty_variables_break_nothing(programs: Programs, receiver: Receiver, protocol: str
+def test_empty_variables_break_nothing(
+    programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """The SDK fails on several empty variables; here they are as good as unset."""
     program = programs.start(

@@ -1,0 +1,48 @@
+"""`python -m tests.sdk.green_program gevent|eventlet`: how long the hub stood still meanwhile."""
+
+from __future__ import annotations
+
+# ruff: noqa: T201 - their output is what tests wait for
+import sys
+
+if sys.argv[1] == "gevent":
+    from gevent import monkey
+
+    monkey.patch_all()
+else:
+    import eventlet
+
+    eventlet.monkey_patch()
+
+import threading
+import time
+
+from opentelemetry import trace
+
+from otel_queue_plugins import sdk
+
+
+def watch_the_hub(gaps: list[float]) -> None:
+    """Notes by how much each sleep of 10 ms was too long."""
+    while True:
+        began = time.perf_counter()
+        time.sleep(0.01)
+        gaps.append(time.perf_counter() - began - 0.01)
+
+
+def main() -> None:
+    """Record for a second and a half, flush, and say how it went."""
+    sdk.validate()
+    sdk.ensure_providers()
+    gaps: list[float] = []
+    threading.Thread(target=watch_the_hub, args=(gaps,), daemon=True).start()
+    tracer = trace.get_tracer("tests")
+    for _ in range(30):
+        tracer.start_span("work").end()
+        time.sleep(0.05)
+    print(f"flushed {sdk.flush(1)}", flush=True)
+    print(f"longest gap {max(gaps) * 1000:.0f} ms", flush=True)
+    print("ends", flush=True)
+
+
+main()
