@@ -68,16 +68,16 @@ class Facts:
         """`message` as a worker gets it."""
         options, actor = message.options, self.actor(message)
         retries = options.get("max_retries", actor.max_retries)
-        max_age = options.get("max_age") or actor.max_age
+        max_age = _number(options.get("max_age") or actor.max_age)
         born_at = message.message_timestamp / 1000
         return Delivery(
             route=self._route(message),
             id=message.message_id,
-            attempt=_count(options.get("retries")) + 1,
+            attempt=(_number(options.get("retries")) or 0) + 1,
             max_attempts=retries + 1 if isinstance(retries, int) else None,
-            priority=options.get("broker_priority", actor.priority),
+            priority=_number(options.get("broker_priority")) or actor.priority,
             expires_at=born_at + max_age / 1000 if max_age else None,
-            enqueued_at=_count(options.get("requeue_timestamp")) / 1000 or born_at,
+            enqueued_at=(_number(options.get("requeue_timestamp")) or 0) / 1000 or born_at,
             received_at=message.__dict__.get(_RECEIVED_AT),
             redelivered=message.__dict__.get("redelivered") is True,
         )
@@ -114,5 +114,5 @@ def stamp_received(message: Any) -> None:
     message.__dict__[_RECEIVED_AT] = time.time()
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -73,7 +73,7 @@ class Shop:
         found = [
             span
             for span in self._exporter.get_finished_spans()
-            if span.name in (name or span.name,) and span.name != "caller"
+            if span.name == (name or span.name) and span.name != "caller"
         ]
         return sorted(found, key=lambda span: span.start_time or 0)
 
