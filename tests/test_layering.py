@@ -1,0 +1,111 @@
+"""The import graph: what each part may know of the others, and what importing us must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import otel_queue_plugins
+
+ROOT = Path(otel_queue_plugins.__file__).parent
+OURS = "otel_queue_plugins"
+ADAPTERS = ("celery", "dramatiq")
+MAY_USE = {
+    "core": {"core", "version"},
+    "sdk": {"sdk", "version"},
+    "celery": {"celery", "core", "sdk", "profiles", "version"},
+    "dramatiq": {"dramatiq", "core", "sdk", "profiles", "version"},
+    "brokers": {"brokers", "core", "version"},
+    "profiles": {"profiles", "core", "version"},
+    "cli": {"cli", "core", "sdk", "brokers", "profiles", "version"},
+    "version": set(),
+    "__init__": {"version"},
+}
+DEMO_APPS = ROOT / "cli" / "demo" / "shop"
+
+
+def modules_of(path: Path, source: str) -> set[str]:
+    """The absolute names of all modules that `source` imports, anywhere in it."""
+    package = [OURS, *path.relative_to(ROOT).parts[:-1]]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+    return found
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path: Path) -> None:
+    """Each part uses only what is below it; a demo app is an app and may use an adapter."""
+    used = {
+        name.split(".")[1]
+        for name in modules_of(path, path.read_text())
+        if name.startswith(f"{OURS}.")
+    }
+    allowed = MAY_USE[part_of(path)]
+    if path.is_relative_to(DEMO_APPS):
+        allowed = allowed | set(ADAPTERS)
+    assert used <= allowed
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part_of(path) == "core"], ids=lambda path: path.name
+)
+def test_the_core_needs_the_api_and_python(path: Path) -> None:
+    """No framework, no SDK, no third party."""
+    for name in modules_of(path, path.read_text()):
+        top = name.split(".")[0]
+        assert top in {OURS, "opentelemetry"} or top in sys.stdlib_module_names
+        assert not name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_frameworks_stay_in_their_adapters(path: Path) -> None:
+    """Celery is known to its adapter and to apps, Dramatiq likewise; neither to core or SDK part."""
+    tops = {name.split(".")[0] for name in modules_of(path, path.read_text())}
+    foreign = {"core": {"celery", "kombu", "dramatiq"}, "sdk": {"celery", "kombu", "dramatiq"}}
+    foreign |= {"celery": {"dramatiq"}, "dramatiq": {"celery", "kombu"}}
+    assert not tops & foreign.get(part_of(path), set())
+
+
+def test_the_graph_is_read_right(tmp_path: Path) -> None:
+    """Relative imports and those inside functions count, too."""
+    source = "from . import a\nfrom ..sdk import b\ndef f():\n    import celery.app\n"
+    assert modules_of(ROOT / "core" / "x.py", source) == {
+        "otel_queue_plugins.core",
+        "otel_queue_plugins.core.a",
+        "otel_queue_plugins.sdk",
+        "otel_queue_plugins.sdk.b",
+        "celery.app",
+    }
+
+
+@pytest.mark.parametrize("module", [OURS, f"{OURS}.core.telemetry"])
+def test_importing_us_loads_neither_framework_nor_sdk(module: str) -> None:
+    """Seen from a process of its own."""
+    program = f"import sys, {module}; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+    assert module in loaded
+    assert not [
+        name
+        for name in loaded
+        if name.split(".")[0] in {"celery", "dramatiq", "kombu"}
+        or name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))
+    ]

@@ -1,0 +1,78 @@
+"""The reference page and the code say the same names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import otel_queue_plugins
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.messages import Outcome
+
+ROOT = Path(otel_queue_plugins.__file__).parent
+PAGE = ROOT.parent / "docs" / "reference" / "telemetry.md"
+NO_NAMES = {"SCHEMA_URL", "SCOPE"}
+FROM_SDK_PART = {"taskqueue.telemetry.dropped"}
+SPANS = {"send {task}", "process {task}"}
+NAMESPACES = re.compile(r"^(taskqueue|messaging|celery|dramatiq)\.[a-z_.]*[a-z]$")
+
+
+def emitted() -> set[str]:
+    """The names in `semconv`, and the one metric that the SDK part makes."""
+    names = {
+        value
+        for name, value in vars(semconv).items()
+        if name.isupper() and isinstance(value, str) and name not in NO_NAMES
+    }
+    return names | FROM_SDK_PART
+
+
+def first_cells() -> set[str]:
+    """What the tables of the page define: the first cell of each row, if it is one name."""
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return {row.split("`")[1] for row in rows}
+
+
+def test_every_name_emitted_is_documented() -> None:
+    """What leaves the process has a row."""
+    assert emitted() - first_cells() == set()
+
+
+def test_every_documented_name_is_emitted() -> None:
+    """No row describes what does not exist."""
+    outcomes = {outcome.value for outcome in Outcome}
+    assert first_cells() - emitted() - outcomes - SPANS == set()
+
+
+def test_every_outcome_is_documented() -> None:
+    """The table of outcomes is whole."""
+    assert {outcome.value for outcome in Outcome} <= first_cells()
+
+
+def test_every_name_on_the_page_exists() -> None:
+    """Also in sentences and in other columns."""
+    mentioned = set(re.findall(r"`([^`\n]+)`", PAGE.read_text()))
+    assert {name for name in mentioned if NAMESPACES.match(name)} - emitted() == set()
+
+
+def test_every_constant_is_used() -> None:
+    """A name that no code emits is not a name of ours."""
+    code = "\n".join(
+        path.read_text() for path in ROOT.rglob("*.py") if path.name != "semconv.py"
+    )
+    unused = {
+        name
+        for name in vars(semconv)
+        if name.isupper() and not re.search(rf"\b{name}\b", code)
+    }
+    assert unused == set()
+
+
+def test_no_name_is_written_elsewhere() -> None:
+    """Names of ours are in `semconv` only; the one metric of the SDK part is the exception."""
+    found = set()
+    for part in ("core", "celery", "dramatiq", "sdk"):
+        for path in (ROOT / part).rglob("*.py"):
+            if path.name != "semconv.py":
+                found |= set(re.findall(r"\"(taskqueue\.[a-z_.]+)\"", path.read_text()))
+    assert found <= emitted()
