@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
-
-from kombu.utils.url import parse_url
+from urllib.parse import urlsplit
 
 SYSTEMS: Final = {
     "amqp": "rabbitmq",
@@ -23,7 +22,18 @@ SYSTEMS: Final = {
     "azurestoragequeues": "azure_storage_queues",
     "sqla": "sqlalchemy",
 }
-_DEFAULT_PORTS: Final = {"rabbitmq": 5672, "redis": 6379}
+_DEFAULT_PORTS: Final = {
+    "amqps": 5671,
+    "sentinel": 26379,
+    "rabbitmq": 5672,
+    "redis": 6379,
+    "valkey": 6379,
+    "kafka": 9092,
+    "mongodb": 27017,
+}
+_NO_SERVER: Final = {"memory", "filesystem", "sqlalchemy", "django", "pyro"}
+# Their URLs hold keys where others have a host, and a key may hold anything.
+_HOSTED: Final = {"aws_sqs", "gcp_pubsub", "servicebus", "azure_storage_queues"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +48,37 @@ class Broker:
 def of_app(app: Any, *, reading: bool = False) -> Broker:
     """The broker that `app` sends to, or reads from. In doubt `amqp`, Celery's default."""
     conf = app.conf
-    url = (conf.broker_read_url if reading else conf.broker_write_url) or conf.broker_url
-    return of_url(_first(url), conf.broker_transport)
+    url = _first(conf.broker_read_url if reading else conf.broker_write_url)
+    return of_url(url, conf.broker_transport, conf.broker_port)
 
 
-def of_url(url: str | None, transport: str | None = None) -> Broker:
-    """The broker at `url`; `transport` is Celery's own name for it where the URL has none."""
-    if not url:
-        return of_url(f"{transport or 'amqp'}://localhost") if transport != "memory" else _memory()
-    scheme = url.partition("://")[0] if "://" in url else url
-    system = SYSTEMS.get(scheme.split("+")[0], scheme.split("+")[0])
-    try:
-        parts = parse_url(url) if "://" in url else {}
-    except ValueError:
+def of_url(url: str | None, transport: str | None = None, port: int | None = None) -> Broker:
+    """The broker at `url`; `transport` and `port` are the app's, where the URL has none."""
+    text = url or ""
+    if "://" not in text:
+        known = text in SYSTEMS or text in SYSTEMS.values() or text in _NO_SERVER
+        text = f"{text}://" if known else f"{transport or 'amqp'}://{text}"
+    scheme, _, rest = text.partition("://")
+    name, _, variant = scheme.partition("+")
+    system = SYSTEMS.get(name, name)
+    if system in _NO_SERVER or system in _HOSTED:
         return Broker(system=system)
-    address = _address(scheme, parts.get("hostname"), system)
-    port = parts.get("port") or _DEFAULT_PORTS.get(system)
-    return Broker(system=system, address=address, port=port if address else None)
+    if variant == "socket":
+        return Broker(system=system, address=f"/{rest.lstrip('/').partition('?')[0]}")
+    found = _server(f"//{rest}", port)
+    if found is None:
+        return Broker(system=system)
+    default = _DEFAULT_PORTS.get(name) or _DEFAULT_PORTS.get(system)
+    return Broker(system=system, address=found[0] or "localhost", port=found[1] or default)
+
+
+def _server(location: str, port: int | None) -> tuple[str, int | None] | None:
+    """Host and port, or None where a URL is none; the first of several hosts."""
+    try:
+        parts = urlsplit(location)
+        return (parts.hostname or "").split(",")[0], parts.port or port
+    except ValueError:
+        return None
 
 
 def _first(url: Any) -> str | None:
@@ -62,13 +86,3 @@ def _first(url: Any) -> str | None:
     if isinstance(url, (list, tuple)):
         url = url[0] if url else None
     return url.split(";")[0] if isinstance(url, str) else None
-
-
-def _address(scheme: str, host: str | None, system: str) -> str | None:
-    if system in {"memory", "filesystem", "sqlalchemy", "aws_sqs", "gcp_pubsub"} or "+" in scheme:
-        return None
-    return host or "localhost"
-
-
-def _memory() -> Broker:
-    return Broker(system="memory")

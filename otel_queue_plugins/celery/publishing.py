@@ -116,12 +116,19 @@ class Publishing:
             self._telemetry.end_send(sending.operation, error)
 
     def _relation(self, sending: Sending, task: str) -> str | None:
-        """The call's own relation, the task's, the mapping's; None leaves it to the app's."""
-        told = sending.relation
-        if told is None:
-            known = dict.get(sending.app._tasks, task)  # noqa: SLF001 - see routes.function_name
-            told = getattr(known, "otel_relation", None) or self._relations.get(task)
-        return told if isinstance(told, str) and told in RELATIONS else None
+        """The call's own relation, the task's, the mapping's; None leaves it to the app's.
+
+        What is none is passed over: a typo must not cost a message.
+        """
+        if sending.relation is not None and _is_relation(sending.relation):
+            return str(sending.relation)
+        known = dict.get(sending.app._tasks, task)  # noqa: SLF001 - see routes.function_name
+        told = getattr(known, "otel_relation", None)
+        return told if told is not None and _is_relation(told) else self._relations.get(task)
+
+
+def _is_relation(value: object) -> bool:
+    return isinstance(value, str) and value in RELATIONS
 
 
 def _is_retry(facts: Mapping[str, Any], operation: ProcessOperation) -> bool:

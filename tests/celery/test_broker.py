@@ -1,0 +1,104 @@
+"""The broker is known from the configuration; nobody connects to learn it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from otel_queue_plugins.celery import broker
+from otel_queue_plugins.celery.routes import Routes, destination
+
+
+@pytest.mark.parametrize(
+    ("settings", "system", "address", "port"),
+    [
+        ({}, "rabbitmq", "localhost", 5672),
+        ({"broker_url": "amqp://"}, "rabbitmq", "localhost", 5672),
+        ({"broker_url": "pyamqp://user:secret@mq:5673//"}, "rabbitmq", "mq", 5673),
+        ({"broker_url": "amqps://mq"}, "rabbitmq", "mq", 5671),
+        ({"broker_url": "amqp://u:p@[::1]:5673//"}, "rabbitmq", "::1", 5673),
+        ({"broker_url": "redis://:secret@cache/3"}, "redis", "cache", 6379),
+        ({"broker_url": "rediss://cache:6380/0?ssl_cert_reqs=none"}, "redis", "cache", 6380),
+        ({"broker_url": "redis+socket:///run/redis.sock?virtual_host=1"}, "redis",
+         "/run/redis.sock", None),
+        ({"broker_url": "valkey://cache"}, "valkey", "cache", 6379),
+        ({"broker_url": "sentinel://one:26380;sentinel://two:26379"}, "redis", "one", 26380),
+        ({"broker_url": "sentinel://one", "broker_transport_options": {"master_name": "m"}},
+         "redis", "one", 26379),
+        ({"broker_url": ["amqp://one", "amqp://two"]}, "rabbitmq", "one", 5672),
+        ({"broker_url": "amqp://one;amqp://two"}, "rabbitmq", "one", 5672),
+        ({"broker_url": "sqs://AKIA:se/cr%2Fet@"}, "aws_sqs", None, None),
+        ({"broker_url": "sqs://", "broker_transport_options": {"region": "eu-west-1"}},
+         "aws_sqs", None, None),
+        ({"broker_url": "gcpubsub://projects/shop"}, "gcp_pubsub", None, None),
+        ({"broker_url": "confluentkafka://log:9093"}, "kafka", "log", 9093),
+        ({"broker_url": "azureservicebus://policy:ke/y=@space"}, "servicebus", None, None),
+        ({"broker_url": "azurestoragequeues://:key@https://x.net"}, "azure_storage_queues",
+         None, None),
+        ({"broker_url": "mongodb://u:p@one,two:27018/db"}, "mongodb", "one", 27018),
+        ({"broker_url": "memory://"}, "memory", None, None),
+        ({"broker_url": "filesystem://"}, "filesystem", None, None),
+        ({"broker_url": "sqla+sqlite:///tasks.db"}, "sqlalchemy", None, None),
+        ({"broker_url": "cache", "broker_transport": "redis"}, "redis", "cache", 6379),
+        ({"broker_transport": "redis"}, "redis", "localhost", 6379),
+        ({"broker_transport": "memory"}, "memory", None, None),
+        ({"broker_url": "amqp://mq", "broker_port": 5999}, "rabbitmq", "mq", 5999),
+        ({"broker_url": "redis://cache:port/0"}, "redis", None, None),
+        ({"broker_url": ""}, "rabbitmq", "localhost", 5672),
+        ({"broker_url": []}, "rabbitmq", "localhost", 5672),
+    ],
+)
+def test_the_broker_of_a_configuration(
+    settings: dict[str, Any], system: str, address: str | None, port: int | None
+) -> None:
+    """System, address and port as an operator knows them; never a user, password or key."""
+    app = Celery(set_as_current=False)
+    app.conf.update(settings)
+    assert broker.of_app(app) == broker.Broker(system=system, address=address, port=port)
+
+
+def test_reading_and_writing_may_differ() -> None:
+    """A send span names the broker written to, a process span the one read from."""
+    app = Celery(set_as_current=False)
+    app.conf.update(broker_read_url="amqp://near", broker_write_url="amqp://far")
+    routes = Routes()
+    assert routes.find(app, "add", "", "q", reading=False).server_address == "far"
+    assert routes.find(app, "add", "", "q", reading=True).server_address == "near"
+
+
+def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration is enough."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    app = Celery(set_as_current=False, broker="redis://cache", backend="redis://cache")
+    route = Routes().find(app, "add", "", "mail", reading=True)
+    assert (route.system, route.destination) == ("redis", "mail")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "routing_key", "queue"),
+    [
+        ("", "mail", "mail"),
+        ("", "", "celery"),
+        ("celery_delayed_27", "0.1.0.1." * 7 + "mail", "mail"),
+        ("events", "order.paid", "orders"),
+        ("events", "nobody.listens", "nobody.listens"),
+        ("elsewhere", "", "elsewhere"),
+    ],
+)
+def test_the_queue_behind_an_exchange(exchange: str, routing_key: str, queue: str) -> None:
+    """The destination is the queue by the name its users know, if the app can tell."""
+    from kombu import Exchange, Queue
+
+    app = Celery(set_as_current=False)
+    app.conf.task_queues = [
+        Queue("mail", Exchange("mail"), routing_key="mail"),
+        Queue("orders", Exchange("events", type="topic"), routing_key="order.#"),
+    ]
+    assert destination(app, exchange, routing_key) == queue

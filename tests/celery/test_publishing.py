@@ -1,0 +1,237 @@
+"""Publishing: one send span as long as the publish, whatever comes of it."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import signals
+from kombu import Connection
+from kombu.exceptions import EncodeError, OperationalError
+from opentelemetry import baggage, context, trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tests.celery.conftest import (
+    Telemetry,
+    ids,
+    linked_ids,
+    memory_app,
+    parent_ids,
+    running,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+
+class RouterError(Exception):
+    """What a router raises."""
+
+
+@pytest.fixture(scope="module")
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+    """A worker with tasks that send others."""
+    app = memory_app()
+
+    @app.task(shared=False, name="add")
+    def add(x: int = 1, y: int = 1) -> int:
+        return x + y
+
+    @app.task(shared=False, name="restock")
+    def restock() -> None:
+        with pytest.raises(EncodeError):
+            add.delay(object())
+        add.delay()
+
+    with running(app):
+        yield app
+
+
+@pytest.mark.parametrize("how", ["delay", "apply_async", "send_task", "signature"])
+def test_one_send_span_and_one_process_span(shop: Celery, telemetry: Telemetry, how: str) -> None:
+    """However it is sent: two spans in the caller's trace, each with its convention's facts."""
+    add = shop.tasks["add"]
+    send = {
+        "delay": lambda: add.delay(1, 2),
+        "apply_async": lambda: add.apply_async((1, 2)),
+        "send_task": lambda: shop.send_task("add", (1, 2)),
+        "signature": lambda: shop.signature("add", (1, 2)).delay(),
+    }[how]
+    with telemetry.tracer.start_as_current_span("caller") as caller:
+        result = send()
+    _, sent, processed = telemetry.expect(3)
+    assert parent_ids(sent) == (caller.context.trace_id, caller.context.span_id)
+    assert parent_ids(processed) == ids(sent)
+    assert linked_ids(processed) == [ids(sent)]
+    assert (sent.name, sent.kind) == ("send add", SpanKind.PRODUCER)
+    assert (processed.name, processed.kind) == ("process add", SpanKind.CONSUMER)
+    expected = {
+        "messaging.system": "memory",
+        "messaging.destination.name": shop.conf.task_default_queue,
+        "messaging.message.id": result.id,
+        "messaging.message.conversation_id": result.id,
+        "taskqueue.framework": "celery",
+        "taskqueue.task.name": "add",
+    }
+    for span in (sent, processed):
+        assert expected.items() <= dict(span.attributes).items()
+    assert processed.attributes["taskqueue.task.trigger"] == "call"
+
+
+def test_a_task_that_this_process_does_not_know(telemetry: Telemetry) -> None:
+    """Sent by name to a queue that others read."""
+    memory_app().send_task("elsewhere.task", queue="far")
+    span = telemetry.one("send elsewhere.task")
+    assert span.attributes["messaging.destination.name"] == "far"
+
+
+def test_two_apps(telemetry: Telemetry) -> None:
+    """Each message has the broker of its own app."""
+    memory_app().send_task("a")
+    memory_app().send_task("b")
+    assert len({span.attributes["messaging.destination.name"] for span in telemetry.expect(2)}) == 2
+
+
+def test_the_span_is_current_as_long_as_the_publish(shop: Celery, telemetry: Telemetry) -> None:
+    """What the broker client traces is inside; what comes after is not."""
+    seen: list[Any] = []
+
+    class Observed(type(shop.amqp.Producer(Connection("memory://")))):  # type: ignore[misc]
+        def publish(self, *args: Any, **kwargs: Any) -> Any:
+            with telemetry.tracer.start_as_current_span("LPUSH") as span:
+                seen.append(span)
+                return super().publish(*args, **kwargs)
+
+    with shop.connection_for_write() as connection:
+        shop.tasks["add"].apply_async(producer=Observed(connection))
+    sent, command = telemetry.one("send add"), telemetry.one("LPUSH")
+    assert parent_ids(command) == ids(sent)
+    assert sent.start_time <= command.start_time
+    assert command.end_time <= sent.end_time
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def _unserialisable(app: Celery) -> None:
+    app.tasks["add"].delay(object())
+
+
+def _away(app: Celery) -> None:
+    with Connection("redis://127.0.0.1:1/0", transport_options={"max_retries": 1}) as away:
+        app.tasks["add"].apply_async(connection=away, retry=False)
+
+
+def _refused_by_backend(app: Celery) -> None:
+    def refuse(*_: object) -> None:
+        raise ConnectionError("the result backend is away")
+
+    app.backend.on_task_call = refuse
+    try:
+        app.tasks["add"].delay()
+    finally:
+        del app.backend.on_task_call
+
+
+def _refused_by_router(app: Celery) -> None:
+    class Router:
+        def route(self, *_: object) -> None:
+            raise RouterError
+
+    app.send_task("add", router=Router())
+
+
+@pytest.mark.parametrize(
+    ("send", "error", "kind"),
+    [
+        (_unserialisable, EncodeError, "kombu.exceptions.EncodeError"),
+        (_away, OperationalError, "kombu.exceptions.OperationalError"),
+        (_refused_by_backend, ConnectionError, "ConnectionError"),
+        (_refused_by_router, RouterError, "tests.celery.test_publishing.RouterError"),
+    ],
+)
+def test_a_publish_that_raises(
+    shop: Celery, telemetry: Telemetry, send: Any, error: type[Exception], kind: str
+) -> None:
+    """The caller gets its exception and its context back; the span is an ended ERROR."""
+    with telemetry.tracer.start_as_current_span("caller") as caller:
+        token = context.attach(baggage.set_baggage("user", "7"))
+        before = context.get_current()
+        with pytest.raises(error) as raised:
+            send(shop)
+        assert context.get_current() == before
+        with telemetry.tracer.start_as_current_span("after"):
+            pass
+        context.detach(token)
+    assert not isinstance(raised.value, AssertionError)
+    failed, after = telemetry.one("send add"), telemetry.one("after")
+    here = (caller.context.trace_id, caller.context.span_id)
+    assert parent_ids(failed) == parent_ids(after) == here
+    assert failed.status.status_code is StatusCode.ERROR
+    assert failed.attributes["error.type"] == kind
+    assert [event.name for event in failed.events] == ["exception"]
+    points = telemetry.points("messaging.client.sent.messages")
+    assert any(point.attributes.get("error.type") == kind for point in points)
+
+
+def test_a_publish_that_raises_inside_a_task(shop: Celery, telemetry: Telemetry) -> None:
+    """The next message of the task is its sibling, not its child."""
+    shop.tasks["restock"].delay()
+    telemetry.expect(5)
+    outer = ids(telemetry.one("process restock"))
+    failed, sent = telemetry.expect(2, "send add")
+    assert failed.status.status_code is StatusCode.ERROR
+    assert parent_ids(failed) == parent_ids(sent) == outer
+
+
+def test_a_handler_that_raises_does_not_matter(shop: Celery, telemetry: Telemetry) -> None:
+    """User receivers come before and after ours; Celery swallows what they raise."""
+
+    def broken(**_: Any) -> None:
+        raise ZeroDivisionError
+
+    signals.before_task_publish.connect(broken)
+    try:
+        shop.tasks["add"].delay()
+    finally:
+        signals.before_task_publish.disconnect(broken)
+    telemetry.expect(2)
+
+
+def test_a_receiver_that_sends(shop: Celery, telemetry: Telemetry) -> None:
+    """A message that is sent while another is published is inside that one."""
+
+    def audit(sender: str, **_: Any) -> None:
+        if sender == "add":
+            shop.send_task("audit", queue="audit")
+
+    signals.before_task_publish.connect(audit)
+    try:
+        shop.tasks["add"].delay()
+    finally:
+        signals.before_task_publish.disconnect(audit)
+    telemetry.expect(3)
+    assert parent_ids(telemetry.one("send audit")) == ids(telemetry.one("send add"))
+
+
+def test_nothing_is_kept_of_a_thousand_failures(telemetry: Telemetry) -> None:
+    """A broker that is away for a night costs no memory."""
+    app = memory_app()
+
+    @app.task(shared=False, name="add")
+    def add(x: object) -> None:
+        """Never sent."""
+
+    def fail(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(EncodeError):
+                add.delay(object())
+            telemetry.exporter.clear()
+
+    fail(50)
+    gc.collect()
+    before = len(gc.get_objects())
+    fail(1000)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 500

@@ -1,0 +1,170 @@
+"""Retries: one message, several attempts, nothing stale."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import signals
+from opentelemetry import baggage, context, trace
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from tests.celery.conftest import Telemetry, ids, linked_ids, memory_app, parent_ids, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+OUTCOME = "taskqueue.task.outcome"
+CARRIED = ("traceparent", "tracestate", "baggage", "otq")
+
+
+@pytest.fixture(scope="module")
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+    """Tasks that are tried again."""
+    app = memory_app()
+
+    @app.task(shared=False, name="stubborn", bind=True, max_retries=3)
+    def stubborn(self: Any, times: int, countdown: float = 0) -> dict[str, Any]:
+        if self.request.retries < times:
+            raise self.retry(exc=ValueError("not yet"), countdown=countdown)
+        return dict(baggage.get_all())
+
+    @app.task(
+        shared=False,
+        name="auto",
+        autoretry_for=(KeyError,),
+        max_retries=2,
+        retry_backoff=False,
+        default_retry_delay=0,
+    )
+    def auto() -> None:
+        raise KeyError("gone")
+
+    with running(app):
+        yield app
+
+
+def test_every_attempt_is_a_sibling_linked_to_the_one_before(
+    shop: Celery, telemetry: Telemetry
+) -> None:
+    """One send span; attempts share it as parent; each links to it and to its predecessor."""
+    shop.tasks["stubborn"].delay(2)
+    sent, *attempts = telemetry.expect(4)
+    assert [parent_ids(attempt) for attempt in attempts] == [ids(sent)] * 3
+    first, second, third = attempts
+    assert linked_ids(first) == [ids(sent)]
+    assert linked_ids(second) == [ids(sent), ids(first)]
+    assert linked_ids(third) == [ids(sent), ids(second)]
+    assert [a.attributes["taskqueue.task.attempt"] for a in attempts] == [1, 2, 3]
+    assert [a.attributes["taskqueue.task.max_attempts"] for a in attempts] == [4, 4, 4]
+    assert [a.attributes[OUTCOME] for a in attempts] == ["retry", "retry", "success"]
+    assert [a.status.status_code for a in attempts] == [StatusCode.UNSET] * 3
+
+
+def test_what_an_attempt_says_of_the_next(shop: Celery, telemetry: Telemetry) -> None:
+    """Delay and reason, as attributes and on the event."""
+    shop.tasks["stubborn"].delay(1, countdown=0.25)
+    first, second = telemetry.expect(2, "process stubborn")
+    assert first.attributes["taskqueue.retry.delay"] == pytest.approx(0.25, abs=0.01)
+    assert first.attributes["taskqueue.retry.reason"] == "not yet"
+    (event,) = [event for event in first.events if event.name == "taskqueue.retry"]
+    assert event.attributes["attempt"] == 1
+    assert event.attributes["reason"] == "not yet"
+    assert event.attributes["error.type"] == "ValueError"
+    assert second.attributes["taskqueue.task.scheduled_delay"] == pytest.approx(0.25, abs=0.05)
+    assert second.attributes["taskqueue.task.wait"] < 0.2
+
+
+def test_the_last_attempt_gives_up(shop: Celery, telemetry: Telemetry) -> None:
+    """Autoretry, exhausted: a failure, with the exception that was the reason."""
+    shop.tasks["auto"].delay()
+    *_, last = telemetry.expect(3, "process auto")
+    assert last.attributes[OUTCOME] == "failure"
+    assert last.attributes["taskqueue.task.attempt"] == 3
+    assert last.attributes["error.type"] == "KeyError"
+    assert last.status.status_code is StatusCode.ERROR
+
+
+def test_an_eta_is_not_waiting(shop: Celery, telemetry: Telemetry) -> None:
+    """Countdown and ETA are meant; what comes on top is the wait."""
+    eta = datetime.now(timezone.utc) + timedelta(seconds=0.4)
+    shop.tasks["stubborn"].apply_async((0,), eta=eta)
+    span = telemetry.one("process stubborn")
+    assert span.attributes["taskqueue.task.scheduled_delay"] == pytest.approx(0.4, abs=0.1)
+    assert 0 <= span.attributes["taskqueue.task.wait"] < 0.3
+
+
+def _send_with(app: Celery, **remote: Any) -> Any:
+    here = SpanContext(77, 88, is_remote=True, trace_flags=TraceFlags(1), **remote)
+    carried = baggage.set_baggage("user", "7", trace.set_span_in_context(NonRecordingSpan(here)))
+    token = context.attach(carried)
+    try:
+        return app.tasks["stubborn"].delay(3)
+    finally:
+        context.detach(token)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_nothing_goes_stale(shop: Celery, telemetry: Telemetry, nested: bool) -> None:
+    """After three retries: the first context, tracestate and baggage, the newest enqueue time.
+
+    `nested`: with another tracer that keeps copies of them in a header called `headers`.
+    """
+    published: list[dict[str, Any]] = []
+
+    def copy_all(headers: dict[str, Any], **_: Any) -> None:
+        if nested:
+            copied = {key: headers[key] for key in CARRIED if key in headers}
+            headers.setdefault("headers", {}).update(copied, vendor="x")
+        published.append({**headers})
+
+    signals.before_task_publish.connect(copy_all)
+    try:
+        result = _send_with(shop, trace_state=TraceState([("vendor", "1")]))
+        assert result.get(timeout=10) == {"user": "7"}
+    finally:
+        signals.before_task_publish.disconnect(copy_all)
+    telemetry.expect(5)
+    assert len(published) == 4
+    for key in ("traceparent", "tracestate", "baggage"):
+        assert len({headers[key] for headers in published}) == 1, key
+    times = [headers["otq"].split(";")[0] for headers in published]
+    assert times == sorted(set(times))
+
+
+def test_nothing_of_one_message_is_seen_by_the_next(shop: Celery, telemetry: Telemetry) -> None:
+    """A message without tracestate and baggage, after one with both, has neither."""
+    seen: list[dict[str, Any]] = []
+
+    def look(headers: dict[str, Any], **_: Any) -> None:
+        seen.append({**headers})
+
+    _send_with(shop, trace_state=TraceState([("vendor", "1")])).get(timeout=10)
+    signals.before_task_publish.connect(look)
+    try:
+        assert shop.tasks["stubborn"].delay(1).get(timeout=10) == {}
+    finally:
+        signals.before_task_publish.disconnect(look)
+    assert not any({"tracestate", "baggage"} & set(headers) for headers in seen)
+    telemetry.expect(8)
+
+
+def test_a_caller_that_copies_the_headers_of_a_request(
+    shop: Celery, telemetry: Telemetry
+) -> None:
+    """Headers that the caller passes on are overwritten or removed, not believed."""
+    stale = {"traceparent": f"00-{5:032x}-{6:016x}-01", "tracestate": "a=1", "baggage": "k=v"}
+    shop.tasks["stubborn"].apply_async((0,), headers=dict(stale))
+    sent, processed = telemetry.expect(2)
+    assert ids(sent)[0] != 5
+    assert parent_ids(processed) == ids(sent)
+    assert not processed.context.trace_state
