@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import clean_environment
+from tests.environment import clean_environment
 from tests.services import Broker
 
 COMMAND = [sys.executable, "-m", "otel_queue_plugins.cli.main", "demo"]

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from otel_queue_plugins.cli.demo.stories import stories
-from tests.processes import ManagedProcess, Processes, clean_environment
+from tests.environment import clean_environment
+from tests.processes import ManagedProcess, Processes
 from tests.receiver import FaultyReceiver
 
 pytest.importorskip("rich")

@@ -1,0 +1,26 @@
+"""The web front of the shop. It answers at once and leaves the work to the worker."""
+
+from __future__ import annotations
+
+import uuid
+
+from celery import chain
+from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from tasks import ask_for_review, charge_card, send_receipt
+
+from otel_queue_plugins.sdk import ensure_providers
+
+app = FastAPI()
+
+ensure_providers()  # from OTEL_*, now: the first span is FastAPI's, before any task is sent
+FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
+
+
+@app.post("/orders", status_code=202)
+def order(cents: int = 1250) -> dict[str, str]:
+    """Take an order."""
+    number = uuid.uuid4().hex[:8]
+    chain(charge_card.s(number, cents), send_receipt.s()).delay()
+    ask_for_review.apply_async((number,), countdown=2)
+    return {"order": number}

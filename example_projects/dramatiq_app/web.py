@@ -1,0 +1,27 @@
+"""The web front of the shop. It answers at once and leaves the work to the worker."""
+
+from __future__ import annotations
+
+import uuid
+
+from actors import ask_for_review, charge_card, print_label, send_receipt
+from flask import Flask, request
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+from otel_queue_plugins.sdk import ensure_providers
+
+app = Flask(__name__)
+
+ensure_providers()  # from OTEL_*, now: the first span is Flask's, before any message is sent
+FlaskInstrumentor().instrument_app(app)
+
+
+@app.post("/orders")
+def order() -> tuple[dict[str, str], int]:
+    """Take an order."""
+    number = uuid.uuid4().hex[:8]
+    cents = request.args.get("cents", 1250, type=int)
+    (charge_card.message(number, cents) | send_receipt.message()).run()
+    print_label.send(number, request.args.get("street", ""))
+    ask_for_review.send_with_options(args=(number,), delay=2000)
+    return {"order": number}, 202
