@@ -188,16 +188,23 @@ def test_a_patched_span_is_left_alone(
     assert shortcuts.spans(tracer) is None
 
 
-def test_patched_samplers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only samplers whose answer is known go unasked."""
-    assert decider(sampling.DEFAULT_ON) is not None
+def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None means that a sampler, or the one it delegates to, must be asked."""
+    decide = decider()
+    assert decide(sampling.DEFAULT_ON, None, 1) is sampling.Decision.RECORD_AND_SAMPLE
     own: Any = sampling.StaticSampler(sampling.Decision.DROP)
+    parent_based: Any = sampling.ParentBased(own)
+    assert decide(parent_based, None, 1) is sampling.Decision.DROP
     own.should_sample = _as_another_would_patch(own.should_sample)
-    assert decider(own) is None
-    assert decider(sampling.ParentBased(own)) is None
+    assert decide(own, None, 1) is None
+    assert decide(parent_based, None, 1) is None
+    parent_based._root = sampling.ALWAYS_ON
+    assert decide(parent_based, None, 1) is sampling.Decision.RECORD_AND_SAMPLE
+    parent_based.should_sample = _as_another_would_patch(parent_based.should_sample)
+    assert decide(parent_based, None, 1) is None
     patched = _as_another_would_patch(sampling.StaticSampler.should_sample)
     monkeypatch.setattr(sampling.StaticSampler, "should_sample", patched)
-    assert decider(sampling.DEFAULT_ON) is None
+    assert decider()(sampling.DEFAULT_ON, None, 1) is None
 
 
 @pytest.mark.parametrize(

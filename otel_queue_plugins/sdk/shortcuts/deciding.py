@@ -12,55 +12,43 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
-    Decide = Callable[[SpanContext | None, int], Any]
-
-_DELEGATES = (
-    "_root",
-    "_remote_parent_sampled",
-    "_remote_parent_not_sampled",
-    "_local_parent_sampled",
-    "_local_parent_not_sampled",
-)
+    Decide = Callable[[Any, SpanContext | None, int], Any]
 
 
-def decider(sampler: Any) -> Decide | None:
-    """How `sampler` decides; None unless it is the SDK's, down to its delegates, and unpatched.
+def decider() -> Decide:
+    """What a sampler would decide; None if it has to be asked.
 
-    Such samplers hand on the attributes as they are, and the trace state of the parent.
+    That is, unless it and its delegate are the SDK's, by exact type and unpatched. Such samplers
+    hand on the attributes as they are, and the trace state of the parent.
     """
     from opentelemetry.sdk.trace import sampling
 
-    kind = type(sampler)
-    if kind.__module__ != sampling.__name__ or not are_own(kind, "should_sample"):
-        return None
-    if "should_sample" in vars(sampler):
-        return None
-    if kind is sampling.StaticSampler:
-        decision = sampler._decision
-        return lambda _parent, _trace_id: decision
-    if kind is sampling.TraceIdRatioBased:
-        limit, bound = sampler.TRACE_ID_LIMIT, sampler.bound
-        yes, no = sampling.Decision.RECORD_AND_SAMPLE, sampling.Decision.DROP
-        return lambda _parent, trace_id: yes if trace_id & limit < bound else no
-    if kind in {sampling.ParentBased, sampling.ParentBasedTraceIdRatio}:
-        return _by_parent(*(decider(getattr(sampler, name)) for name in _DELEGATES))
-    return None
+    static, by_ratio = sampling.StaticSampler, sampling.TraceIdRatioBased
+    by_parent = (sampling.ParentBased, sampling.ParentBasedTraceIdRatio)
+    sampled, dropped = sampling.Decision.RECORD_AND_SAMPLE, sampling.Decision.DROP
+    if not all(are_own(kind, "should_sample") for kind in (static, by_ratio, *by_parent)):
+        return lambda _sampler, _parent, _trace_id: None
 
-
-def _by_parent(
-    root: Decide | None,
-    far_yes: Decide | None,
-    far_no: Decide | None,
-    near_yes: Decide | None,
-    near_no: Decide | None,
-) -> Decide | None:
-    if not (root and far_yes and far_no and near_yes and near_no):
+    def decide(sampler: Any, parent: SpanContext | None, trace_id: int) -> Any:
+        if type(sampler) in by_parent and "should_sample" not in sampler.__dict__:
+            sampler = _delegate(sampler, parent)
+        kind = type(sampler)
+        if kind is static and "should_sample" not in sampler.__dict__:
+            return sampler._decision
+        if kind is by_ratio and "should_sample" not in sampler.__dict__:
+            return sampled if trace_id & sampler.TRACE_ID_LIMIT < sampler.bound else dropped
         return None
-
-    def decide(parent: SpanContext | None, trace_id: int) -> Any:
-        if parent is None:
-            return root(parent, trace_id)
-        yes, no = (far_yes, far_no) if parent.is_remote else (near_yes, near_no)
-        return (yes if parent.trace_flags.sampled else no)(parent, trace_id)
 
     return decide
+
+
+def _delegate(sampler: Any, parent: SpanContext | None) -> Any:
+    if parent is None:
+        return sampler._root
+    if parent.is_remote:
+        if parent.trace_flags.sampled:
+            return sampler._remote_parent_sampled
+        return sampler._remote_parent_not_sampled
+    if parent.trace_flags.sampled:
+        return sampler._local_parent_sampled
+    return sampler._local_parent_not_sampled

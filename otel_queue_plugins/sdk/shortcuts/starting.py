@@ -103,8 +103,7 @@ class _Direct:
 
     def __init__(self, tracer: Any, example: Any) -> None:
         self._tracer = tracer
-        self._sampler = tracer.sampler
-        self._decide = decider(tracer.sampler)
+        self._decide = decider()
         self._example = example
         self._span_class = type(example)
         self._list_class = type(example._events)
@@ -127,11 +126,10 @@ class _Direct:
             return self._as_usual(name, context, kind, attributes, links, start_time)
         if not parent.is_valid:
             parent = None
-        ids, given = tracer.id_generator, attributes
+        ids, given, state = tracer.id_generator, attributes, parent and parent.trace_state
         trace_id = parent.trace_id if parent else ids.generate_trace_id()
-        if self._decide and tracer.sampler is self._sampler:
-            decision, state = self._decide(parent, trace_id), parent and parent.trace_state
-        else:
+        decision = self._decide(tracer.sampler, parent, trace_id)
+        if decision is None:
             asked = tracer.sampler.should_sample
             result = asked(context, trace_id, name, kind, attributes, links or ())
             decision, given, state = result.decision, result.attributes, result.trace_state
