@@ -145,6 +145,26 @@ def test_a_producer_has_no_slots(queue: Queue) -> None:
     assert {name for name in queue.metrics() if "worker" in name} == set()
 
 
+def test_a_worker_that_knows_only_what_it_holds(queue: Queue) -> None:
+    """Each gauge stands for itself."""
+    queue.telemetry.observe_worker(capacity=None, reserved=lambda: 3)
+    queue.send()
+    assert queue.points("taskqueue.worker.capacity") == []
+    assert [point.value for point in queue.points("taskqueue.worker.reserved")] == [3]
+
+
+def test_routes_beyond_the_bound_are_not_in_the_gauges(queue: Queue) -> None:
+    """What is in flight on a route that came too late is not shown; nothing breaks."""
+    queue.telemetry.connect()
+    shared = queue.telemetry._connection.counts
+    shared._seen = dict.fromkeys(range(MAX_ROUTES))
+    operation = queue.start({})
+    shared._seen = {}
+    assert list(shared.observe_in_flight(None)) == []
+    assert list(shared.observe_longest_running(None)) == []
+    queue.telemetry.end_process(operation, SUCCEEDED)
+
+
 def test_a_worker_that_cannot_tell_is_silent(queue: Queue) -> None:
     """A measure that raises gives no point, and no stack trace at each collection."""
 

@@ -121,6 +121,11 @@ def test_bytes_are_read_as_text(queue: Queue) -> None:
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
 
 
+def test_a_propagator_may_look_at_all_keys() -> None:
+    """Some read every key with a prefix of theirs; keys that are no text are not shown."""
+    assert propagation._GETTER.keys({"a": 1, 5: 2, b"b": 3}) == ["a"]  # type: ignore[dict-item]
+
+
 def test_long_baggage_that_is_well_formed_is_kept() -> None:
     """Only what the propagator would refuse is left out."""
     good = "long=" + "v" * 2000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
+from otel_queue_plugins.core import identity
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Joined, Membership, Outcome
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, Queue
@@ -38,6 +39,17 @@ def test_what_joins_a_group_links_to_each_member(queue: Queue, group: str, trace
     assert [(link.context.trace_id, link.context.span_id) for link in linked] == [
         (member.context.trace_id, member.context.span_id) for member in members
     ]
+
+
+def test_a_join_without_a_trace_links_to_nobody() -> None:
+    """Where nobody knows the trace of the members, no link is made up."""
+    assert list(identity.member_contexts(Joined(id="g", size=3))) == []
+
+
+def test_a_join_outside_of_a_delivery_may_name_its_trace(queue: Queue) -> None:
+    """The trace given with the join wins over that of the delivery in progress."""
+    span = queue.process(queue.send(joins=Joined(id="g", size=2, trace_id=5)))
+    assert [link.context.trace_id for link in span.links[1:]] == [5, 5]
 
 
 def test_links_are_at_most_twenty(queue: Queue) -> None:

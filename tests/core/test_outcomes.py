@@ -157,6 +157,17 @@ def test_a_dead_letter_says_where_it_went(queue: Queue) -> None:
     assert dict(dead.attributes) == {**COMMON, "reason": "retries_exhausted"}
 
 
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.SKIPPED])
+def test_other_endings_may_be_dead_letters_too(queue: Queue, outcome: Outcome) -> None:
+    """A message that was refused and kept by the broker is counted, by the outcome."""
+    ending = Ending(outcome=outcome, reason="unique 4711", dead_letter_queue="shop.dead")
+    span = queue.process(queue.send(), ending)
+    assert span.attributes["taskqueue.dead_letter.queue"] == "shop.dead"
+    assert [event.name for event in span.events][-1] == "taskqueue.dead_letter"
+    [dead] = queue.points("taskqueue.task.dead_letters")
+    assert dead.attributes["reason"] == outcome.value
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REVOKED, Outcome.EXPIRED, Outcome.SKIPPED])
 def test_a_cancellation_says_of_which_kind(queue: Queue, outcome: Outcome) -> None:
     """The scope is the outcome, unless the framework knows better."""

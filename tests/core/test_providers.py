@@ -94,6 +94,19 @@ def test_a_race_to_connect_is_won_once(queue: Queue) -> None:
     assert telemetry._connection.tracer is tracer
 
 
+def test_looking_for_providers_does_not_cost_for_ever(queue: Queue) -> None:
+    """After many looks in vain there are ten a second; a forked child looks at once."""
+    looks: list[int] = []
+    telemetry = QueueTelemetry("celery", set_up=lambda: looks.append(1))
+    for _ in range(5000):
+        once(telemetry)
+    assert len(looks) < 5000
+    trace.set_tracer_provider(queue.tracer_provider)
+    telemetry._connection._start_afresh()
+    once(telemetry)
+    assert len(queue.spans()) == 2
+
+
 def test_the_scope_is_ours(queue: Queue) -> None:
     """Name, version and the conventions that the names are from."""
     from otel_queue_plugins.version import VERSION

@@ -265,6 +265,14 @@ def test_tasks_of_an_event_loop_do_not_mix(queue: Queue) -> None:
     assert len(queue.spans("process")) == 3
 
 
+def test_an_end_is_not_abandoned_afterwards(queue: Queue) -> None:
+    """What has been recorded stays recorded."""
+    operation = queue.start({})
+    queue.telemetry.end_process(operation, SUCCEEDED)
+    queue.telemetry.abandon_process(operation)
+    assert len(queue.spans()) == 1
+
+
 def test_operations_that_never_were(queue: Queue) -> None:
     """What a failed verb returns can be ended, requeued and abandoned."""
     queue.telemetry.end_send(SendOperation())
