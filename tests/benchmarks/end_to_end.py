@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.benchmarks.cost import available
 from tests.benchmarks.environments import ROOT, Environments
@@ -18,7 +20,16 @@ from tests.benchmarks.launching import MeasurementFailedError, measured_environ
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import Variant, plain
 
-Throughputs = dict[Variant, list[float]]
+
+class Rate(NamedTuple):
+    """Tasks a second, and the CPU microseconds a task took in the worker's processes."""
+
+    per_second: float
+    main_us: float
+    children_us: float
+
+
+Throughputs = dict[Variant, list[Rate]]
 
 _APP = "tests.benchmarks.measured.redis_app"
 _WARM = 200
@@ -42,7 +53,7 @@ def measure(
             for variant in variants:
                 say(f"end to end {number + 1}/{rounds} {variant}")
                 python = environments.python(variant.environment)
-                found[variant].append(_throughput(python, variant, url, messages))
+                found[variant].append(_work_off(python, variant, url, messages))
     return found
 
 
@@ -51,13 +62,22 @@ def throughput_table(found: Throughputs) -> str:
     if not found:
         return "end to end: not measured"
     base = found[plain("celery")]
-    rows = []
-    for variant, rates in found.items():
-        ratios = figure([rate / plain_rate for rate, plain_rate in zip(rates, base, strict=True)])
-        spread = f"{ratios.middle:.3f} ({ratios.low:.3f}..{ratios.high:.3f})"
-        rows.append([str(variant), str(figure(rates)), spread])
-    header = ["", "tasks/s (quartiles)", "of plain (quartiles)"]
-    return f"Celery over Redis, prefork 2, tasks of 1 ms\n\n{table(header, rows)}"
+    header = ["", "tasks/s (quartiles)", "of plain (quartiles)", "main us", "children us"]
+    rows = [_row(variant, rates, base) for variant, rates in found.items()]
+    title = "Celery over Redis, prefork 2, tasks of 1 ms; CPU time a task takes in the worker"
+    return f"{title}\n\n{table(header, rows)}"
+
+
+def _row(variant: Variant, rates: list[Rate], base: list[Rate]) -> list[str]:
+    of_plain = [rate.per_second / alone.per_second for rate, alone in zip(rates, base, strict=True)]
+    share = figure(of_plain)
+    return [
+        str(variant),
+        str(figure([rate.per_second for rate in rates])),
+        f"{share.middle:.3f} ({share.low:.3f}..{share.high:.3f})",
+        f"{figure([rate.main_us for rate in rates]).middle:.0f}",
+        f"{figure([rate.children_us for rate in rates]).middle:.0f}",
+    ]
 
 
 @contextmanager
@@ -80,7 +100,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _throughput(python: Path, variant: Variant, url: str, messages: int) -> float:
+def _work_off(python: Path, variant: Variant, url: str, messages: int) -> Rate:
     """Fill the queue, start the worker, and time the tasks after the first few."""
     with tempfile.TemporaryDirectory() as scratch:
         done = Path(scratch, "done")
@@ -96,24 +116,44 @@ def _throughput(python: Path, variant: Variant, url: str, messages: int) -> floa
         return _drain(python, environ, done, messages)
 
 
-def _drain(python: Path, environ: dict[str, str], done: Path, messages: int) -> float:
+def _drain(python: Path, environ: dict[str, str], done: Path, messages: int) -> Rate:
     command = [str(python), "-m", "celery", "-A", _APP, "worker", "-P", "prefork", "-c", "2"]
     command += ["-l", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     worker = subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        first, at_first = _wait_for_size(done, _WARM)
-        last, at_last = _wait_for_size(done, messages)
-        return (at_last - at_first) / (last - first)
+        _wait_until(lambda: done.stat().st_size >= _WARM)
+        first = _Moment(done, worker.pid)
+        _wait_until(lambda: done.stat().st_size >= messages)
+        return first.rate_until(_Moment(done, worker.pid))
     finally:
         worker.terminate()
         worker.wait()
 
 
-def _wait_for_size(path: Path, size: int) -> tuple[float, int]:
-    _wait_until(lambda: path.stat().st_size >= size)
-    return time.perf_counter(), path.stat().st_size
+class _Moment:
+    """How far a worker is, and what CPU time it has taken: its main process, its children."""
+
+    def __init__(self, done: Path, worker: int) -> None:
+        self.at = time.perf_counter()
+        self.done = done.stat().st_size
+        self.main = _cpu_seconds(worker)
+        children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+        self.children = sum(_cpu_seconds(int(child)) for child in children)
+
+    def rate_until(self, later: _Moment) -> Rate:
+        tasks = later.done - self.done
+        return Rate(
+            per_second=tasks / (later.at - self.at),
+            main_us=(later.main - self.main) / tasks * 1e6,
+            children_us=(later.children - self.children) / tasks * 1e6,
+        )
+
+
+def _cpu_seconds(process: int) -> float:
+    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
