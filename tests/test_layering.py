@@ -43,6 +43,7 @@ def modules_of(path: Path, source: str) -> set[str]:
 
 
 def part_of(path: Path) -> str:
+    """The part of the package that a file belongs to."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -76,14 +77,14 @@ def test_the_core_needs_the_api_and_python(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_frameworks_stay_in_their_adapters(path: Path) -> None:
-    """Celery is known to its adapter and to apps, Dramatiq likewise; neither to core or SDK part."""
+    """Celery is known to its adapter and to apps, Dramatiq likewise; neither to core or SDK."""
     tops = {name.split(".")[0] for name in modules_of(path, path.read_text())}
     foreign = {"core": {"celery", "kombu", "dramatiq"}, "sdk": {"celery", "kombu", "dramatiq"}}
     foreign |= {"celery": {"dramatiq"}, "dramatiq": {"celery", "kombu"}}
     assert not tops & foreign.get(part_of(path), set())
 
 
-def test_the_graph_is_read_right(tmp_path: Path) -> None:
+def test_the_graph_is_read_right() -> None:
     """Relative imports and those inside functions count, too."""
     source = "from . import a\nfrom ..sdk import b\ndef f():\n    import celery.app\n"
     assert modules_of(ROOT / "core" / "x.py", source) == {

@@ -57,13 +57,9 @@ def test_every_name_on_the_page_exists() -> None:
 
 def test_every_constant_is_used() -> None:
     """A name that no code emits is not a name of ours."""
-    code = "\n".join(
-        path.read_text() for path in ROOT.rglob("*.py") if path.name != "semconv.py"
-    )
+    code = "\n".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "semconv.py")
     unused = {
-        name
-        for name in vars(semconv)
-        if name.isupper() and not re.search(rf"\b{name}\b", code)
+        name for name in vars(semconv) if name.isupper() and not re.search(rf"\b{name}\b", code)
     }
     assert unused == set()
 

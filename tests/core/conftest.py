@@ -128,6 +128,7 @@ def queue(
     tracer_provider: TracerProvider,
     meter_provider: MeterProvider,
 ) -> Queue:
+    """A Celery-like queue on the providers of the test."""
     telemetry = QueueTelemetry(
         "celery",
         tracer_provider=tracer_provider,

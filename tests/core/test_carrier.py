@@ -27,6 +27,7 @@ STALE: dict[str, object] = {"traceparent": "old", "tracestate": "old", "baggage"
 
 @pytest.fixture
 def propagators(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The global propagator is made of these."""
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(CompositePropagator(request.param))
     yield
@@ -127,7 +128,8 @@ def test_a_worker_without_telemetry_passes_the_trace_on(queue: Queue) -> None:
     ids=["b3", "b3multi", "none", "baggage first"],
     indirect=["propagators"],
 )
-def test_every_propagator(queue: Queue, propagators: None, keys: set[str]) -> None:
+@pytest.mark.usefixtures("propagators")
+def test_every_propagator(queue: Queue, keys: set[str]) -> None:
     """The configured propagators write and read; without any, our key still tells the wait."""
     token = context.attach(baggage.set_baggage("k", "v"))
     carrier = queue.send()

@@ -18,6 +18,7 @@ from tests.core.conftest import ROUTE, Queue
 
 
 def total(queue: Queue, metric: str) -> int:
+    """The sum over all series."""
     return sum(point.value for point in queue.points(metric))
 
 
@@ -223,7 +224,9 @@ def test_what_children_do_first(
 ) -> None:
     """Tallies, flights and gauges are emptied; what is gone is passed over."""
     hooks: list[Any] = []
-    monkeypatch.setattr(os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child))
+    monkeypatch.setattr(
+        os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child)
+    )
     mine = counts.Counts(fake_clock)
     mine.sent.add(mine.sent.cell({"n": 1}))
     mine.capacity.append(lambda: 4)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry import baggage
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_queue_plugins.core import propagation
@@ -62,9 +63,10 @@ def runs(queue: Queue, carrier: Any) -> None:
     queue.exporter.clear()
 
 
+@pytest.mark.usefixtures("longest")
 @ours
 @given(carrier=st.dictionaries(KEYS, values))
-def test_any_type_and_text(queue: Queue, longest: list[int], carrier: dict[str, Any]) -> None:
+def test_any_type_and_text(queue: Queue, carrier: dict[str, Any]) -> None:
     """Any value under our keys: never an exception, always a valid span that can be exported."""
     runs(queue, carrier)
 
@@ -130,14 +132,13 @@ def test_long_baggage_that_is_well_formed_is_kept() -> None:
     """Only what the propagator would refuse is left out."""
     good = "long=" + "v" * 2000
     incoming = propagation.read({"baggage": f"a=1,{good},{'bad ' * 500},b=2"})
-    from opentelemetry import baggage
-
     assert baggage.get_all(incoming.context) == {"a": "1", "long": "v" * 2000, "b": "2"}
 
 
+@pytest.mark.usefixtures("longest")
 @ours
 @given(text=texts | st.from_regex(r"\A[0-9a-f]{1,16}(;[a-z][0-9a-f:;]{0,70}){0,6}\Z"))
-def test_any_envelope(queue: Queue, longest: list[int], text: str) -> None:
+def test_any_envelope(queue: Queue, text: str) -> None:
     """Our own key is believed no more than others: spans stay exportable, waits not negative."""
     carrier = {"traceparent": TRACEPARENT, "otq": text}
     operation = queue.start(carrier)

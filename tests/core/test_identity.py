@@ -6,7 +6,14 @@ import pytest
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from otel_queue_plugins.core import identity
-from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Joined, Membership, Outcome
+from otel_queue_plugins.core.messages import (
+    SUCCEEDED,
+    Delivery,
+    Ending,
+    Joined,
+    Membership,
+    Outcome,
+)
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, Queue
 
@@ -14,6 +21,7 @@ GROUPS = ["5a1c9c3e-0000-4000-8000-000000000000", "a;b:c" + "é" * 3, "long" * 4
 
 
 def send_members(queue: Queue, group: str, size: int) -> list[dict[str, object]]:
+    """Send all messages of a group."""
     return [
         queue.send(id=f"m{index}", membership=Membership(id=group, index=index, size=size))
         for index in range(size)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Outcome
-from tests.core.conftest import START, Queue
+from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
+from tests.core.conftest import ROUTE, START, Queue
 
 DEFAULT = {
     "messaging.client.sent.messages",
@@ -27,9 +27,6 @@ def test_a_success_has_these_metrics_and_no_others(queue: Queue) -> None:
 
 def test_a_duration_is_that_of_its_span(queue: Queue) -> None:
     """To the nanosecond, for sends and deliveries."""
-    from otel_queue_plugins.core.messages import Message
-    from tests.core.conftest import ROUTE
-
     carrier: dict[str, object] = {}
     send = queue.telemetry.start_send(Message(route=ROUTE, id="m"), carrier)
     queue.clock.advance(0.123456789)
@@ -46,9 +43,6 @@ def test_a_duration_is_that_of_its_span(queue: Queue) -> None:
 
 def test_exemplars_point_at_the_span(queue: Queue) -> None:
     """Also when another span is current, or none."""
-    from otel_queue_plugins.core.messages import Delivery, Message
-    from tests.core.conftest import ROUTE
-
     outer = queue.telemetry.start_send(Message(route=ROUTE, id="a"), {})
     inner = queue.telemetry.start_send(Message(route=ROUTE, id="b"), {})
     queue.telemetry.end_send(outer)

@@ -95,14 +95,14 @@ def test_an_expected_exception_is_no_error_of_the_span(queue: Queue, outcome: Ou
 
 def test_a_failure_says_what_happened(queue: Queue) -> None:
     """Error type, message and stack trace are attributes AND one exception event."""
-    try:
-        raise ValueError("bad amount")
-    except ValueError as error:
-        span = queue.process(queue.send(), Ending(outcome=Outcome.FAILURE, error=error), takes=1)
+    with pytest.raises(ValueError, match="bad") as raised:
+        ship(-1)
+    ending = Ending(outcome=Outcome.FAILURE, error=raised.value)
+    span = queue.process(queue.send(), ending, takes=1)
     assert span.status.description == "bad amount"
     assert span.attributes["error.type"] == "ValueError"
     assert span.attributes["exception.message"] == "bad amount"
-    assert "test_a_failure_says" in span.attributes["exception.stacktrace"]
+    assert "in ship" in span.attributes["exception.stacktrace"]
     [event] = span.events
     assert event.name == "exception"
     assert event.timestamp == span.end_time
@@ -253,7 +253,10 @@ def test_a_delivery_that_no_code_ran_is_recorded(queue: Queue) -> None:
     queue.telemetry.record_undelivered(_delivery(), carrier, Ending(outcome=Outcome.EXPIRED))
     lost, expired = queue.spans("process")
     assert lost.parent.span_id == queue.spans("send")[0].context.span_id
-    assert (lost.start_time, lost.end_time - lost.start_time) == ((1_700_000_004) * 10**9, 6 * 10**9)
+    assert (lost.start_time, lost.end_time - lost.start_time) == (
+        (1_700_000_004) * 10**9,
+        6 * 10**9,
+    )
     assert lost.attributes["process.pid"] == 9
     assert expired.start_time == expired.end_time
 
@@ -263,6 +266,11 @@ def test_span_names_by_queue(queue: Queue) -> None:
     queue = queue.sibling(span_name="queue")
     queue.process(queue.send())
     assert [span.name for span in queue.spans()] == ["send shop", "process shop"]
+
+
+def ship(amount: int) -> None:
+    """A task."""
+    raise ValueError("bad amount" if amount < 0 else "")
 
 
 def _message() -> Message:

@@ -9,6 +9,7 @@ from opentelemetry import metrics, trace
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.version import VERSION
 from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def once(telemetry: QueueTelemetry) -> None:
+    """Send and process one message."""
     carrier: dict[str, object] = {}
     telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m"), carrier))
     operation = telemetry.start_process(Delivery(route=ROUTE, id="m"), carrier)
@@ -109,8 +111,6 @@ def test_looking_for_providers_does_not_cost_for_ever(queue: Queue) -> None:
 
 def test_the_scope_is_ours(queue: Queue) -> None:
     """Name, version and the conventions that the names are from."""
-    from otel_queue_plugins.version import VERSION
-
     queue.send()
     scope = queue.spans()[0].instrumentation_scope
     assert (scope.name, scope.version) == ("otel_queue_plugins", VERSION)

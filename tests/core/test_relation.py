@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tenant() -> Iterator[None]:
+    """Baggage of the caller."""
     token = context.attach(baggage.set_baggage("tenant", "a b"))
     yield
     context.detach(token)
@@ -33,9 +34,8 @@ def related(queue: Queue) -> str:
 
 
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
-def test_the_app_decides_and_baggage_comes_along(
-    queue: Queue, relation: str, tenant: None
-) -> None:
+@pytest.mark.usefixtures("tenant")
+def test_the_app_decides_and_baggage_comes_along(queue: Queue, relation: str) -> None:
     """The default of the sender's app counts, and baggage is restored in all relations."""
     carrier = queue.sibling(relation=relation).send()
     operation = queue.start(carrier)
@@ -87,9 +87,8 @@ def test_auto_links_large_fan_outs(queue: Queue, size: int | None, expected: str
 
 
 @pytest.mark.parametrize("relation", ["child", "link"])
-def test_a_retry_keeps_creation_context_baggage_and_relation(
-    queue: Queue, relation: str, tenant: None
-) -> None:
+@pytest.mark.usefixtures("tenant")
+def test_a_retry_keeps_creation_context_baggage_and_relation(queue: Queue, relation: str) -> None:
     """No send span per retry; the next attempt links to the one before."""
     carrier = queue.sibling(relation=relation).send(trigger="schedule")
     for attempt in (1, 2, 3):

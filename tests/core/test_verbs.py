@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +25,8 @@ from otel_queue_plugins.core import operation as operations
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from tests.core.conftest import ROUTE, Queue
 from tests.conftest import FakeClock
+from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +36,15 @@ KEY = context.create_key("app")
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
+    """No test leaves a span or a delivery current."""
     yield
     assert not context.get_current()
     assert current_delivery.get() is None
 
 
-def message(number: int = 1) -> Message:
-    return Message(route=ROUTE, id=f"m{number}")
+def message() -> Message:
+    """Any message."""
+    return Message(route=ROUTE, id="m1")
 
 
 class Verbs(RuleBasedStateMachine):
@@ -192,10 +196,8 @@ def test_the_same_id_twice_in_one_process(queue: Queue) -> None:
     assert outcomes == ["success", "failure"]
 
 
-def test_ends_that_never_come_do_not_pile_up(queue: Queue) -> None:
+def test_ends_that_never_come_do_not_pile_up() -> None:
     """A thread whose sends never end keeps a bounded number of them alive."""
-    import gc
-    import weakref
 
     class Marked(SendOperation):
         __slots__ = ("__weakref__",)

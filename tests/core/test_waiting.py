@@ -146,11 +146,11 @@ times = st.floats(-1e12, 1e12) | st.none()
 
 
 @given(enqueued=times, eta=times, received=times, started=st.floats(-1e12, 1e12), ours=times)
-def test_never_negative_and_never_more_than_the_wait(enqueued, eta, received, started, ours) -> None:
+def test_never_negative_and_never_more_than_the_wait(
+    enqueued, eta, received, started, ours
+) -> None:
     """Whatever the clocks say."""
-    delivery = Delivery(
-        route=ROUTE, id="m", enqueued_at=enqueued, eta=eta, received_at=received
-    )
+    delivery = Delivery(route=ROUTE, id="m", enqueued_at=enqueued, eta=eta, received_at=received)
     facts = None if ours is None else Envelope(enqueued_at=ours)
     found = waiting.of(delivery, facts, started)
     for value in (found.wait, found.prefetch_wait, found.scheduled_delay):
