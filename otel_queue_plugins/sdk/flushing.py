@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_queue_plugins.sdk import environment
 from otel_queue_plugins.sdk.current import current_providers
+from otel_queue_plugins.sdk.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Of the bound that a user sets, what is spent on waiting; the rest is for ending.
 _SHARE = 0.8
+# What is spent in an outage that is known already: long enough for a backend that is back.
+_IN_OUTAGE = 0.25
+_outage = Outage()
 
 
 class _Attempt(NamedTuple):
@@ -32,22 +36,33 @@ def flush(timeout: float | None = None) -> bool:
 
     `None` takes `OTEL_QUEUE_FLUSH_TIMEOUT` (5). Works on the providers of ours and on a user's.
     True when done; False when it was not done in time. Never raises, may be called again: while
-    an earlier call's attempt hangs, no more is waited than that call had left.
+    an earlier call's attempt hangs, no more is waited than that call had left. After a flush that
+    was not done in time, in this process or one forked from the same, others wait 0.25 s only.
     """
     try:
         attempt = _attempt(environment.flush_timeout(os.environ) if timeout is None else timeout)
-        for thread in attempt.threads:
-            thread.join(max(0.0, attempt.deadline - time.monotonic()))
-        return not _hangs(attempt)
+        return _is_done_in_time(attempt)
     except Exception:  # noqa: BLE001 - an ending process ends
         return False
+
+
+def _is_done_in_time(attempt: _Attempt) -> bool:
+    for thread in attempt.threads:
+        thread.join(max(0.0, attempt.deadline - time.monotonic()))
+    if _hangs(attempt):
+        _outage.begins()
+        return False
+    if attempt.threads:
+        _outage.ends()
+    return True
 
 
 def _attempt(bound: float) -> _Attempt:
     last = _attempts[-1]
     if last.pid == os.getpid() and _hangs(last):
         return last
-    deadline = time.monotonic() + bound * _SHARE
+    wait = bound * _SHARE
+    deadline = time.monotonic() + (min(wait, _IN_OUTAGE) if _outage.is_on() else wait)
     threads = tuple(_start(act, bound) for act in _flushes())
     _attempts[:] = [_Attempt(os.getpid(), deadline, threads)]
     return _attempts[-1]

@@ -24,7 +24,8 @@ Receiver = FaultyReceiver | GrpcReceiver
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
     """Both of them, one after the other."""
-    return request.param
+    chosen: str = request.param
+    return chosen
 
 
 @pytest.fixture

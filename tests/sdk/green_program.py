@@ -4,15 +4,12 @@ from __future__ import annotations
 
 # ruff: noqa: T201 - their output is what tests wait for
 import sys
+from importlib import import_module
 
 if sys.argv[1] == "gevent":
-    from gevent import monkey
-
-    monkey.patch_all()
+    import_module("gevent.monkey").patch_all()
 else:
-    import eventlet
-
-    eventlet.monkey_patch()
+    import_module("eventlet").monkey_patch()
 
 import threading
 import time

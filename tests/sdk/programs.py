@@ -11,7 +11,8 @@ import resource
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
 
@@ -36,16 +37,9 @@ def use_own_providers(protocol: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-        spans, numbers = OTLPSpanExporter(), OTLPMetricExporter()
-    else:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        spans, numbers = OTLPSpanExporter(), OTLPMetricExporter()
+    package = f"opentelemetry.exporter.otlp.proto.{'grpc' if protocol == 'grpc' else 'http'}"
+    spans = import_module(f"{package}.trace_exporter").OTLPSpanExporter()
+    numbers = import_module(f"{package}.metric_exporter").OTLPMetricExporter()
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(spans))
     trace.set_tracer_provider(tracers)
@@ -83,7 +77,7 @@ def family() -> None:
     """Records, then starts three children of multiprocessing (argv: how) that record too."""
     sdk.ensure_providers()
     record("parent")
-    context = multiprocessing.get_context(sys.argv[2])
+    context: Any = multiprocessing.get_context(sys.argv[2])
     children = [context.Process(target=child) for _ in range(3)]
     for each in children:
         each.start()
@@ -155,6 +149,16 @@ def generations() -> None:
         os.waitpid(pid, 0)
     record("parent", 5)
     os._exit(not sdk.flush())
+
+
+def one_task_children() -> None:
+    """Children that end after one span each, one after the other; how long each of them took."""
+    sdk.validate()
+    sdk.ensure_providers()
+    for line in sys.stdin:
+        began = time.monotonic()
+        os.waitpid(fork(record, line.strip()), 0)
+        print(f"took {time.monotonic() - began:.2f} s", flush=True)
 
 
 def late_set_up() -> None:

@@ -39,9 +39,7 @@ def test_children_count_from_zero(
     before: str,
     temporality: str,
 ) -> None:
-    """What the parent recorded before the fork is sent by the parent only, and once, whether it
-    was still pending at the fork or not.
-    """
+    """What was recorded before the fork is sent by the parent only, once, pending or not."""
     program = programs.start(
         "generations",
         whose,
@@ -71,9 +69,7 @@ def test_children_count_from_zero(
 def test_each_process_is_an_instance(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
-    """No series has two writers: spans and metrics of one process have one id, and no other
-    process has it.
-    """
+    """No series has two writers: one id for all of a process's telemetry, and no other has it."""
     program = programs.start(
         "generations", whose, "pending", endpoint=receiver.endpoint, protocol=protocol
     )
@@ -154,9 +150,7 @@ def test_no_process_uses_a_connection_of_another(programs: Programs, whose: str)
 def test_a_fork_storm_leaves_no_child_mute(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
-    """50 forks while the parent exports to a collector that hangs: when it is back, every child
-    has its span and its count there.
-    """
+    """50 forks while the parent exports to a hanging collector: every child is heard in the end."""
     receiver.fault = Fault.HANG
     storm = programs.start("storm", whose, endpoint=receiver.endpoint, protocol=protocol)
     storm.wait_for_log("forked", timeout=60)
@@ -177,9 +171,7 @@ def test_a_fork_storm_leaves_no_child_mute(
 
 
 def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
-    """GRPC_ENABLE_FORK_SUPPORT=1, which gRPC's documentation asks for, hangs in the child if the
-    parent is inside a call: not with us.
-    """
+    """GRPC_ENABLE_FORK_SUPPORT=1 alone hangs in a child whose parent is inside a call."""
     from tests.receiver import GrpcReceiver
 
     with GrpcReceiver() as receiver:

@@ -25,9 +25,7 @@ LONGEST_GAP_MS = 250
 def test_the_hub_goes_on(
     processes: Processes, receiver: Receiver, protocol: str, library: str, fault: Fault
 ) -> None:
-    """Neither an export nor a flush stops other greenlets, gRPC's blocking calls included; and
-    the process ends on time.
-    """
+    """Neither an export nor a flush stops other greenlets, and the process ends on time."""
     if find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     receiver.fault = fault

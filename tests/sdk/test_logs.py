@@ -74,7 +74,7 @@ def test_labels_survive_new_handlers_and_record_factories(
             seen.append(record)
 
     handler = Seeing()
-    logger = logging.Logger("tests.unregistered")
+    logger = logging.getLogger("tests.late")
     logger.addHandler(handler)
     with tracer_provider.get_tracer("tests").start_as_current_span("work") as span:
         logger.warning("hello")
@@ -84,9 +84,7 @@ def test_labels_survive_new_handlers_and_record_factories(
 def test_records_go_out_when_asked_for(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task; also after somebody emptied the
-    root logger's handlers. What is below the logger's level stays here.
-    """
+    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task, whatever the handlers are."""
     program = programs.start(
         "logging_script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -23,6 +23,7 @@ SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"
 
 
 def dictate(program: ManagedProcess, *counts: int) -> None:
+    """Have that many spans recorded, one number after the other."""
     for number in counts:
         seen = program.log.count("recorded")
         program.stdin.write(f"{number}\n".encode())
@@ -135,7 +136,7 @@ def test_dropped_spans_are_a_metric() -> None:
     dropped.add("queue_full", 1)
     data = reader.get_metrics_data()
     assert data is not None
-    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
     assert (metric.name, metric.unit) == ("taskqueue.telemetry.dropped", "{span}")
     points = {str(point.attributes["reason"]): point.value for point in metric.data.data_points}
     assert points == {"queue_full": 3, "export_failed": 512}

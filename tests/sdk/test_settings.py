@@ -17,6 +17,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
 def target(signal: str = "traces", **environ: str) -> Target:
+    """Where the only exporter of `signal` sends to."""
     (exporter,) = read(environ).exporters[signal]
     assert isinstance(exporter, Target)
     return exporter
@@ -53,9 +54,7 @@ def test_nothing_named_is_nothing_to_do() -> None:
     ],
 )
 def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
-    """Signal endpoint, else general endpoint, else off; empty is unset, but an empty endpoint of
-    a signal turns that signal off; logs have to be asked for.
-    """
+    """Signal endpoint, else general endpoint, else off; logs have to be asked for."""
     plan = read(environ)
     assert set(plan.exporters) == signals
     assert plan.problems == ()
@@ -130,6 +129,7 @@ def test_headers(raw: str, headers: tuple[tuple[str, str], ...]) -> None:
 
 
 def test_a_signals_own_headers_replace_the_general_ones() -> None:
+    """Not merged: the key to one signal's backend never goes to another's."""
     environ = {
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_HEADERS": "a=1",
@@ -219,6 +219,7 @@ def test_a_problem_turns_off_its_own_signal_only() -> None:
 
 
 def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
+    """Half a pair would be ignored without a word."""
     (tmp_path / "key.pem").write_text("key")
     environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem")}
     assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in read(environ).problems[0].fix
@@ -249,6 +250,7 @@ def test_empty_values_are_unset() -> None:
 
 @pytest.mark.parametrize("value", ["off", "OFF", "false", "0", "no"])
 def test_set_up_can_be_switched_off(value: str) -> None:
+    """`OTEL_QUEUE_SETUP`, in whatever words."""
     assert is_off({"OTEL_QUEUE_SETUP": value})
 
 
