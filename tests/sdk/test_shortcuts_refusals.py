@@ -226,6 +226,18 @@ def test_a_patched_metrics_sdk_is_left_alone(
     assert shortcuts.bind(histogram) is None
 
 
+def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
+    """Also where only this one instrument, or what it reports to, is another's."""
+    counter = MeterProvider(shutdown_on_exit=False).get_meter("scope").create_counter("count")
+    assert shortcuts.bind(counter) is None  # type: ignore[arg-type]
+    consumer = histogram._measurement_consumer
+    histogram._measurement_consumer = types.SimpleNamespace(consume_measurement=print)
+    assert shortcuts.bind(histogram) is None
+    histogram._measurement_consumer = consumer
+    histogram.record = _as_another_would_patch(histogram.record)
+    assert shortcuts.bind(histogram) is None
+
+
 def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
     """It may do anything with the attributes that it is given."""
 

@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -200,6 +201,7 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
         getattr(span, what)(*arguments)
 
 
+@settings(deadline=None)
 @given(
     name=st.text(max_size=5),
     parent=st.sampled_from([None, *PARENTS]),
@@ -251,6 +253,21 @@ def test_a_users_sampler_is_asked_the_same() -> None:
     assert questions[0] == questions[1]
     (exported,) = questions[1][1][1]
     assert exported["attributes"]["sampler.rule"] == ["a", "b"]
+
+
+def test_the_bytes_on_the_wire_are_the_same() -> None:
+    """A span with all there can be on it encodes to the same OTLP message."""
+    encoded = []
+    for tracing in both():
+        link = Link(SpanContext(5, 6, is_remote=True, trace_state=TraceState([("a", "b")])))
+        context, kind = PARENTS[-1], SpanKind.CONSUMER
+        span = tracing.start("n", context, kind, dict(ATTRIBUTES), [link], STARTED)
+        tracing.put(span, {"late": 1.5, "later": True})
+        span.add_event("e", {"a": 1}, 5)
+        span.set_status(StatusCode.ERROR, "no")
+        span.end(ENDED)
+        encoded.append(encode_spans([span._readable_span()]).SerializeToString())
+    assert encoded[0] == encoded[1]
 
 
 def test_what_a_user_does_with_it_works() -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Aggregate = Callable[[Any, Any], None]
 
-# More than the SDK keeps by default: 2000 for each instrument, and one for what is over.
-_MOST_SERIES = 2048
+# Half a MiB for each histogram. With more than these in use, some are bound again and again.
+_MOST_SERIES = 1024
 _FIELDS = ["value", "time_unix_nano", "instrument", "context", "attributes"]
 
 
