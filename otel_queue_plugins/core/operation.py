@@ -38,7 +38,7 @@ class Operation:
         """Make the span current."""
         outer = _innermost.get()
         self._depth = 0
-        self._outer = None if outer is None or outer._is_over() else self._inside(outer)
+        self._outer = None if outer is None or outer.is_over() else self._inside(outer)
         self._delivery = current_delivery.get()
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
@@ -63,7 +63,7 @@ class Operation:
         if current_delivery.get() is not self._delivery:
             current_delivery.set(self._delivery)
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Left in another thread or asyncio task, so that it is still innermost in this one."""
         return self._place is None
 

@@ -77,9 +77,9 @@ class Deliveries:
         if attempts.of(message) is not None:
             self.end(message)
             return
-        error = vars(message).get("_exception")
-        if isinstance(error, ActorNotFound) and self._facts.is_traced(message):
+        if message.actor_name not in self._broker.actors and self._facts.is_traced(message):
             attempts.mark(message, ENDED)
+            error = vars(message).get("_exception") or ActorNotFound(message.actor_name)
             self._telemetry.record_undelivered(
                 self._facts.delivered(message),
                 carriage.read(message),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,12 @@ from dramatiq.brokers.stub import StubBroker
 from opentelemetry import trace
 
 from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, instrument, uninstrument
+
+with warnings.catch_warnings():  # versions before 2.0 warn about backends that are not installed
+    warnings.simplefilter("ignore", ImportWarning)
+    from dramatiq.rate_limits.backends import StubBackend
+
+__all__ = ["StubBackend"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -97,7 +97,7 @@ def test_a_retry_says_why_and_when(shop: Shop) -> None:
     delay = event.pop("delay")
     assert event == {"attempt": 1, "reason": "ValueError: no luck", "error.type": "ValueError"}
     assert isinstance(delay, float)
-    assert 0.03 < delay < 0.09
+    assert 0 < delay < 0.1
     assert attribute(first, "taskqueue.retry.delay") == delay
 
 

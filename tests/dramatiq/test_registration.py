@@ -83,7 +83,7 @@ def test_appended_last_it_warns_once_at_worker_boot(
     shop.work()
     (warning,) = [r for r in caplog.records if r.name == "otel_queue_plugins"]
     assert warning.levelno == logging.WARNING
-    assert "comes after AgeLimit" in warning.getMessage()
+    assert f"comes after {default_middleware[0].__name__}" in warning.getMessage()
     assert "instrument(broker)" in warning.getMessage()
 
 

@@ -1,0 +1,195 @@
+"""An app whose messages end in every way that a message can end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import dramatiq
+from dramatiq import Message, group, pipeline
+from dramatiq.errors import RateLimitExceeded, Retry
+from dramatiq.middleware import (
+    AsyncIO,
+    CurrentMessage,
+    GroupCallbacks,
+    Middleware,
+    Retries,
+    SkipMessage,
+    TimeLimit,
+)
+from dramatiq.rate_limits.backends import RedisBackend
+from opentelemetry import baggage, context, propagate, trace
+
+from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, instrument
+from tests.brokers.apps.settings import BROKER_URL, QUEUE, RESULTS_URL, dramatiq_broker
+
+__all__ = ["Message", "context", "group", "pipeline", "propagate", "trace"]
+
+
+class Moody(Middleware):
+    """Skips messages that ask for it, and unplugs the broker for retries that ask for it."""
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        """Skip."""
+        if message.options.get("mood") == "bad":
+            raise SkipMessage(f"not {message.message_id}")
+
+    def before_enqueue(self, broker: Any, message: Any, delay: Any) -> None:
+        """Fail."""
+        if message.options.get("mood") == "unplugged" and message.options.get("retries"):
+            message.options["unencodable"] = object()
+
+
+HEARTBEAT = os.environ.get("HEARTBEAT") if BROKER_URL.startswith("redis") else None
+QUICK: dict[str, Any] = {"heartbeat_timeout": int(HEARTBEAT), "maintenance_chance": 1_000_000} \
+    if HEARTBEAT else {}
+
+broker = dramatiq_broker(**QUICK)
+broker.middleware = [each for each in broker.middleware if not isinstance(each, TimeLimit)]
+broker.add_middleware(TimeLimit(interval=50), before=Retries)
+broker.add_middleware(GroupCallbacks(RedisBackend(url=RESULTS_URL)))
+broker.add_middleware(AsyncIO())
+broker.add_middleware(CurrentMessage())
+broker.add_middleware(Moody())
+if os.environ.get("POSITION") == "last":
+    broker.add_middleware(OpenTelemetryMiddleware())
+else:
+    instrument(broker)
+
+
+def actor(name: str, **options: Any) -> Any:
+    """An actor on this scenario's queue, soon retried."""
+    return dramatiq.actor(
+        actor_name=name, queue_name=QUEUE, **{"min_backoff": 50, "max_backoff": 100, **options}
+    )
+
+
+@actor("ok")
+def ok(*_: Any) -> None:
+    """Return."""
+
+
+@actor("add")
+def add(*values: int) -> int:
+    """Return something."""
+    return sum(values)
+
+
+@actor("fail", max_retries=0)
+def fail(*_: Any) -> None:
+    """Fail for good."""
+    raise ValueError("broken")
+
+
+@actor("expected", throws=KeyError)
+def expected() -> None:
+    """Fail as declared."""
+    raise KeyError("as declared")
+
+
+@actor("again", max_retries=2)
+def again(times: int, delay: int | None = None) -> None:
+    """Fail so often."""
+    retries = CurrentMessage.get_current_message().options.get("retries", 0)
+    if retries < times:
+        if delay is not None:
+            raise Retry("asked for", delay=delay)
+        raise ValueError(f"attempt {retries}")
+
+
+@actor("limited", max_retries=1)
+def limited() -> None:
+    """Be too fast once."""
+    if not CurrentMessage.get_current_message().options.get("retries"):
+        raise RateLimitExceeded("too fast")
+
+
+@actor("picky", retry_when=lambda _retries, error: "temporary" in str(error))
+def picky() -> None:
+    """Fail in a way that is not worth another attempt."""
+    raise ValueError("permanent")
+
+
+@actor("alarming", max_retries=0, on_retry_exhausted="ok")
+def alarming() -> None:
+    """Fail for good, and let somebody know."""
+    raise ValueError("broken")
+
+
+@actor("slow", max_retries=0, time_limit=100)
+def slow() -> None:
+    """Run into the time limit."""
+    _hold(5)
+
+
+@actor("slow_async", max_retries=0, time_limit=100)
+async def slow_async() -> None:
+    """Run into the time limit, in a coroutine."""
+    await asyncio.sleep(5)
+
+
+@actor("notified", notify_shutdown=True)
+def notified() -> None:
+    """Run until the worker stops."""
+    print("notified runs", flush=True)
+    _hold(20)
+
+
+@actor("hold")
+def hold(seconds: float) -> None:
+    """Take so long."""
+    print("hold runs", flush=True)
+    _hold(seconds)
+
+
+@actor("die")
+def die() -> None:
+    """Take the worker process along, the first time."""
+    if not os.path.exists(os.environ["DIED"]):
+        open(os.environ["DIED"], "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@actor("where")
+async def where() -> None:
+    """Fail unless the current span is right everywhere."""
+    here = _span_id()
+    await asyncio.sleep(0.01)
+    inside = await asyncio.create_task(_span_id_later())
+    outside = await asyncio.to_thread(_span_id)
+    await asyncio.to_thread(ok.send, "from where")
+    if {here, inside, outside, _span_id()} != {here} or baggage.get_baggage("user") != "7":
+        raise ValueError((here, inside, outside, baggage.get_all()))
+
+
+async def _span_id_later() -> int:
+    return _span_id()
+
+
+def _span_id() -> int:
+    return trace.get_current_span().get_span_context().span_id
+
+
+def _hold(seconds: float) -> None:
+    """Sleep in steps: an interrupt waits for the end of a system call."""
+    ended = time.monotonic() + seconds
+    while time.monotonic() < ended:
+        threading.Event().wait(0.01)
+
+
+def enqueue(name: str, **options: Any) -> Any:
+    """A message made by hand, for an actor that may not exist."""
+    return broker.enqueue(
+        Message(queue_name=QUEUE, actor_name=name, args=(), kwargs={}, options=options)
+    )
+
+
+def dead_letters() -> int:
+    """How many messages are in this queue's dead letters."""
+    if hasattr(broker, "client"):
+        return int(broker.client.zcard(f"dramatiq:{QUEUE}.XQ"))
+    return int(broker.get_queue_message_counts(QUEUE)[2])
