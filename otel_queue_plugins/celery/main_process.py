@@ -19,6 +19,10 @@ from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
+def _lost() -> Ending:
+    return Ending(outcome=Outcome.LOST)
+
+
 class MainProcess:
     """The process side of the plugin, in the process that receives messages.
 
@@ -39,6 +43,8 @@ class MainProcess:
     @never_raises(nothing)
     def task_received(self, sender: Any, request: Any, **_: Any) -> None:
         """Tell the process that will run the task when the message came, and its span's id."""
+        if not self._covers(request.app):
+            return
         properties = request.request_dict.get("properties") or {}
         receipt = Receipt(time.time(), random.getrandbits(64) or 1, _time_limit(sender, request))
         request.request_dict["properties"] = {**properties, RECEIPT_KEY: receipt}
@@ -51,7 +57,7 @@ class MainProcess:
         on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
-            if isinstance(handed_back, tuple) and isinstance(handed_back[2], Unrecorded):
+            if isinstance(handed_back, tuple) and isinstance(handed_back[-1], Unrecorded):
                 self._record_handed_back(request, handed_back)
             return on_success(request, handed_back, **kwargs)
 
@@ -88,8 +94,7 @@ class MainProcess:
         retried = wrapped(*args, **kwargs)
         if retried:
             info = args[1] if len(args) > 1 else kwargs.get("exc_info")
-            delay = request.task.default_retry_delay
-            self._decided[request] = outcomes.of_lost_and_retried(info, delay)
+            self._decided[request] = outcomes.of_lost_and_retried(info, request.task)
         return retried
 
     def announce_revoked(
@@ -154,7 +159,7 @@ class MainProcess:
 
     @never_raises(nothing)
     def _note_revoked(
-        self, request: Any, reason: str, terminated: bool, signum: Any, expired: bool  # noqa: FBT001
+        self, request: Any, reason: object, terminated: object, signum: Any, expired: object
     ) -> None:
         if terminated:
             self._terminated_by[request] = f"terminated by {_signal_name(signum)}"
@@ -181,6 +186,7 @@ class MainProcess:
         )
         return delivery, reading.carrier(headers)
 
+    @never_raises(_lost)
     def _ending(self, info: Any, request: Any, delivery: Delivery) -> Ending:
         """The ending of a task that the pool lost, once Celery has decided what becomes of it."""
         decided = self._decided.pop(request, None)
@@ -189,7 +195,11 @@ class MainProcess:
 
 
 def _arguments(
-    exc_info: Any = None, _send_failed_event: object = True, return_ok: object = False, **_: Any  # noqa: FBT002
+    exc_info: Any = None,
+    _send_failed_event: object = True,  # noqa: FBT002 - as Celery has it
+    return_ok: object = False,  # noqa: FBT002 - likewise
+    *_: object,
+    **__: object,
 ) -> tuple[Any, bool]:
     """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
     return exc_info, bool(return_ok)

@@ -74,19 +74,18 @@ def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | No
         return Ending(outcome=Outcome.REVOKED, reason=reason, cancellation="terminated")
     if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
         reason = errors.message(error)
-        return Ending(
-            outcome=Outcome.LOST, error=error, reason=reason, stacktrace=info.traceback
-        )
+        return Ending(outcome=Outcome.LOST, error=error, reason=reason, stacktrace=info.traceback)
     return of_error(error, request.task, delivery, info.traceback)
 
 
-def of_lost_and_retried(info: Any, delay: Any) -> Ending:
+@never_raises(lambda: Ending(outcome=Outcome.RETRY))
+def of_lost_and_retried(info: Any, task: Any) -> Ending:
     """The ending of a lost task that Celery has sent again (`retry_on_worker_lost`)."""
     return Ending(
         outcome=Outcome.RETRY,
         error=_exception(info),
         reason="worker lost",
-        delay=_seconds_until(delay),
+        delay=_seconds_until(task.default_retry_delay),
     )
 
 

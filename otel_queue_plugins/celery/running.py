@@ -10,7 +10,7 @@ from billiard import common
 
 from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core.guard import never_raises
+from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
@@ -70,9 +70,7 @@ class Running:
         return trace_task
 
     @never_raises(ProcessOperation)
-    def _start(
-        self, task: Any, request: reading.Request, *, eager: bool
-    ) -> ProcessOperation:
+    def _start(self, task: Any, request: reading.Request, *, eager: bool) -> ProcessOperation:
         delivery = self._delivery(task, request)
         carrier = None if eager else reading.carrier(request)
         return self._telemetry.start_process(delivery, carrier)
@@ -88,12 +86,22 @@ class Running:
         self, operation: ProcessOperation, task: Any, request: reading.Request, result: Any
     ) -> Any:
         """What to hand back for `result`, a `celery.app.trace.trace_ok_t`."""
-        if self._reported(operation) and _contested(operation, request):
+        unrecorded = self._unrecorded(operation, request, result)
+        if unrecorded is not None:
             self._telemetry.abandon_process(operation)
-            return result._replace(runtime=Unrecorded(result.runtime or 0.0))
+            return unrecorded
         ending = outcomes.of_result(result, task, operation.delivery)
         self._telemetry.end_process(operation, ending)
         return result
+
+    @never_raises(nothing)
+    def _unrecorded(
+        self, operation: ProcessOperation, request: reading.Request, result: Any
+    ) -> Any:
+        """`result` for the main process to record, None where that is for this process."""
+        if not self._reported(operation) or not _contested(operation, request):
+            return None
+        return result._replace(runtime=Unrecorded(result.runtime or 0.0))
 
     def _escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
         """What gets out of a tracer is for the pool: where that is another process, it tells."""

@@ -58,6 +58,6 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
-    for end in (source, sink):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
+    source.close()

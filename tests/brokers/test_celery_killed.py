@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_queue_plugins.cli.received import ReceivedSpan
-    from tests.brokers.harness import Lab, Producer, Sent
+    from tests.brokers.harness import Lab
+    from tests.brokers.harness_producer import Producer, Sent
     from tests.processes import ManagedProcess
 
 APP = "tests.brokers.apps.celery_outcomes"
@@ -53,7 +54,12 @@ def sender(lab: Lab, worker: ManagedProcess) -> Iterator[Producer]:
     ],
 )
 def test_a_task_that_dies_is_told_by_the_main_process(
-    code: str, outcome: str, error_type: str | None, sender: Producer, worker: ManagedProcess, lab: Lab
+    code: str,
+    outcome: str,
+    error_type: str | None,
+    sender: Producer,
+    worker: ManagedProcess,
+    lab: Lab,
 ) -> None:
     """One span with the real start, the pid of the dead and what it did under it; an error."""
     sent = sender.run(code)
@@ -84,15 +90,6 @@ def test_a_terminated_task_is_revoked(
     assert process.attributes["process.pid"] != worker.pid
     assert work.parent_id == process.span_id
     assert process.end_ns > work.end_ns
-
-
-def test_a_task_that_survives_its_termination_ends_as_it_ends(sender: Producer, lab: Lab) -> None:
-    """A body that catches the exit and returns has succeeded, whatever was asked for."""
-    sent = sender.run("result = persistent.delay(0.2).id")
-    lab.receiver.expect_span("work", trace_id=sent.trace_id)
-    sender.run(f"app.control.revoke({sent.result!r}, terminate=True)")
-    _, process, _ = _three(lab, sent)
-    assert process.attributes[OUTCOME] == "success"
 
 
 def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -> None:
@@ -141,6 +138,36 @@ def test_a_task_whose_child_dies_after_the_result_is_stored_has_succeeded(
     assert process.attributes[OUTCOME] == "success"
     assert process.status == "unset"
     assert work.parent_id == process.span_id
+
+
+def test_a_task_that_survives_its_termination_ends_as_it_ends(sender: Producer, lab: Lab) -> None:
+    """A body that catches the exit and returns has succeeded, whatever was asked for."""
+    sent = sender.run("result = persistent.delay(0.2).id")
+    lab.receiver.expect_span("work", trace_id=sent.trace_id)
+    sender.run(f"app.control.revoke({sent.result!r}, terminate=True)")
+    _, process, _ = _three(lab, sent)
+    assert process.attributes[OUTCOME] == "success"
+
+
+def test_a_task_that_ends_about_when_its_time_is_up_is_told_once(
+    sender: Producer, lab: Lab
+) -> None:
+    """Whether the child is done or the main process loses patience first, one of them tells it."""
+    code = """
+        def trace_of(seconds):
+            with tracer.start_as_current_span("request", context=context.Context()) as span:
+                hard.delay(seconds)
+            return f"{span.get_span_context().trace_id:032x}"
+        from opentelemetry import context
+        result = [trace_of(0.3 + step * 0.012) for step in range(12)]
+    """
+    traces = sender.run(code).result
+    ends = [lab.receiver.expect_span("process hard", trace_id=trace) for trace in traces]
+    outcomes = {end.attributes[OUTCOME] for end in ends}
+    assert outcomes == {"success", "timeout"}
+    assert [end.status == "error" for end in ends] == [
+        end.attributes[OUTCOME] == "timeout" for end in ends
+    ]
 
 
 def test_what_the_main_process_told_is_counted_once(sender: Producer, lab: Lab) -> None:
@@ -201,7 +228,7 @@ def test_want_of_memory_ends_the_worker_and_is_told(own_lab: Lab) -> None:
 
 @pytest.mark.parametrize("arguments", [["--max-tasks-per-child=1"], []])
 def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: Lab) -> None:
-    """Recycled or stopped: no span and no count of what it ran is lost, without a wait for a timer."""
+    """Recycled or stopped: no span and no count of what it ran is lost, with no timer in it."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue, *arguments], env=NEVER_BY_ITSELF)
     sent = own_lab.producer(app).run("for n in range(6): ok.delay(n)")

@@ -2,152 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.brokers.celery_outcome_cases import APP, CASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from otel_queue_plugins.cli.received import ReceivedSpan
-    from tests.brokers.harness import Lab, Producer
+    from tests.brokers.harness import Lab
+    from tests.brokers.harness_producer import Producer
 
-APP = "tests.brokers.apps.celery_outcomes"
 OUTCOME = "taskqueue.task.outcome"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What is sent, and the outcomes of its deliveries in order.
-
-    `last` and `first` are attributes of these process spans (None: absent).
-    """
-
-    code: str
-    outcomes: tuple[str, ...]
-    sends: int = 1
-    error: bool = False
-    first: Mapping[str, Any] = field(default_factory=dict)
-    last: Mapping[str, Any] = field(default_factory=dict)
-
-
-def raw(body: str, **headers: Any) -> str:
-    """A snippet that publishes `body` under a protocol 2 header."""
-    given = {"task": "ok", "lang": "py", **headers}
-    return f"raw({body}, **{given!r})"
-
-
-GAVE_UP = {"taskqueue.retry.reason": "max retries exceeded"}
-CASES = {
-    "success": Case(
-        code="ok.delay()",
-        outcomes=("success",),
-        last={"error.type": None, "code.function.name": f"{APP}.ok", "taskqueue.task.attempt": 1},
-    ),
-    "stored": Case(code="stored.delay()", outcomes=("success",)),
-    "failure": Case(
-        code="fail.delay()",
-        outcomes=("failure",),
-        error=True,
-        last={"error.type": "ValueError", "exception.message": "broken"},
-    ),
-    "expected failure": Case(
-        code="expected.delay()", outcomes=("failure",), last={"error.type": "KeyError"}
-    ),
-    "exception that cannot be printed": Case(
-        code="unprintable.delay()",
-        outcomes=("failure",),
-        error=True,
-        last={"error.type": f"{APP}.CannotSayError"},
-    ),
-    "retry": Case(
-        code="again.delay(1)",
-        outcomes=("retry", "success"),
-        first={
-            "taskqueue.task.attempt": 1,
-            "taskqueue.task.max_attempts": 3,
-            "taskqueue.retry.delay": 0.0,
-            "taskqueue.retry.reason": "attempt 0",
-            "error.type": None,
-        },
-        last={"taskqueue.task.attempt": 2, "taskqueue.retry.reason": None},
-    ),
-    "retries exhausted": Case(
-        code="again.delay(3)",
-        outcomes=("retry", "retry", "failure"),
-        error=True,
-        last={"error.type": "ValueError", "taskqueue.task.attempt": 3, **GAVE_UP},
-    ),
-    "retries exhausted, without a reason": Case(
-        code="again_without_reason.delay()",
-        outcomes=("retry", "failure"),
-        error=True,
-        last={"error.type": "celery.exceptions.MaxRetriesExceededError", **GAVE_UP},
-    ),
-    "autoretry": Case(
-        code="automatic.delay()",
-        outcomes=("retry", "failure"),
-        error=True,
-        first={"taskqueue.retry.reason": "again"},
-        last={"error.type": "ValueError", **GAVE_UP},
-    ),
-    "ignore": Case(code="ignore.delay()", outcomes=("ignored",)),
-    "replace": Case(code="replaced.delay()", outcomes=("ignored", "success"), sends=2),
-    "reject and requeue": Case(
-        code="requeue.delay()",
-        outcomes=("requeued", "success"),
-        first={"taskqueue.redelivered": None},
-        last={"taskqueue.redelivered": True},
-    ),
-    "result not serialisable": Case(
-        code="unserialisable.delay()",
-        outcomes=("failure",),
-        error=True,
-        last={"error.type": "kombu.exceptions.EncodeError"},
-    ),
-    "result backend away": Case(code="unstorable.delay()", outcomes=("failure",), error=True),
-    "unknown task": Case(
-        code="app.send_task('nobody.knows')",
-        outcomes=("unknown_task",),
-        error=True,
-        last={"taskqueue.task.name": "nobody.knows"},
-    ),
-    "expired on arrival": Case(
-        code=raw("'[[], {}, {}]'", expires="2020-01-01T00:00:00+00:00"),
-        outcomes=("expired",),
-        sends=0,
-        last={"taskqueue.task.name": "ok"},
-    ),
-    "expired in the worker": Case(
-        code="ok.apply_async(countdown=0.6, expires=0.3)", outcomes=("expired",)
-    ),
-    "bad JSON": Case(
-        code=raw("'[[], {'"), outcomes=("undecodable",), sends=0, error=True,
-        last={"taskqueue.task.name": "ok"},
-    ),
-    "bad UTF-8": Case(
-        code=raw(r"b'[[\"\xff\xfe\"], {}, {}]'"), outcomes=("undecodable",), sends=0, error=True
-    ),
-    "refused content type": Case(
-        code=raw("b'\\x80\\x04.'", content_type="application/x-python-serialize"),
-        outcomes=("undecodable",),
-        sends=0,
-        error=True,
-        last={"error.type": "kombu.exceptions.ContentDisallowed"},
-    ),
-    "no task header": Case(
-        code=raw("'[[], {}, {}]'", task=None), outcomes=("undecodable",), sends=0, error=True,
-        last={"taskqueue.task.name": "unknown"},
-    ),
-    "kwargs no mapping": Case(
-        code=raw("'[[], [], {}]'"),
-        outcomes=("failure",),
-        sends=0,
-        error=True,
-        last={"error.type": "celery.exceptions.InvalidTaskError"},
-    ),
-}
+CONSUMED = "messaging.client.consumed.messages"
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
@@ -170,7 +41,9 @@ def test_a_delivery_is_one_span_with_its_outcome(name: str, outcomes: Producer, 
     """Each delivery is told once, with what became of it; only failures are errors."""
     case = CASES[name]
     sent = outcomes.run(case.code)
-    spans = lab.receiver.expect_trace(sent.trace_id, case.sends + len(case.outcomes), settle=0, timeout=8)
+    spans = lab.receiver.expect_trace(
+        sent.trace_id, case.sends + len(case.outcomes), settle=0, timeout=8
+    )
     processed = [span for span in spans if span.kind == "consumer"]
     assert [span.attributes[OUTCOME] for span in processed] == list(case.outcomes)
     assert [span.status for span in processed[:-1]] == ["unset"] * (len(processed) - 1)
@@ -180,7 +53,7 @@ def test_a_delivery_is_one_span_with_its_outcome(name: str, outcomes: Producer, 
 
 
 def test_a_rejected_message_says_where_it_went(outcomes: Producer, lab: Lab) -> None:
-    """Reject without requeue is an error; with a dead-letter exchange the queue behind it is named."""
+    """Reject without requeue is an error; the dead-letter queue is named if there is one."""
     sent = outcomes.run("dead_letters(); result = reject.delay().id")
     _, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=8)
     rabbit = lab.broker.system == "rabbitmq"
@@ -190,6 +63,99 @@ def test_a_rejected_message_says_where_it_went(outcomes: Producer, lab: Lab) -> 
     assert dead == (f"{process.attributes['messaging.destination.name']}-dead" if rabbit else None)
     if rabbit:
         assert outcomes.run("result = dead_letters()").result == [sent.result]
+
+
+def test_a_soft_limit_is_a_timeout(outcomes: Producer, lab: Lab, pool: str) -> None:
+    """A body that lets SoftTimeLimitExceeded out has run out of time; only prefork has that."""
+    if pool != "prefork":
+        return
+    sent = outcomes.run("soft.delay()")
+    spans = lab.receiver.expect_trace(sent.trace_id, 3, timeout=8, settle=0)
+    process = next(span for span in spans if span.kind == "consumer")
+    assert process.attributes[OUTCOME] == "timeout"
+    assert process.attributes["error.type"] == "billiard.exceptions.SoftTimeLimitExceeded"
+    assert process.status == "error"
+
+
+def test_the_next_attempt_links_to_the_one_before(outcomes: Producer, lab: Lab) -> None:
+    """Attempts are siblings; the event of a retry is on the attempt that asked for it."""
+    sent = outcomes.run("again.delay(2)")
+    send, *attempts = lab.receiver.expect_trace(sent.trace_id, 4, timeout=8, settle=0)
+    before = [send.span_id, *(attempt.span_id for attempt in attempts)]
+    for number, attempt in enumerate(attempts):
+        linked = [link.span_id for link in attempt.links]
+        assert linked == ([send.span_id] if number == 0 else [send.span_id, before[number]])
+        asked = [event for event in attempt.events if event.name == "taskqueue.retry"]
+        assert len(asked) == (1 if number < 2 else 0)
+        if asked:
+            assert asked[0].attributes["attempt"] == number + 1
+            assert asked[0].attributes["error.type"] == "ValueError"
+
+
+def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
+    """Countdown and backoff are a scheduled delay; the wait begins when they are over."""
+    late = outcomes.run("ok.apply_async(countdown=0.8)")
+    again = outcomes.run("again.delay(1, countdown=0.7)")
+    _, process = lab.receiver.expect_trace(late.trace_id, 2, timeout=8, settle=0)
+    _, first, second = lab.receiver.expect_trace(again.trace_id, 3, timeout=8, settle=0)
+    for span, planned in ((process, 0.8), (second, 0.7)):
+        assert span.attributes["taskqueue.task.scheduled_delay"] == pytest.approx(planned, abs=0.1)
+        assert 0 <= span.attributes["taskqueue.task.wait"] < 0.6
+        assert span.attributes["taskqueue.task.prefetch_wait"] < 0.6
+    assert first.attributes["taskqueue.retry.delay"] == pytest.approx(0.7, abs=0.01)
+    assert "taskqueue.task.scheduled_delay" not in first.attributes
+
+
+def test_a_clock_that_is_ahead_makes_no_negative_wait(outcomes: Producer, lab: Lab) -> None:
+    """A message from the future has not waited."""
+    ahead = int((time.time() + 3600) * 1e6)
+    sent = outcomes.run(f"raw('[[], {{}}, {{}}]', task='ok', otq='{ahead:x}')")
+    (process,) = lab.receiver.expect_trace(sent.trace_id, 1, timeout=8, settle=0)
+    assert process.attributes["taskqueue.task.wait"] == 0
+    assert process.attributes["taskqueue.task.prefetch_wait"] == 0
+
+
+def test_time_behind_a_busy_child_is_prefetch_wait(outcomes: Producer, lab: Lab) -> None:
+    """What the worker holds and has no slot for waits inside the worker."""
+    sent = outcomes.run("for _ in range(3): hold.delay(0.7)")
+    spans = lab.receiver.expect_trace(sent.trace_id, 9, timeout=8, settle=0)
+    *_, last = [span for span in spans if span.kind == "consumer"]
+    held = last.attributes["taskqueue.task.prefetch_wait"]
+    received = next(event for event in last.events if event.name == "taskqueue.received")
+    assert 0.5 < held <= last.attributes["taskqueue.task.wait"]
+    assert held == pytest.approx((last.start_ns - received.time_ns) / 1e9, abs=0.01)
+
+
+def test_a_revoked_message_is_told_without_an_error(outcomes: Producer, lab: Lab) -> None:
+    """Revoked while it waited for its time: it never ran, and that is what was wanted."""
+    sent = outcomes.run("result = ok.apply_async(countdown=0.8).id")
+    outcomes.run(f"app.control.revoke({sent.result!r})")
+    _, process = lab.receiver.expect_trace(sent.trace_id, 2, timeout=8, settle=0)
+    assert process.attributes[OUTCOME] == "revoked"
+    assert process.status == "unset"
+    assert [event.name for event in process.events] == ["taskqueue.received", "taskqueue.revoked"]
+
+
+def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) -> None:
+    """After all of the above: one span for each delivery, and counters that say the same."""
+    queue = outcomes.run("result = QUEUE").result
+    lab.receiver.wait_for(lambda: False, 0.5)
+    spans = [
+        span
+        for span in lab.receiver.spans()
+        if span.kind == "consumer" and span.attributes["messaging.destination.name"] == queue
+    ]
+    assert len({span.span_id for span in spans}) == len(spans)
+    by_outcome = Counter(span.attributes[OUTCOME] for span in spans)
+    assert spans
+    where = {"messaging__destination__name": queue}
+    for outcome, count in by_outcome.items():
+        lab.receiver.expect_total(CONSUMED, count, taskqueue__task__outcome=outcome, **where)
+    lab.receiver.expect_total("messaging.process.duration", len(spans), **where)
+    lab.receiver.expect_total("taskqueue.task.retries", by_outcome["retry"], **where)
+    for scope in ("revoked", "expired"):
+        cancelled = by_outcome[scope]
+        lab.receiver.expect_total("taskqueue.task.cancellations", cancelled, scope=scope, **where)
 
 
 def _assert_attributes(span: ReceivedSpan, expected: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from otel_queue_plugins.cli.received import ReceivedSpan
-    from tests.brokers.harness import Lab, Producer, Sent
+    from tests.brokers.harness import Lab
+    from tests.brokers.harness_producer import Producer, Sent
     from tests.processes import ManagedProcess
 
 APP = "tests.brokers.apps.celery_outcomes"
@@ -88,7 +89,7 @@ def test_a_worker_ends_well(told: Told) -> None:
 
 
 def test_every_end_is_told(told: Told, lab: Lab) -> None:
-    """Success, failure and retry: the spans of each delivery, under the sender's, before the end."""
+    """Success, failure and retry: the spans of each delivery, under the sender's."""
     for name, outcomes in (
         ("success", ["success"]),
         ("failure", ["failure"]),
@@ -97,7 +98,7 @@ def test_every_end_is_told(told: Told, lab: Lab) -> None:
         send, *processed = _trace(lab, told.sent[name], 1 + len(outcomes))
         assert [span.attributes[OUTCOME] for span in processed] == outcomes
         assert {span.parent_id for span in processed} == {send.span_id}
-        assert [event.name for event in processed[0].events][0] == "taskqueue.received"
+        assert processed[0].events[0].name == "taskqueue.received"
         assert processed[0].service == "worker"
 
 

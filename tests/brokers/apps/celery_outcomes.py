@@ -129,10 +129,8 @@ def starved() -> None:
 def again(self: Task, failures: int = 1, countdown: float = 0) -> None:
     """Fail some times and ask for another try each time."""
     if self.request.retries < failures:
-        try:
-            raise ValueError(f"attempt {self.request.retries}")
-        except ValueError as error:
-            raise self.retry(exc=error, countdown=countdown) from error
+        error = ValueError(f"attempt {self.request.retries}")
+        raise self.retry(exc=error, countdown=countdown)
 
 
 @app.task(name="again_without_reason", bind=True, max_retries=1, default_retry_delay=0)
@@ -142,7 +140,11 @@ def again_without_reason(self: Task) -> None:
 
 
 @app.task(
-    name="automatic", autoretry_for=TEMPORARY, max_retries=1, retry_jitter=False, retry_backoff=False,
+    name="automatic",
+    autoretry_for=TEMPORARY,
+    max_retries=1,
+    retry_jitter=False,
+    retry_backoff=False,
     default_retry_delay=0,
 )
 def automatic() -> None:
@@ -262,7 +264,10 @@ def shot_once(self: Task) -> None:
 
 
 @app.task(
-    name="shot_and_retried", bind=True, max_retries=1, default_retry_delay=0,
+    name="shot_and_retried",
+    bind=True,
+    max_retries=1,
+    default_retry_delay=0,
     retry_on_worker_lost=True,
 )
 def shot_and_retried(self: Task) -> None:
