@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 
 from otel_queue_plugins.celery import instrument
+from otel_queue_plugins.cli.demo.shop import files
 
 _URL = os.environ["DEMO_BROKER_URL"]
 _QUEUE = os.environ["DEMO_QUEUE"]
@@ -36,6 +37,7 @@ def _settings() -> dict[str, Any]:
         "task_default_queue": _QUEUE,
     }
     if _URL.startswith("filesystem"):
+        files.use()
         folder = Path(os.environ["DEMO_FOLDER"])
         settings["broker_transport_options"] = {
             "data_folder_in": str(folder / "queue"),
