@@ -21,7 +21,7 @@ _REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "ddtrace": ("ddtrace==4.16.0",),
     "sentry": ("sentry-sdk==2.75.0",),
     "prometheus": ("prometheus-client>=0.20",),
-    "ours": (*_SDK, "-e", str(ROOT)),
+    "ours": (*_SDK, "-e", "."),
 }
 
 
@@ -67,4 +67,4 @@ def _make(home: Path, requirements: list[str]) -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
