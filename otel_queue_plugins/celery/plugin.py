@@ -17,6 +17,7 @@ from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.celery.canvas import Canvas
+from otel_queue_plugins.celery.coexistence import Coexistence
 from otel_queue_plugins.celery.errbacks import Errbacks
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
@@ -87,7 +88,8 @@ class CeleryPlugin:
             meter_provider=meter_provider,
             set_up=sdk.ensure_providers,
         )
-        routes = Routes()
+        self._coexistence = Coexistence()
+        routes = Routes(self._coexistence.check)
         self._lifecycle = Lifecycle(telemetry)
         self._publishing = Publishing(telemetry, routes, self.covers, checked)
         self._canvas = Canvas(self.covers)
@@ -123,7 +125,8 @@ class CeleryPlugin:
         self._wrap("celery.canvas", "group", "apply_async", self._canvas.apply_group)
         self._wrap("celery.canvas", "Signature", "delay", self._canvas.delay)
         self._wrap("celery.canvas", "Signature", "__call__", self._errbacks.call)
-        self._wrap("celery.backends.base", "Backend", "_call_task_errbacks", self._errbacks.call_all)
+        backend = "celery.backends.base", "Backend"
+        self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
 
     def install_in_worker(self, **_: Any) -> None:
         """Put in place the wrappers for the process that receives messages."""
@@ -139,7 +142,11 @@ class CeleryPlugin:
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
 
     def uninstall(self) -> None:
-        """Take receivers and wrappers back, newest first."""
+        """Take receivers and wrappers back, newest first.
+
+        A wrapper that somebody else has wrapped in the meantime stays, and covers no app any more.
+        """
+        self._apps = weakref.WeakSet()
         while self._undo:
             self._undo.pop()()
         for task in _existing_tasks():
@@ -155,6 +162,7 @@ class CeleryPlugin:
             (signals.task_unknown, main.task_unknown),
             (signals.task_rejected, main.task_rejected),
             (signals.worker_init, lifecycle.worker_init),
+            (signals.worker_ready, self._coexistence.check),
             (signals.worker_init, self.install_in_worker),
             (signals.worker_ready, lifecycle.worker_ready),
             (signals.worker_process_init, lifecycle.worker_process_init),
@@ -172,13 +180,18 @@ class CeleryPlugin:
         if original is None or getattr(original, "_self_wrapper", None) == wrapper:
             return
         wrapt.wrap_function_wrapper(parent, name, wrapper)
-        self._undo.append(partial(setattr, parent, name, original))
+        self._undo.append(partial(_unwrap, parent, name, vars(parent)[name], original))
 
     def _trace_existing_tasks(self) -> None:
         """Tasks whose tracers were built before us."""
         for task in _existing_tasks():
             if task.__trace__ is not None:
                 task.__trace__ = self._running.traced(task.__trace__, task, eager=False)
+
+
+def _unwrap(parent: Any, name: str, ours: Any, original: Any) -> None:
+    if vars(parent)[name] is ours:
+        setattr(parent, name, original)
 
 
 def _existing_tasks() -> list[Any]:

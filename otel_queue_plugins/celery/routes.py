@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 from otel_queue_plugins.celery import broker
 from otel_queue_plugins.celery.broker import Broker
+from otel_queue_plugins.core.guard import nothing
 from otel_queue_plugins.core.messages import Route
 
 MAX_ROUTES: Final = 4096
@@ -18,9 +20,10 @@ _DELAY_BITS: Final = re.compile(r"(?:[01]\.)+")
 
 
 class Routes:
-    """The routes of the apps in this process."""
+    """The routes of the apps in this process. `on_new` is called when there is another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_new: Callable[[], None] = nothing) -> None:
+        self._on_new = on_new
         self._routes: dict[tuple[int, str, str, str, bool], Route] = {}
         self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, Broker]] = (
             weakref.WeakKeyDictionary()
@@ -34,6 +37,7 @@ class Routes:
         key = (id(app), task, name, str(routing_key or ""), reading)
         route = self._routes.get(key)
         if route is None:
+            self._on_new()
             if len(self._routes) >= MAX_ROUTES:
                 self._routes.clear()
             route = self._routes[key] = self._make(app, *key[1:])

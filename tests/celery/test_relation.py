@@ -82,7 +82,7 @@ def test_every_relation_by_every_way(
         else:
             result = plain.delay()
         context.detach(token)
-        assert result.get(timeout=10) == {"user": "7"}
+        assert result.get(timeout=10, interval=0.01) == {"user": "7"}
         assert relation(telemetry, "plain") == chosen
 
 
@@ -119,10 +119,10 @@ def test_auto_links_what_was_scheduled_and_what_is_many(app: Celery) -> None:
         assert relation(telemetry, "plain") == "child"
         plain.apply_async(countdown=0.05)
         assert relation(telemetry, "plain") == "link"
-        group(plain.s(), plain.s()).delay().get(timeout=10)
+        group(plain.s(), plain.s()).delay().get(timeout=10, interval=0.01)
         assert all(span.parent for span in telemetry.expect(2, "process plain"))
         telemetry.exporter.clear()
-        group(plain.s(), plain.s(), plain.s()).delay().get(timeout=10)
+        group(plain.s(), plain.s(), plain.s()).delay().get(timeout=10, interval=0.01)
         assert not any(span.parent for span in telemetry.expect(3, "process plain"))
 
 

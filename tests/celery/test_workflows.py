@@ -70,7 +70,7 @@ def test_a_chain_is_one_trace_and_each_step_is_sent_inside_the_one_before(
     """Step n+1 is sent inside step n; kind, id and step say where each is."""
     add = shop.tasks["add"]
     result = chain(add.s(1, 1), add.s(1), add.s(1)).delay()
-    assert result.get(timeout=10) == 4
+    assert result.get(timeout=10, interval=0.01) == 4
     spans = telemetry.expect(6)
     assert {ids(span)[0] for span in spans} == {ids(spans[0])[0]}
     sends, steps = telemetry.spans("send add"), telemetry.spans("process add")
@@ -86,7 +86,7 @@ def test_a_group_outside_of_any_span_is_one_trace(shop: Celery, telemetry: Telem
     """The members share a trace id, although nothing is current when they are sent."""
     add = shop.tasks["add"]
     result = group(add.s(n, n) for n in range(3)).delay()
-    assert result.get(timeout=10) == [0, 2, 4]
+    assert result.get(timeout=10, interval=0.01) == [0, 2, 4]
     spans = telemetry.expect(6)
     assert len({ids(span)[0] for span in spans}) == 1
     assert len({ids(span) for span in spans}) == 6
@@ -100,8 +100,8 @@ def test_two_groups_are_two_traces(shop: Celery, telemetry: Telemetry) -> None:
     """What one group chose for its trace is not seen by the next, nor by a plain message."""
     add = shop.tasks["add"]
     for _ in range(2):
-        group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=10)
-    add.delay(1, 1).get(timeout=10)
+        group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=10, interval=0.01)
+    add.delay(1, 1).get(timeout=10, interval=0.01)
     traces = [ids(span)[0] for span in telemetry.expect(5, "send add")]
     assert len(set(traces)) == 3
 
@@ -109,7 +109,7 @@ def test_two_groups_are_two_traces(shop: Celery, telemetry: Telemetry) -> None:
 def test_nested_groups_have_no_span_id_twice(shop: Celery, telemetry: Telemetry) -> None:
     """Celery numbers the members of an inner group anew."""
     add = shop.tasks["add"]
-    group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay().get(timeout=10)
+    group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay().get(timeout=10, interval=0.01)
     assert len({ids(span) for span in telemetry.expect(6)}) == 6
 
 
@@ -121,7 +121,7 @@ def test_the_body_of_a_chord_links_to_every_header_task(
     add, done = shop.tasks["add"], shop.tasks["done"]
     body = done.si() if immutable else done.s()
     result = chord([add.s(n, n) for n in range(3)], body).delay()
-    assert result.get(timeout=10) == "done"
+    assert result.get(timeout=10, interval=0.01) == "done"
     spans = telemetry.expect(8)
     assert len({ids(span)[0] for span in spans}) == 1
     header, joined = telemetry.spans("send add"), telemetry.one("process done")
@@ -139,7 +139,7 @@ def test_a_large_chord_links_to_twenty(shop: Celery, telemetry: Telemetry) -> No
     add, total = shop.tasks["add"], shop.tasks["total"]
     with telemetry.tracer.start_as_current_span("caller"):
         result = chord([add.s(n, 0) for n in range(30)], total.s()).delay()
-    assert result.get(timeout=10) == sum(range(30))
+    assert result.get(timeout=10, interval=0.01) == sum(range(30))
     telemetry.expect(63)
     sent = {ids(span) for span in telemetry.spans("send add")}
     links = linked_ids(telemetry.one("process total"))
@@ -151,11 +151,11 @@ def test_the_body_of_a_chord_may_be_a_chain_or_a_group(shop: Celery, telemetry: 
     """Whatever starts because the header is complete links to it."""
     add, total, done = (shop.tasks[name] for name in ("add", "total", "done"))
     header = [add.s(1, 1), add.s(2, 2)]
-    chord(header, chain(total.s(), add.s(1))).delay().get(timeout=10)
+    chord(header, chain(total.s(), add.s(1))).delay().get(timeout=10, interval=0.01)
     telemetry.expect(8)
     assert len(linked_ids(telemetry.one("process total"))) == 3
     telemetry.exporter.clear()
-    chord(header, group(done.s(), done.s())).delay().get(timeout=10)
+    chord(header, group(done.s(), done.s())).delay().get(timeout=10, interval=0.01)
     telemetry.expect(8)
     assert [len(linked_ids(span)) for span in telemetry.spans("process done")] == [3, 3]
 
@@ -166,7 +166,7 @@ def test_chains_in_a_header_are_joined_by_their_last_step(
     """Nested: every span is in the one trace, and every link leads to a span that exists."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     result = chord([chain(add.s(1, 1), add.s(1)), add.s(2, 2)], total.s()).delay()
-    assert result.get(timeout=10) == 7
+    assert result.get(timeout=10, interval=0.01) == 7
     spans = telemetry.expect(8)
     assert len({ids(span) for span in spans}) == 8
     assert set(linked_ids(telemetry.one("process total"))) <= {ids(span) for span in spans}
@@ -176,7 +176,7 @@ def test_replaced_members_of_a_chord(shop: Celery, telemetry: Telemetry) -> None
     """A replacement has the place of the replaced one, but a span id of its own."""
     swap, add, total = (shop.tasks[name] for name in ("swap", "add", "total"))
     result = chord([swap.s(1), add.s(2, 2)], total.s()).delay()
-    assert result.get(timeout=10) == 6
+    assert result.get(timeout=10, interval=0.01) == 6
     spans = telemetry.expect(8)
     assert len({ids(span) for span in spans}) == 8
     links = linked_ids(telemetry.one("process total"))
@@ -235,11 +235,11 @@ def test_a_failed_header_tells_the_errbacks_of_the_body(
 def test_starmap_and_chunks(shop: Celery, telemetry: Telemetry) -> None:
     """A map is one message; chunks are a group of them."""
     add = shop.tasks["add"]
-    assert add.starmap([(1, 1), (2, 2)]).delay().get(timeout=10) == [2, 4]
+    assert add.starmap([(1, 1), (2, 2)]).delay().get(timeout=10, interval=0.01) == [2, 4]
     telemetry.expect(2)
     telemetry.one("process celery.starmap")
     telemetry.exporter.clear()
-    add.chunks([(n, n) for n in range(4)], 2).delay().get(timeout=10)
+    add.chunks([(n, n) for n in range(4)], 2).delay().get(timeout=10, interval=0.01)
     spans = telemetry.expect(4)
     assert len({ids(span)[0] for span in spans}) == 1
 
@@ -248,7 +248,7 @@ def test_a_chain_of_groups_and_tasks(shop: Celery, telemetry: Telemetry) -> None
     """Chains with a group become chords: one trace, and no context is left behind."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     flow = chain(add.s(1, 1), group(add.s(1), add.s(2)), total.s(), add.s(3))
-    assert flow.delay().get(timeout=10) == 10
+    assert flow.delay().get(timeout=10, interval=0.01) == 10
     spans = telemetry.expect(10)
     assert len({ids(span)[0] for span in spans}) == 1
     assert len({ids(span) for span in spans}) == 10

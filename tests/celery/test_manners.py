@@ -1,0 +1,254 @@
+"""Manners: what is put in place can be taken away, and others are left alone."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import celery.app.trace
+import pytest
+from celery import Celery, Task, signals
+from celery.canvas import Signature, group
+from opentelemetry import context, trace
+
+from otel_queue_plugins.celery import coexistence, uninstrument
+from otel_queue_plugins.celery.instrumentor import CeleryInstrumentor
+from otel_queue_plugins.celery.plugin import CeleryPlugin
+from otel_queue_plugins.core.options import Options
+from tests.celery.conftest import describe, instrumenting, memory_app, running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNALS = [
+    getattr(signals, name) for name in signals.__all__ if hasattr(getattr(signals, name), "send")
+]
+PATCHED = [
+    (Celery, "send_task"),
+    (Task, "apply_async"),
+    (celery.app.trace, "build_tracer"),
+    (Signature, "delay"),
+    (Signature, "__call__"),
+    (group, "apply_async"),
+    *[
+        (importlib.import_module(f"celery.{module}"), name)
+        for module, name in (
+            ("worker.request", "Request"),
+            ("worker.worker", "WorkController"),
+            ("worker.consumer.consumer", "Consumer"),
+            ("worker.consumer.consumer", "build_tracer"),
+            ("worker.strategy", "create_request_cls"),
+            ("backends.base", "Backend"),
+        )
+        if hasattr(importlib.import_module(f"celery.{module}"), name)
+    ],
+]
+
+
+def one() -> int:
+    """The body of a task."""
+    return 1
+
+
+def state() -> list[Any]:
+    """Everything of Celery's that we touch, by identity."""
+    found: list[Any] = [[id(receiver) for _, receiver in s.receivers or ()] for s in SIGNALS]
+    for owner, name in PATCHED:
+        value = vars(owner)[name]
+        found.append(id(value))
+        if isinstance(value, type):
+            found.append({key: id(each) for key, each in vars(value).items()})
+    return found
+
+
+def test_nothing_is_left_behind() -> None:
+    """No receiver, no wrapper, no thread, no tracer of a task, no context."""
+    before, threads = state(), set(threading.enumerate())
+    app = memory_app()
+    task = app.task(shared=False, name="add")(one)
+    with instrumenting() as telemetry:
+        with running(app):
+            task.delay().get(timeout=10, interval=0.01)
+            telemetry.expect(2)
+        assert state() != before
+    assert state() == before
+    assert not any("otel" in thread.name for thread in set(threading.enumerate()) - threads)
+    assert not hasattr(app.tasks["add"].__trace__, "__otel_queue_original__")
+    assert not context.get_current()
+
+
+def test_instrumenting_twice_is_instrumenting_once() -> None:
+    """Also through the entry point."""
+    app = memory_app()
+    with instrumenting() as telemetry:
+        once = state()
+        with instrumenting(app):
+            CeleryInstrumentor().instrument()
+            assert state() == once
+        with instrumenting() as telemetry:
+            app.send_task("a")
+            telemetry.expect(1)
+
+
+def test_uninstrumenting_what_never_was() -> None:
+    """Does nothing."""
+    uninstrument()
+    CeleryInstrumentor().uninstrument()
+
+
+def test_only_the_app_that_was_named() -> None:
+    """`instrument(app)` leaves every other app alone, its headers too."""
+    named, other = memory_app(), memory_app()
+    sent: list[dict[str, Any]] = []
+
+    def look(headers: dict[str, Any], **_: Any) -> None:
+        sent.append(dict(headers))
+
+    try:
+        with instrumenting(named) as telemetry:
+            signals.before_task_publish.connect(look)
+            named.send_task("a")
+            other.send_task("b")
+            spans = telemetry.expect(1)
+    finally:
+        signals.before_task_publish.disconnect(look)
+    assert spans[0].name == "send a", describe(spans)
+    assert ["otq" in headers for headers in sent] == [True, False]
+
+
+@pytest.mark.parametrize("finalised", [False, True])
+@pytest.mark.parametrize("handlers_first", [False, True])
+def test_whatever_comes_first(finalised: bool, handlers_first: bool) -> None:
+    """Before or after the app is finalised, before or after the user's handlers."""
+    seen: list[bool] = []
+
+    def handler(**_: Any) -> None:
+        seen.append(trace.get_current_span().get_span_context().is_valid)
+
+    def connect() -> None:
+        for signal in (signals.before_task_publish, signals.task_prerun, signals.task_postrun):
+            signal.connect(handler)
+
+    app = memory_app()
+    task = app.task(shared=False, name="add")(one)
+    if finalised:
+        app.finalize()
+    if handlers_first:
+        connect()
+    try:
+        with instrumenting() as telemetry, running(app):
+            if not handlers_first:
+                connect()
+            task.delay().get(timeout=10, interval=0.01)
+            telemetry.expect(2)
+            until(lambda: len(seen) == 3)
+    finally:
+        for signal in (signals.before_task_publish, signals.task_prerun, signals.task_postrun):
+            signal.disconnect(handler)
+    assert seen == [not handlers_first, True, True]
+
+
+def test_a_wrapper_on_top_of_ours_survives() -> None:
+    """What somebody else has put around ours stays theirs; ours does nothing any more."""
+    original = vars(Celery)["send_task"]
+    app = memory_app()
+    calls: list[str] = []
+    with instrumenting() as telemetry:
+        ours = vars(Celery)["send_task"]
+
+        def theirs(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return ours.__get__(self)(name, *args, **kwargs)
+
+        Celery.send_task = theirs
+    try:
+        app.send_task("a")
+        assert calls == ["a"]
+        assert not telemetry.spans()
+    finally:
+        Celery.send_task = original
+
+
+def test_without_any_sdk_the_callers_context_still_travels() -> None:
+    """No span of ours, but the next service gets what this one was given."""
+    app = memory_app()
+    sent: dict[str, Any] = {}
+
+    def look(headers: dict[str, Any], **_: Any) -> None:
+        sent.update(headers)
+
+    plugin = CeleryPlugin(
+        options=Options(),
+        tracer_provider=trace.NoOpTracerProvider(),
+        meter_provider=importlib.import_module("opentelemetry.metrics").NoOpMeterProvider(),
+    )
+    plugin.install()
+    plugin.cover(None)
+    signals.before_task_publish.connect(look)
+    here = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
+    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(here)))
+    try:
+        app.send_task("add")
+    finally:
+        context.detach(token)
+        signals.before_task_publish.disconnect(look)
+        plugin.uninstall()
+    assert sent["traceparent"] == f"00-{1:032x}-{2:016x}-01"
+
+
+def _function_of(module: str) -> Any:
+    """A function as if written in `module`."""
+    return eval("lambda *args, **kwargs: None", {"__name__": module})
+
+
+@pytest.fixture
+def contrib() -> Iterator[None]:
+    """A receiver of another tracer."""
+    theirs = _function_of("opentelemetry.instrumentation.celery")
+    signals.before_task_publish.connect(theirs, weak=False)
+    yield
+    signals.before_task_publish.disconnect(theirs)
+
+
+@pytest.mark.usefixtures("contrib")
+def test_another_tracer_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning for a process, that names it and says what to do."""
+    app = memory_app()
+    caplog.set_level(logging.WARNING)
+    with instrumenting():
+        app.send_task("a")
+        app.send_task("b")
+    (record,) = [r for r in caplog.records if "seen twice" in r.getMessage()]
+    assert "opentelemetry-instrumentation-celery" in record.getMessage()
+
+
+def test_nobody_is_accused_wrongly(caplog: pytest.LogCaptureFixture) -> None:
+    """Ours, and a user's receivers, are no other tracer."""
+
+    def handler(**_: Any) -> None:
+        """The user's."""
+
+    signals.task_prerun.connect(handler)
+    try:
+        with instrumenting():
+            memory_app().send_task("a")
+            assert coexistence.others() == []
+    finally:
+        signals.task_prerun.disconnect(handler)
+    assert "seen twice" not in caplog.text
+
+
+@pytest.mark.parametrize("on_top", [False, True])
+def test_a_tracer_that_patches_is_seen_under_and_over_ours(
+    monkeypatch: pytest.MonkeyPatch, on_top: bool
+) -> None:
+    """Sentry replaces `build_tracer`; it may have come before or after."""
+    theirs = _function_of("sentry_sdk.integrations.celery")
+    if not on_top:
+        monkeypatch.setattr(celery.app.trace, "build_tracer", theirs)
+    with instrumenting():
+        if on_top:
+            monkeypatch.setattr(celery.app.trace, "build_tracer", theirs)
+        assert coexistence.others() == ["sentry-sdk"]
