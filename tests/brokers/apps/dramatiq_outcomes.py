@@ -45,8 +45,9 @@ class Moody(Middleware):
 
 
 HEARTBEAT = os.environ.get("HEARTBEAT") if BROKER_URL.startswith("redis") else None
-QUICK: dict[str, Any] = {"heartbeat_timeout": int(HEARTBEAT), "maintenance_chance": 1_000_000} \
-    if HEARTBEAT else {}
+QUICK: dict[str, Any] = (
+    {"heartbeat_timeout": int(HEARTBEAT), "maintenance_chance": 1_000_000} if HEARTBEAT else {}
+)
 
 broker = dramatiq_broker(**QUICK)
 broker.middleware = [each for each in broker.middleware if not isinstance(each, TimeLimit)]
