@@ -55,11 +55,9 @@ def tracer() -> Any:
 def histogram() -> Any:
     """A histogram of the SDK, as it is by default."""
     provider = MeterProvider(shutdown_on_exit=False)
-    found = provider.get_meter("scope").create_histogram("work")
-    if shortcuts.bind(found) is None:
-        pytest.skip("this version of the SDK is not shortened")
-    _forget()
-    return found
+    if not hasattr(_view_instrument_match, "_hash_attributes"):
+        pytest.skip("an SDK that does not hash attributes is not shortened")
+    return provider.get_meter("scope").create_histogram("work")
 
 
 def _as_another_would_patch(method: Any) -> Any:
