@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,18 @@ def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
     sent["unwatched"] = producer.run("look.delay()")
     worker.wait_for_log(ENDS, count=len(SENT) + 2)
     sent |= _cut_short(request.param, producer, worker)
-    yield Told(pool=request.param, sent=sent, returncode=worker.stop(), worker=worker)
+    yield Told(pool=request.param, sent=sent, returncode=_stopped(worker, producer), worker=worker)
     lab.close()
+
+
+def _stopped(worker: ManagedProcess, producer: Producer) -> int:
+    """The return code. A worker that blocks on RabbitMQ looks up from it every ten seconds only."""
+    worker.send_signal(signal.SIGTERM)
+    worker.wait_for_log("Warm shutdown")
+    producer.run("app.control.broadcast('ping')")
+    returncode = worker.wait()
+    worker.wait_for_log_end()
+    return returncode
 
 
 def _cut_short(pool: str, producer: Producer, worker: ManagedProcess) -> dict[str, Sent]:
