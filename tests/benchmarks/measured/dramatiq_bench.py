@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from queue import PriorityQueue
 from typing import Any
@@ -49,7 +50,9 @@ class DramatiqBench:
             work_queue=self._work,
             worker_timeout=100,
         )
-        broker.emit_after("consumer_thread_boot", self._consumer)
+        # A thread of its own would have a context of its own.
+        self._consumer_context = contextvars.copy_context()
+        self._consumer_context.run(broker.emit_after, "consumer_thread_boot", self._consumer)
         broker.emit_after("worker_thread_boot", self._worker)
 
     def send(self, count: int) -> None:
@@ -60,8 +63,13 @@ class DramatiqBench:
     def execute(self, count: int) -> None:
         messages: Any = self._consumer.consumer
         consumer, worker, work = self._consumer, self._worker, self._work
-        for _ in range(count):
+        in_consumer = self._consumer_context.run
+
+        def fetch() -> None:
             consumer.handle_message(next(messages))
+
+        for _ in range(count):
+            in_consumer(fetch)
             worker.process_message(work.get().message)
 
     def message_bytes(self) -> int:
