@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_queue_plugins.sdk import environment
+from otel_queue_plugins.sdk import background, environment
+from otel_queue_plugins.sdk.background import Work
 from otel_queue_plugins.sdk.current import current_providers
 from otel_queue_plugins.sdk.outage import Outage
 
@@ -25,7 +26,7 @@ _outage = Outage()
 class _Attempt(NamedTuple):
     pid: int
     deadline: float
-    threads: tuple[threading.Thread, ...]
+    works: tuple[Work, ...]
 
 
 _attempts = [_Attempt(0, 0.0, ())]
@@ -47,12 +48,12 @@ def flush(timeout: float | None = None) -> bool:
 
 
 def _is_done_in_time(attempt: _Attempt) -> bool:
-    for thread in attempt.threads:
-        thread.join(max(0.0, attempt.deadline - time.monotonic()))
+    for work in attempt.works:
+        work.wait(max(0.0, attempt.deadline - time.monotonic()))
     if _hangs(attempt):
         _outage.begins()
         return False
-    if attempt.threads:
+    if attempt.works:
         _outage.ends()
     return True
 
@@ -63,27 +64,13 @@ def _attempt(bound: float) -> _Attempt:
         return last
     wait = bound * _SHARE
     deadline = time.monotonic() + (min(wait, _IN_OUTAGE) if _outage.is_on() else wait)
-    threads = tuple(_start(act, bound) for act in _flushes())
-    _attempts[:] = [_Attempt(os.getpid(), deadline, threads)]
+    works = tuple(background.start(partial(act, int(bound * 1000))) for act in _flushes())
+    _attempts[:] = [_Attempt(os.getpid(), deadline, works)]
     return _attempts[-1]
 
 
 def _hangs(attempt: _Attempt) -> bool:
-    return any(thread.is_alive() for thread in attempt.threads)
-
-
-def _start(act: Callable[[int], object], bound: float) -> threading.Thread:
-    """The SDK's own time limits are not kept, hence a thread that can be left behind."""
-
-    def run() -> None:
-        try:
-            act(int(bound * 1000))
-        except Exception:  # noqa: BLE001 - the SDK has said why
-            return
-
-    thread = threading.Thread(target=run, name="otel-queue-flush", daemon=True)
-    thread.start()
-    return thread
+    return any(work.is_going_on() for work in attempt.works)
 
 
 def _flushes() -> list[Callable[[int], Any]]:

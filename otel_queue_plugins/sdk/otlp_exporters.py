@@ -72,7 +72,25 @@ def _http_arguments(target: Target) -> dict[str, Any]:
         "headers": dict(target.headers),
         "timeout": target.timeout,
         "compression": Compression(target.compression),
+        "session": _session(target),
     }
+
+
+def _session(target: Target) -> Any:
+    """One that trusts the given certificate; None leaves the choice to the exporter.
+
+    A session of requests prefers REQUESTS_CA_BUNDLE to the certificate it was given.
+    """
+    if target.certificate is None:
+        return None
+    import requests
+
+    class Session(requests.Session):
+        def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+            settings = super().merge_environment_settings(*args, **kwargs)
+            return {**settings, "verify": target.certificate}
+
+    return Session()
 
 
 def _grpc_arguments(target: Target) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -35,21 +36,34 @@ from otel_queue_plugins.sdk.exporters import (
 )
 from otel_queue_plugins.sdk.otlp import Target
 
+logger = logging.getLogger("otel_queue_plugins")
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_queue_plugins.sdk.environment import Plan
 
 
 def install(plan: Plan) -> None:
-    """Set a global provider for each signal of the plan."""
+    """Set a global provider for each signal of the plan; one that cannot be built stays off."""
     resource = _resource()
     dropped = Dropped()
     quiet.hush(dropped.total)
-    if "metrics" in plan.exporters:
-        _install_metrics(plan, resource, dropped)
-    if "traces" in plan.exporters:
-        _install_traces(plan, resource, dropped)
-    if "logs" in plan.exporters:
-        _install_logs(plan, resource)
+    installers = {
+        "metrics": partial(_install_metrics, plan, resource, dropped),
+        "traces": partial(_install_traces, plan, resource, dropped),
+        "logs": partial(_install_logs, plan, resource),
+    }
+    for signal, act in installers.items():
+        if signal in plan.exporters:
+            _try(signal, act)
+
+
+def _try(signal: str, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception:
+        logger.exception("%s off: they could not be set up", signal)
 
 
 def _resource() -> Resource:

@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import environment, flushing, forks, identity, validation
+from otel_queue_plugins.sdk import background, environment, flushing, forks, identity, validation
 from otel_queue_plugins.sdk.current import has_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
 
@@ -77,6 +77,7 @@ def _flush_at_end() -> None:
     have an ending of their own.
     """
     if _done.installed:
+        background.prepare_for_the_end()
         atexit.unregister(flushing.flush)
         atexit.register(flushing.flush)
     if identity.has_parent() and has_providers():

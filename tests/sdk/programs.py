@@ -65,6 +65,18 @@ def own_providers() -> None:
     print("unchanged", before == (trace.get_tracer_provider(), metrics.get_meter_provider()))
 
 
+def carrying() -> None:
+    """What a message would carry."""
+    sdk.validate()
+    from opentelemetry import propagate
+
+    sdk.ensure_providers()
+    carrier: dict[str, str] = {}
+    with trace.get_tracer("tests").start_as_current_span("work"):
+        propagate.inject(carrier)
+    print("carrier", sorted(carrier), flush=True)
+
+
 def flushing_script() -> None:
     """A script that flushes as a worker would, and then ends."""
     sdk.ensure_providers()

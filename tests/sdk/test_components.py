@@ -1,0 +1,114 @@
+"""Samplers, exporters and propagators of other packages, found by their entry points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.environment import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs
+
+PLUGIN = """
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
+
+def nothing(argument):
+    print("sampler argument", argument)
+    return ALWAYS_OFF
+
+def no_sampler(argument):
+    return object()
+
+class Printing(SpanExporter):
+    def export(self, spans):
+        print("printed", [span.name for span in spans], flush=True)
+        return SpanExportResult.SUCCESS
+"""
+ENTRY_POINTS = """
+[opentelemetry_traces_sampler]
+nothing = plugin:nothing
+no_sampler = plugin:no_sampler
+[opentelemetry_traces_exporter]
+printing = plugin:Printing
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PYTHONPATH with an installed package that offers all of them."""
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    metadata = tmp_path / "plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    return f"{tmp_path}:{ROOT}"
+
+
+def test_a_sampler_by_entry_point(
+    programs: Programs, http_receiver: FaultyReceiver, path: str
+) -> None:
+    """It gets `OTEL_TRACES_SAMPLER_ARG` as it is written."""
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        PYTHONPATH=path,
+        OTEL_TRACES_SAMPLER="nothing",
+        OTEL_TRACES_SAMPLER_ARG="endpoint=http://x",
+    )
+    assert program.wait() == 0
+    assert "sampler argument endpoint=http://x" in program.log
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert http_receiver.spans() == []
+
+
+def test_a_sampler_that_is_none(
+    programs: Programs, http_receiver: FaultyReceiver, path: str
+) -> None:
+    """A broken plugin is said, and never stops the application."""
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        PYTHONPATH=path,
+        OTEL_TRACES_SAMPLER="no_sampler",
+    )
+    assert program.wait() == 0
+    assert "no_sampler made a object, not a Sampler" in program.log
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert http_receiver.spans() == []
+
+
+def test_an_exporter_by_entry_point(programs: Programs, path: str) -> None:
+    """`OTEL_TRACES_EXPORTER` may name any installed one, without an endpoint."""
+    program = programs.start("script", PYTHONPATH=path, OTEL_TRACES_EXPORTER="printing")
+    assert program.wait() == 0
+    assert "printed ['script']" in program.log
+
+
+@pytest.mark.parametrize(
+    ("propagators", "keys"),
+    [
+        ("", {"traceparent"}),
+        ("none", set()),
+        ("b3", {"b3"}),
+        ("b3multi", {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}),
+        ("tracecontext,b3", {"traceparent", "b3"}),
+        ("datadog", {"traceparent"}),
+        ("datadog,b3", {"b3"}),
+    ],
+)
+def test_propagators(
+    programs: Programs, http_receiver: FaultyReceiver, propagators: str, keys: set[str]
+) -> None:
+    """Known ones are used. With an unknown one, the API itself could not be imported."""
+    program = programs.start(
+        "carrying", endpoint=http_receiver.endpoint, OTEL_PROPAGATORS=propagators
+    )
+    assert program.wait() == 0
+    assert program.log.splitlines()[-1] == f"carrier {sorted(keys)}"
+    assert ("datadog: not installed" in program.log) is ("datadog" in propagators)

@@ -1,0 +1,181 @@
+"""What a fork leaves in a child, made by hand: locks that nobody will release, old connections."""
+
+from __future__ import annotations
+
+# ruff: noqa: ARG002 - the exporter's parameters are the SDK's
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    InMemoryMetricReader,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from otel_queue_plugins.sdk.inherited import make_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Collected(MetricExporter):
+    """Keeps the values of every sum it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[float] = []
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 0, **kwargs: Any
+    ) -> MetricExportResult:
+        data: Any = metrics_data.resource_metrics[0].scope_metrics[0].metrics[0].data
+        self.values += [point.value for point in data.data_points]
+        return MetricExportResult.SUCCESS
+
+    def shutdown(self, timeout_millis: float = 0, **kwargs: Any) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: float = 0) -> bool:
+        return True
+
+
+@pytest.fixture
+def exporter() -> Collected:
+    """What `provider` exports to."""
+    return Collected()
+
+
+@pytest.fixture
+def provider(exporter: Collected) -> Iterator[MeterProvider]:
+    """Collects only when told."""
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    yield provider
+    provider.shutdown()
+
+
+def ends_in_time(act: Any) -> bool:
+    """Whether `act` comes back, tried in a thread that may be left behind."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(2)
+    return not thread.is_alive()
+
+
+def test_a_reader_whose_locks_are_held_for_ever_collects_again(
+    provider: MeterProvider, exporter: Collected
+) -> None:
+    """Forked while the parent exported and collected: neither lock will ever be released."""
+    counter = provider.get_meter("tests").create_counter("work")
+    counter.add(10)
+    reader: Any = provider._metric_readers[0]
+    consumer: Any = provider._measurement_consumer
+    reader._export_lock.acquire()
+    consumer._lock.acquire()
+    consumer._reader_storages[reader]._lock.acquire()
+    assert not ends_in_time(provider.force_flush)
+    make_whole(provider, None)
+    counter.add(1)
+    assert ends_in_time(provider.force_flush)
+    assert exporter.values == [1]
+
+
+def test_a_ticker_that_hangs_is_replaced(exporter: Collected) -> None:
+    """Forked at the moment the parent's ticker held its event: the SDK's new ticker never ticks."""
+    reader: Any = PeriodicExportingMetricReader(exporter, export_interval_millis=50)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    counter = provider.get_meter("tests").create_counter("work")
+    dead = reader._shutdown_event
+    dead._cond.acquire()
+    make_whole(provider, None)
+    counter.add(1)
+    arrived = threading.Event()
+    exporter.export = lambda *_, **__: arrived.set()  # type: ignore[method-assign,assignment]
+    assert arrived.wait(5)
+    dead._cond.release()
+    provider.shutdown()
+
+
+def test_pull_readers_start_from_zero_too() -> None:
+    """Whatever reads the numbers, the parent's are not the child's."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("tests").create_counter("work").add(10)
+    make_whole(provider, None)
+    assert reader.get_metrics_data() is None
+
+
+def test_an_http_session_is_replaced_by_one_like_it() -> None:
+    """Another pool of connections, the same headers, certificates and authentication."""
+    exporter: Any = HttpExporter(endpoint="http://localhost:1", certificate_file="ca.pem")
+    before = exporter._client._transport._session
+    before.auth, before.headers["x-mine"] = ("user", "secret"), "kept"
+    make_whole(_provider_with(exporter), None)
+    after = exporter._client._transport._session
+    assert after is not before
+    assert (
+        after.get_adapter("http://x").poolmanager is not before.get_adapter("http://x").poolmanager
+    )
+    assert (after.auth, after.headers["x-mine"], after.verify) == (
+        ("user", "secret"),
+        "kept",
+        "ca.pem",
+    )
+
+
+def test_a_grpc_channel_is_made_at_the_first_call() -> None:
+    """Not in the fork itself, and the parent's is not closed: either could hang."""
+    exporter: Any = GrpcExporter(endpoint="http://localhost:1", insecure=True)
+    before = exporter._channel
+    make_whole(_provider_with(exporter), None)
+    assert exporter._channel is None
+    with pytest.raises(Exception, match="UNAVAILABLE"):
+        exporter._client.Export(request=exporter._translate_data([]), timeout=1)
+    assert exporter._channel not in (None, before)
+    exporter.shutdown()
+
+
+def test_exporters_are_found_inside_wrappers() -> None:
+    """Distributions wrap processors and exporters in their own."""
+
+    class Wrapper(SpanProcessor):
+        def __init__(self, *inner: object) -> None:
+            self.inner = [("name", each) for each in inner]
+
+    exporter: Any = HttpExporter(endpoint="http://localhost:1")
+    before = exporter._client._transport._session
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Wrapper(Wrapper(SimpleSpanProcessor(exporter))))
+    make_whole(provider, None)
+    assert exporter._client._transport._session is not before
+
+
+def test_the_given_id_becomes_a_prefix() -> None:
+    """Spans that start from now on carry it, also from tracers made before."""
+    provider = TracerProvider(
+        resource=Resource({"service.instance.id": "pod-7"}), shutdown_on_exit=False
+    )
+    tracer = provider.get_tracer("tests")
+    make_whole(provider, "pod-7")
+    span: Any = tracer.start_span("work")
+    assert str(span.resource.attributes["service.instance.id"]).startswith("pod-7-")
+
+
+def test_a_provider_of_another_kind_is_left_alone() -> None:
+    """Not everything global is the SDK's."""
+    make_whole(object(), "pod-7")
+
+
+def _provider_with(exporter: Any) -> TracerProvider:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider
