@@ -126,6 +126,9 @@ def of_retry(retry: Any) -> Ending:
 def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
     """The ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
     requeue = bool(getattr(reject, "requeue", False))
+    if not requeue and _is_failed_retry(reject):
+        reason = f"retry could not be sent: {errors.message(reject.reason)}"
+        return Ending(outcome=Outcome.LOST, error=reject.reason, reason=reason)
     reason = getattr(reject, "reason", None)
     return Ending(
         outcome=Outcome.REQUEUED if requeue else Outcome.REJECTED,
@@ -152,6 +155,15 @@ def _gave_up(error: BaseException | None, task: Any, delivery: Delivery) -> bool
     told = getattr(task, "override_max_retries", None)
     limit = delivery.max_attempts if told is None else told + 1
     return limit is not None and 1 < delivery.attempt >= limit
+
+
+def _is_failed_retry(reject: Any) -> bool:
+    """Whether `Task.retry` raised `reject` because the next attempt could not be sent."""
+    place = reject.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    here = place.tb_frame.f_globals.get("__name__") if place else None
+    return here == "celery.app.task" and isinstance(reject.reason, BaseException)
 
 
 def _is_a(module: str, name: str, error: BaseException) -> bool:

@@ -79,6 +79,12 @@ CASES = {
         error=True,
         last={"error.type": "celery.exceptions.MaxRetriesExceededError", **GAVE_UP},
     ),
+    "retry that cannot be sent": Case(
+        code="again_in_vain.delay()",
+        outcomes=("lost",),
+        error=True,
+        last={"error.type": "TypeError", "taskqueue.retry.reason": None},
+    ),
     "autoretry": Case(
         code="automatic.delay()",
         outcomes=("retry", "failure"),

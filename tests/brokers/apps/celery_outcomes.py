@@ -133,6 +133,12 @@ def again(self: Task, failures: int = 1, countdown: float = 0) -> None:
         raise self.retry(exc=error, countdown=countdown)
 
 
+@app.task(name="again_in_vain", bind=True)
+def again_in_vain(self: Task) -> None:
+    """Ask for another try that cannot be sent."""
+    raise self.retry(args=[object()], countdown=0)
+
+
 @app.task(name="again_without_reason", bind=True, max_retries=1, default_retry_delay=0)
 def again_without_reason(self: Task) -> None:
     """Ask for another try until there is none left."""
