@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_a_message_whose_worker_was_killed_is_delivered_again_in_the_same_trace(
     worker = own_lab.dramatiq(app, env=env)
     sent = producer.run("die.send()")
     worker.wait(20)
-    assert os.path.exists(env["DIED"])
+    assert Path(env["DIED"]).exists()
     own_lab.dramatiq(app, env=env)
     send, process = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=20)
     assert process.parent_id == send.span_id

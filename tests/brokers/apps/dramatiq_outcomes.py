@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -33,12 +35,12 @@ __all__ = ["Message", "context", "group", "pipeline", "propagate", "trace"]
 class Moody(Middleware):
     """Skips messages that ask for it, and unplugs the broker for retries that ask for it."""
 
-    def before_process_message(self, broker: Any, message: Any) -> None:
+    def before_process_message(self, _broker: Any, message: Any) -> None:
         """Skip."""
         if message.options.get("mood") == "bad":
             raise SkipMessage(f"not {message.message_id}")
 
-    def before_enqueue(self, broker: Any, message: Any, delay: Any) -> None:
+    def before_enqueue(self, _broker: Any, message: Any, _delay: Any) -> None:
         """Fail."""
         if message.options.get("mood") == "unplugged" and message.options.get("retries"):
             message.options["unencodable"] = object()
@@ -136,22 +138,23 @@ async def slow_async() -> None:
 @actor("notified", notify_shutdown=True)
 def notified() -> None:
     """Run until the worker stops."""
-    print("notified runs", flush=True)
+    _say("notified runs")
     _hold(20)
 
 
 @actor("hold")
 def hold(seconds: float) -> None:
     """Take so long."""
-    print("hold runs", flush=True)
+    _say("hold runs")
     _hold(seconds)
 
 
 @actor("die")
 def die() -> None:
     """Take the worker process along, the first time."""
-    if not os.path.exists(os.environ["DIED"]):
-        open(os.environ["DIED"], "w").close()
+    died = Path(os.environ["DIED"])
+    if not died.exists():
+        died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -173,6 +176,11 @@ async def _span_id_later() -> int:
 
 def _span_id() -> int:
     return trace.get_current_span().get_span_context().span_id
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _hold(seconds: float) -> None:

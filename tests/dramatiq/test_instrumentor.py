@@ -1,0 +1,130 @@
+"""Zero-code: every broker, built before or after, and no harm where that cannot be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import dramatiq
+import pytest
+from dramatiq.broker import Broker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import default_middleware
+
+from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware
+from otel_queue_plugins.dramatiq.instrumentor import DramatiqInstrumentor
+from tests.processes import clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.dramatiq.conftest import Shop
+
+
+@pytest.fixture
+def instrumentor() -> Iterator[DramatiqInstrumentor]:
+    """One that is not active before or after."""
+    made = DramatiqInstrumentor()
+    yield made
+    made.uninstrument()
+    dramatiq.broker.global_broker = None
+
+
+def ours(broker: Broker) -> list[int]:
+    """Where our middleware is."""
+    return [i for i, m in enumerate(broker.middleware) if isinstance(m, OpenTelemetryMiddleware)]
+
+
+def test_the_entry_point_is_the_instrumentor() -> None:
+    """As pyproject.toml says."""
+    (found,) = entry_points(group="opentelemetry_instrumentor", name="otel_queue_dramatiq")
+    assert found.load() is DramatiqInstrumentor
+
+
+def test_brokers_built_afterwards_are_covered(
+    shop: Shop, instrumentor: DramatiqInstrumentor
+) -> None:
+    """Also with a list of middleware of their own, by position or by name."""
+    instrumentor.instrument(**shop.providers, skip_dep_check=True, unknown=1)
+    for broker in (StubBroker(), StubBroker([]), StubBroker(middleware=[])):
+        assert ours(broker) == [0]
+    shop.broker = StubBroker()
+    shop.actor(lambda: None, actor_name="add").send()
+    shop.work()
+    assert len(shop.spans()) == 2
+
+
+def test_a_global_broker_built_before_is_covered(instrumentor: DramatiqInstrumentor) -> None:
+    """The order of imports does not matter."""
+    broker = StubBroker()
+    dramatiq.set_broker(broker)
+    instrumentor.instrument()
+    assert ours(broker) == [0]
+
+
+def test_uninstrument_restores_brokers_and_the_class(instrumentor: DramatiqInstrumentor) -> None:
+    """Those that are built later are left alone."""
+    original = vars(Broker)["__init__"]
+    instrumentor.instrument()
+    broker = StubBroker()
+    DramatiqInstrumentor().uninstrument()
+    assert vars(Broker)["__init__"] is original
+    assert [type(m) for m in broker.middleware] == default_middleware
+    assert ours(StubBroker()) == []
+    instrumentor.uninstrument()
+
+
+def test_instrumenting_twice_is_instrumenting_once(instrumentor: DramatiqInstrumentor) -> None:
+    """Whoever calls it."""
+    instrumentor.instrument()
+    DramatiqInstrumentor().instrument()
+    assert ours(StubBroker()) == [0]
+    instrumentor.uninstrument()
+    instrumentor.instrument()
+    assert ours(StubBroker()) == [0]
+
+
+def test_an_app_that_has_our_middleware_keeps_it(instrumentor: DramatiqInstrumentor) -> None:
+    """Its own options count."""
+    instrumentor.instrument()
+    mine = OpenTelemetryMiddleware(relation="link")
+    broker = StubBroker(middleware=[mine])
+    assert broker.middleware == [mine]
+
+
+def test_a_bad_setting_is_one_line_and_the_app_goes_on(
+    instrumentor: DramatiqInstrumentor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing raises out of a broker's constructor."""
+    monkeypatch.setenv("OTEL_QUEUE_RELATION", "sibling")
+    instrumentor.instrument()
+    broker = StubBroker()
+    assert ours(broker) == []
+    (record,) = [r for r in caplog.records if r.name == "otel_queue_plugins"]
+    assert "Dramatiq is not instrumented: OTEL_QUEUE_RELATION='sibling'" in record.getMessage()
+
+
+def test_a_process_that_does_not_use_dramatiq_does_not_import_it() -> None:
+    """It is instrumented when it is imported."""
+    program = (
+        "import sys\n"
+        "from otel_queue_plugins.dramatiq.instrumentor import DramatiqInstrumentor\n"
+        "DramatiqInstrumentor().instrument()\n"
+        "assert 'dramatiq' not in sys.modules\n"
+        "import dramatiq\n"
+        "from dramatiq.brokers.stub import StubBroker\n"
+        "assert type(StubBroker().middleware[0]).__name__ == 'OpenTelemetryMiddleware'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,69 @@
+"""Which broker and where, without a connection."""
+
+from __future__ import annotations
+
+import pytest
+from dramatiq import Broker
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+
+from otel_queue_plugins.dramatiq import place
+from otel_queue_plugins.dramatiq.place import Place
+
+
+class SQSBroker(Broker):
+    """By its class name only."""
+
+
+class PostgresBroker(Broker):
+    """One that we know nothing of."""
+
+
+class MyRedis(RedisBroker):
+    """A user's."""
+
+
+class Odd(RedisBroker):
+    """Without the usual client."""
+
+
+@pytest.mark.parametrize(
+    ("broker", "expected"),
+    [
+        (StubBroker(), Place(system="stub")),
+        (SQSBroker(), Place(system="aws_sqs")),
+        (PostgresBroker(), Place(system="postgres")),
+        (
+            RedisBroker(url="redis://user:secret@cache:6380/3"),
+            Place(system="redis", address="cache", port=6380),
+        ),
+        (MyRedis(host="cache"), Place(system="redis", address="cache", port=6379)),
+        (
+            RedisBroker(url="unix:///run/redis.sock"),
+            Place(system="redis", address="/run/redis.sock"),
+        ),
+        (
+            RabbitmqBroker(url="amqp://user:secret@rabbit:5673/vhost"),
+            Place(system="rabbitmq", address="rabbit", port=5673),
+        ),
+        (
+            RabbitmqBroker(url="amqp://first:1;amqp://second:2"),
+            Place(system="rabbitmq", address="first", port=1),
+        ),
+        (
+            RabbitmqBroker(host="rabbit"),
+            Place(system="rabbitmq", address="rabbit", port=5672),
+        ),
+    ],
+)
+def test_place(broker: Broker, expected: Place) -> None:
+    """From the broker's configuration."""
+    assert place.of(broker) == expected
+
+
+def test_a_broker_without_the_usual_attributes_has_no_address() -> None:
+    """No message is lost over it."""
+    odd = Odd()
+    odd.client = object()
+    assert place.of(odd) == Place(system="redis")
