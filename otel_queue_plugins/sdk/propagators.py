@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from otel_queue_plugins.sdk.reading import Reading
 
 _VARIABLE = "OTEL_PROPAGATORS"
+_DEFAULT = "tracecontext,baggage"
 _GROUP = "opentelemetry_propagator"
 _PACKAGES = {
     "b3": "opentelemetry-propagator-b3",
@@ -21,12 +22,18 @@ _PACKAGES = {
 }
 
 
+# What `guard` made of a value, and that value: `check` speaks about the latter.
+_given: dict[str, str] = {}
+
+
 def check(reading: Reading) -> None:
     """Reject every name that no installed package knows."""
-    for name in _unknown(reading.value(_VARIABLE)):
+    value = reading.value(_VARIABLE)
+    value = _given.get(value, value)
+    for name in _unknown(value):
         package = _PACKAGES.get(name)
         fix = f"pip install {package}" if package else "not installed or misspelt"
-        reading.reject(_VARIABLE, f"{name}: {fix}; it is left out")
+        reading.reject(_VARIABLE, f"{name}: {fix}; it is left out", value=value)
 
 
 def guard(environ: MutableMapping[str, str]) -> None:
@@ -38,8 +45,9 @@ def guard(environ: MutableMapping[str, str]) -> None:
     unknown = _unknown(environ.get(_VARIABLE, ""))
     if not unknown:
         return
-    known = ",".join(name for name in names if name not in unknown)
-    environ[_VARIABLE] = known or "tracecontext,baggage"
+    known = ",".join(name for name in names if name not in unknown) or _DEFAULT
+    _given[known] = environ[_VARIABLE]
+    environ[_VARIABLE] = known
 
 
 def _names(value: str) -> list[str]:

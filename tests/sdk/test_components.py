@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.environment import ROOT
+from tests.environment import ROOT, clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.processes import Processes
     from tests.receiver import FaultyReceiver
     from tests.sdk.conftest import Programs
 
@@ -112,3 +113,17 @@ def test_propagators(
     assert program.wait() == 0
     assert program.log.splitlines()[-1] == f"carrier {sorted(keys)}"
     assert ("datadog: not installed" in program.log) is ("datadog" in propagators)
+
+
+@pytest.mark.parametrize("module", ["otel_queue_plugins.core.propagation", "otel_queue_plugins"])
+def test_an_unknown_propagator_stops_no_import(processes: Processes, module: str) -> None:
+    """Whatever of ours is imported first; strict mode still refuses to start."""
+    code = f"import {module}; from otel_queue_plugins import sdk; sdk.validate(); print('runs')"
+    env = clean_environment(OTEL_PROPAGATORS="datadog")
+    lenient = processes.python("-c", code, env=env)
+    assert lenient.wait() == 0
+    lenient.wait_for_log("runs")
+    assert lenient.log.count("OTEL_PROPAGATORS='datadog': datadog: not installed") == 1
+    strict = processes.python("-c", code, env={**env, "OTEL_QUEUE_STRICT": "true"})
+    assert strict.wait() == 1
+    assert "ConfigurationError: OTEL_PROPAGATORS='datadog'" in strict.log
