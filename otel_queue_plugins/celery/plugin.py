@@ -26,6 +26,7 @@ from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import TRACED, Running
 from otel_queue_plugins.core.options import Options, check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
 
@@ -87,6 +88,7 @@ class CeleryPlugin:
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=sdk.ensure_providers,
+            shortcuts=shortcuts,
         )
         self._coexistence = Coexistence()
         routes = Routes(self._coexistence.check)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.metrics import MeterProvider, NoOpMeter
+from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import counts, forking, identity, semconv
 from otel_queue_plugins.core.counts import Clock, Counts, Measure
 from otel_queue_plugins.core.instruments import Instruments
+from otel_queue_plugins.core.recording import Recording, Shortcuts
 from otel_queue_plugins.version import VERSION
 
 _OFTEN_ENOUGH: Final = 100
@@ -34,8 +35,10 @@ class Connection:
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
         set_up: Callable[[], None],
+        shortcuts: Shortcuts | None,
         clock: Clock,
     ) -> None:
+        self._shortcuts = shortcuts
         self._set_up = set_up
         self._clock = clock
         self._optional = optional_metrics
@@ -46,11 +49,8 @@ class Connection:
         self._look_again_at = 0.0
         self.open = False
         self.chooses_ids = False
-        self.tracer: Tracer = NoOpTracer()
         self.counts = Counts(clock)
-        self.instruments = Instruments(
-            NoOpMeter(semconv.SCOPE), optional=optional_metrics, counts=self.counts
-        )
+        self._use(NoOpTracer(), NoOpMeter(semconv.SCOPE))
         self._lock = threading.Lock()
         forking.call_in_children(self._start_afresh)
 
@@ -95,10 +95,18 @@ class Connection:
         shared.capacity.extend(self.counts.capacity)
         shared.reserved.extend(self.counts.reserved)
         self.counts = shared
-        self.tracer = tracer
         self.chooses_ids = identity.let_choose_ids(tracer)
-        self.instruments = Instruments(meter, optional=self._optional, counts=shared)
+        self._use(tracer, meter)
         self.open = True
+
+    def _use(self, tracer: Tracer, meter: Meter) -> None:
+        recording = Recording(tracer, self._shortcuts)
+        self.tracer = tracer
+        self.start_span = recording.start_span
+        self.put = recording.put
+        self.instruments = Instruments(
+            meter, optional=self._optional, counts=self.counts, recording=recording
+        )
 
     def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
         """Report the slots of a worker and the messages it holds without running them."""

@@ -17,12 +17,13 @@ from otel_queue_plugins.core import forking
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
+from otel_queue_plugins.core.recording import Value
 from otel_queue_plugins.core.tally import Tally
 
 Measure = Callable[[], int]
 Clock = Callable[[], int]
 
-_Series = dict[tuple[tuple[str, str | int], ...], float]
+_Series = dict[tuple[tuple[str, Value], ...], float]
 
 
 class Counts:
@@ -92,7 +93,7 @@ def of(provider: MeterProvider, clock: Clock) -> Counts:
     return known or _of_provider.setdefault(provider, Counts(clock))
 
 
-def _key(prepared: Prepared) -> tuple[tuple[str, str | int], ...]:
+def _key(prepared: Prepared) -> tuple[tuple[str, Value], ...]:
     return tuple(prepared.base.items())
 
 

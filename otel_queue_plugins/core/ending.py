@@ -14,9 +14,9 @@ from otel_queue_plugins.core.bounds import bounded, printable, whole
 from otel_queue_plugins.core.messages import CancellationScope, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.prepared import Value
+from otel_queue_plugins.core.recording import Value
 
-Attributes = dict[str, Value | float | bool]
+Attributes = dict[str, Value]
 
 ERRORS: Final = frozenset(
     {
@@ -69,8 +69,8 @@ def cancellation(ending: Ending) -> CancellationScope | None:
 
 def describe(
     operation: ProcessOperation, ending: Ending, options: Options, ended_ns: int
-) -> None:
-    """Put attributes, events and status of the ended delivery on its span."""
+) -> Attributes:
+    """Put events and status of the ended delivery on its span; returns the attributes it gets."""
     span = operation.span
     received_at = operation.delivery.received_at
     attributes = _attributes(operation, ending)
@@ -78,7 +78,7 @@ def describe(
         span.add_event(semconv.EVENT_RECEIVED, None, int(received_at * 1e9))
     if ending.outcome is not Outcome.SUCCESS:
         _describe_trouble(operation, ending, options, attributes, ended_ns)
-    span.set_attributes(attributes)
+    return attributes
 
 
 def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:

@@ -8,28 +8,29 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.counts import Counts
+from otel_queue_plugins.core.recording import Recording
 
 
 class Instruments:
     """Counters and histograms that messages are recorded with.
 
     `optional` names the instruments to make besides the default ones; `counts` is read at each
-    collection.
+    collection; `recording` says how the values of each message are recorded.
     """
 
-    def __init__(self, meter: Meter, *, optional: frozenset[str], counts: Counts) -> None:
-        self.send_duration = _histogram(
-            meter, semconv.OPERATION_DURATION, "How long sending a message took"
+    def __init__(
+        self, meter: Meter, *, optional: frozenset[str], counts: Counts, recording: Recording
+    ) -> None:
+        self.record_send_duration = recording.of(
+            _histogram(meter, semconv.OPERATION_DURATION, "How long sending a message took")
         )
-        self.process_duration = _histogram(
-            meter, semconv.PROCESS_DURATION, "How long running a task took"
+        self.record_process_duration = recording.of(
+            _histogram(meter, semconv.PROCESS_DURATION, "How long running a task took")
         )
-        self.wait = _histogram(
-            meter, semconv.WAIT, "How long a message was ready and nobody ran it"
+        self.record_wait = recording.of(
+            _histogram(meter, semconv.WAIT, "How long a message was ready and nobody ran it")
         )
-        self.drift = _histogram(
-            meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started"
-        )
+        self.drift = _histogram(meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started")
         self.prefetch_wait = _optional(
             meter, semconv.PREFETCH_WAIT, optional, "The part of the wait inside the worker"
         )

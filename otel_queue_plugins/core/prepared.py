@@ -7,12 +7,11 @@ from typing import Final
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.messages import Outcome, Route
+from otel_queue_plugins.core.recording import Value
 from otel_queue_plugins.core.tally import Cell, Tally
 
 MAX_ROUTES: Final = 4096
 MAX_SERIES_OF_ROUTE: Final = 256
-
-Value = str | int
 
 
 class Series:

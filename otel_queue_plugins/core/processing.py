@@ -47,7 +47,7 @@ def close_span(
     try:
         _measure(connection, operation, prepared, ending, ended_ns)
         if operation.span.is_recording():
-            endings.describe(operation, ending, options, ended_ns)
+            connection.put(operation.span, endings.describe(operation, ending, options, ended_ns))
     finally:
         operation.span.end(ended_ns)
 
@@ -69,7 +69,7 @@ def _start_span(
     if delivery.span_id is not None and connection.chooses_ids:
         identity.choose(delivery.span_id)
     try:
-        return connection.tracer.start_span(
+        return connection.start_span(
             prepared.process_name,
             parent,
             SpanKind.CONSUMER,
@@ -99,9 +99,9 @@ def _measure(
     series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
     consumed.add(series.cell)
     seconds = (ended_ns - operation.started_ns) / 1e9
-    instruments.process_duration.record(seconds, series.attributes, context)
+    instruments.record_process_duration(seconds, series.attributes, context)
     if waited.wait is not None:
-        instruments.wait.record(waited.wait, prepared.base, context)
+        instruments.record_wait(waited.wait, prepared.base, context)
     if instruments.prefetch_wait and waited.prefetch_wait is not None:
         instruments.prefetch_wait.record(waited.prefetch_wait, prepared.base, context)
     if ending.outcome is not Outcome.SUCCESS or instruments.completion:

@@ -26,7 +26,9 @@ def of_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
     if told != "auto":
         return told
     late = (waiting.wait or 0.0) > options.auto_link_after
-    return "link" if late or waiting.scheduled_delay else "child"
+    retried = incoming.envelope is not None and incoming.envelope.previous is not None
+    scheduled = waiting.scheduled_delay and not retried
+    return "link" if late or scheduled else "child"
 
 
 def links(incoming: Incoming, relation: str) -> list[Link]:

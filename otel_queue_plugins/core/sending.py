@@ -29,8 +29,8 @@ def start_span(
         here = get_current_span().get_span_context()
         identity.choose_for_member(here, message.membership)
     try:
-        return connection.tracer.start_span(
-            prepared.send_name, kind=SpanKind.PRODUCER, attributes=attributes, start_time=started_ns
+        return connection.start_span(
+            prepared.send_name, None, SpanKind.PRODUCER, attributes, (), started_ns
         )
     finally:
         if message.membership:
@@ -93,7 +93,7 @@ def finish(
         series = prepared.sent(connection.counts.sent, kind)
         connection.counts.sent.add(series.cell)
         seconds = (operation.ended_ns - operation.started_ns) / 1e9
-        connection.instruments.send_duration.record(seconds, series.attributes, operation.context)
+        connection.instruments.record_send_duration(seconds, series.attributes, operation.context)
         if error is not None and operation.span.is_recording():
             _describe(operation, error, options)
     finally:

@@ -8,11 +8,12 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from otel_queue_plugins.core.recording import Value
 from otel_queue_plugins.core.semconv import METRIC_OVERFLOW
 
 MAX_SERIES: Final = 2000
 
-Attributes = Mapping[str, str | int]
+Attributes = Mapping[str, Value]
 
 
 class Cell:
@@ -34,7 +35,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cells: dict[frozenset[tuple[str, str | int]], Cell] = {}
+        self._cells: dict[frozenset[tuple[str, Value]], Cell] = {}
         self._overflow = Cell({METRIC_OVERFLOW: True})
 
     def cell(self, attributes: Attributes) -> Cell:

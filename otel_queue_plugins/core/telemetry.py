@@ -18,6 +18,7 @@ from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
 from otel_queue_plugins.core.propagation import Carrier, Incoming
+from otel_queue_plugins.core.recording import Shortcuts
 
 
 class QueueTelemetry:
@@ -25,7 +26,8 @@ class QueueTelemetry:
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
     that are None are the global ones; `set_up` is called when telemetry is needed and nobody has
-    set those. No verb raises; each logs what went wrong in it, at most once a minute.
+    set those. `shortcuts` record at less cost than the API, where they can. No verb raises; each
+    logs what went wrong in it, at most once a minute.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class QueueTelemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         set_up: Callable[[], None] = nothing,
+        shortcuts: Shortcuts | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.framework = framework
@@ -47,6 +50,7 @@ class QueueTelemetry:
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=set_up,
+            shortcuts=shortcuts,
             clock=clock,
         )
 

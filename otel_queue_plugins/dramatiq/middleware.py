@@ -15,6 +15,7 @@ from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.dramatiq import actors, carriage, consumers
 from otel_queue_plugins.dramatiq.traced import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers
+from otel_queue_plugins.sdk import shortcuts
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Broker, Worker
@@ -56,6 +57,7 @@ class OpenTelemetryMiddleware(Middleware):
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=sdk.ensure_providers,
+            shortcuts=shortcuts,
         )
         self._workers = Workers(self._telemetry)
         self._brokers: weakref.WeakKeyDictionary[Broker, TracedBroker] = weakref.WeakKeyDictionary()

@@ -11,6 +11,7 @@ import pytest
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Route
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import shortcuts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     from otel_queue_plugins.core.operation import ProcessOperation
+    from otel_queue_plugins.core.recording import Shortcuts
     from tests.conftest import FakeClock
 
 ROUTE = Route(
@@ -44,6 +46,7 @@ class Queue:
     reader: InMemoryMetricReader
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
+    shortcuts: Shortcuts | None = None
 
     def sibling(self, framework: str = "celery", **options: Any) -> Queue:
         """Another plugin with the same providers."""
@@ -52,6 +55,7 @@ class Queue:
             options=Options(**options),
             tracer_provider=self.tracer_provider,
             meter_provider=self.meter_provider,
+            shortcuts=self.shortcuts,
             clock=self.clock,
         )
         return dataclasses.replace(self, telemetry=telemetry)
@@ -120,21 +124,29 @@ class Queue:
         }
 
 
-@pytest.fixture
+@pytest.fixture(params=[None, shortcuts], ids=["api", "shortcuts"])
 def queue(
+    request: pytest.FixtureRequest,
     fake_clock: FakeClock,
     span_exporter: InMemorySpanExporter,
     metric_reader: InMemoryMetricReader,
     tracer_provider: TracerProvider,
     meter_provider: MeterProvider,
 ) -> Queue:
-    """A Celery-like queue on the providers of the test."""
+    """A Celery-like queue on the providers of the test: each rule holds with shortcuts, too."""
     telemetry = QueueTelemetry(
         "celery",
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
+        shortcuts=request.param,
         clock=fake_clock,
     )
     return Queue(
-        telemetry, fake_clock, span_exporter, metric_reader, tracer_provider, meter_provider
+        telemetry,
+        fake_clock,
+        span_exporter,
+        metric_reader,
+        tracer_provider,
+        meter_provider,
+        request.param,
     )

@@ -78,6 +78,17 @@ def test_auto_links_scheduled_work(queue: Queue) -> None:
     assert related(queue) == "link"
 
 
+def test_auto_keeps_the_retry_of_prompt_work_in_its_trace(queue: Queue) -> None:
+    """A backoff is no schedule: attempts stay siblings in one trace."""
+    queue = queue.sibling(relation="auto")
+    carrier = queue.send()
+    operation = queue.start(carrier)
+    queue.telemetry.requeue(operation, carrier, eta=queue.clock() / 1e9 + 5)
+    queue.telemetry.end_process(operation, Ending(outcome=Outcome.RETRY))
+    first, second = queue.spans()[-1], queue.process(carrier)
+    assert second.parent.span_id == first.parent.span_id
+
+
 @pytest.mark.parametrize(("size", "expected"), [(None, "child"), (9, "child"), (10, "link")])
 def test_auto_links_large_fan_outs(queue: Queue, size: int | None, expected: str) -> None:
     """One of many is linked; the sender knows how many there are."""
