@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -110,14 +111,16 @@ def meter_provider(metric_reader: InMemoryMetricReader) -> Iterator[MeterProvide
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """No current span or baggage, no `OTEL_*` and no global provider outlives a test.
+    """No current span or baggage, no `OTEL_*`, no global provider, no log level outlives a test.
 
     What stays in the context is a bug of ours; what a test set on purpose is put back.
     """
     environment = dict(os.environ)
+    level = logging.root.level
     assert not context.get_current(), "an earlier test left something in the context"
     yield
     left = context.get_current()
+    logging.root.setLevel(level)
     _forget_global_providers()
     for name in set(os.environ) - set(environment):
         if name.startswith("OTEL_"):
