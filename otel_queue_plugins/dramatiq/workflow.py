@@ -41,6 +41,7 @@ _running: Final[ContextVar[RunningGroup | None]] = ContextVar(
     "otel_queue_dramatiq_group", default=None
 )
 _ALONE: Final = Cause()
+_SCHEDULED_AT: Final = "scheduled_at"  # what periodiq's scheduler sends its messages with
 
 
 @contextmanager
@@ -74,6 +75,8 @@ def cause_of(message: Any, attempt: Attempt | None) -> Cause:
             return caused
     group_now = _running.get()
     piped = isinstance(message.options.get("pipe_target"), dict)
+    if group_now is None and _SCHEDULED_AT in message.options:
+        return Cause(trigger="schedule", workflow=_first_step(message) if piped else None)
     if group_now is None:
         return Cause(workflow=_first_step(message)) if piped else _ALONE
     membership = _next_member(message, group_now)

@@ -116,6 +116,9 @@ CASES = {
 }
 
 
+_told: dict[str, int] = {}
+
+
 @pytest.fixture(scope="module", params=["first", "last"])
 def outcomes(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
     """A worker with our middleware first, or last, and somebody to send it messages."""
@@ -131,7 +134,8 @@ def test_outcome(outcomes: Producer, lab: Lab, name: str) -> None:
     """One send span, one process span for each delivery, all in the caller's trace."""
     case = CASES[name]
     sent = outcomes.run(f"result = QUEUE; {case.code}")
-    send, *deliveries = lab.receiver.expect_trace(sent.trace_id, 1 + len(case.outcomes))
+    count = _told[sent.trace_id] = 1 + len(case.outcomes)
+    send, *deliveries = lab.receiver.expect_trace(sent.trace_id, count, settle=0)
     assert (send.kind, send.parent_id, send.status) == ("producer", sent.span_id, "unset")
     assert tuple(span.attributes[OUTCOME] for span in deliveries) == case.outcomes
     assert {span.parent_id for span in deliveries} == {send.span_id}
@@ -260,6 +264,8 @@ def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) 
     """After all of the above: one span for each delivery, and counters that say the same."""
     queue = outcomes.run("result = QUEUE").result
     lab.receiver.wait_for(lambda: False, 0.7)
+    told = {trace_id: len(lab.receiver.trace(trace_id)) for trace_id in _told}
+    assert told == _told
     spans = [
         span
         for span in lab.receiver.spans()
@@ -274,6 +280,7 @@ def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) 
         )
     lab.receiver.expect_total("messaging.process.duration", len(spans), **where)
     lab.receiver.expect_total("taskqueue.task.retries", by_outcome["retry"], **where)
+    _told.clear()
     dead = sum("taskqueue.dead_letter.queue" in span.attributes for span in spans)
     lab.receiver.expect_total("taskqueue.task.dead_letters", dead, **where)
 

@@ -71,6 +71,16 @@ def test_a_message_may_be_traced_though_its_actor_is_not(shop: Shop) -> None:
     assert len(shop.spans()) == 2
 
 
+def test_a_message_of_a_scheduler_says_so(shop: Shop) -> None:
+    """Periodiq's messages have an option of that name; how late they start is measured."""
+    shop.instrument()
+    add = shop.actor(lambda: None, actor_name="add")
+    add.send_with_options(scheduled_at="2026-01-01T00:00:00+00:00")
+    shop.work()
+    assert attribute(shop.span("process add"), "taskqueue.task.trigger") == "schedule"
+    assert shop.total("taskqueue.schedule.drift") == 1
+
+
 def test_spans_can_be_named_after_the_queue(shop: Shop) -> None:
     """The strict convention."""
     shop.instrument(span_name="queue")

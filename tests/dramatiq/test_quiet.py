@@ -99,9 +99,9 @@ def test_a_consumer_of_ours_is_as_good_as_the_brokers_own(shop: Shop) -> None:
     """What it does not know it hands on, and after `uninstrument` it is not used."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()
-    consumer = shop.broker.consume("default", prefetch=7)
+    consumer = shop.broker.consume("default", timeout=7)
     assert isinstance(consumer, Consumer)
-    assert consumer.prefetch == 7
+    assert consumer.timeout == 7
     with pytest.raises(AttributeError):
         _ = consumer.no_such_thing
     message = next(iter(consumer))
