@@ -116,11 +116,10 @@ def nothing_leaks() -> Iterator[None]:
     What stays in the context is a bug of ours; what a test set on purpose is put back.
     """
     environment = dict(os.environ)
-    level = logging.root.level
+    logging.root.setLevel(logging.WARNING)
     assert not context.get_current(), "an earlier test left something in the context"
     yield
     left = context.get_current()
-    logging.root.setLevel(level)
     _forget_global_providers()
     for name in set(os.environ) - set(environment):
         if name.startswith("OTEL_"):
