@@ -6,8 +6,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from dramatiq.errors import ActorNotFound
-
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
@@ -79,11 +77,10 @@ class Deliveries:
             return
         if message.actor_name not in self._broker.actors and self._facts.is_traced(message):
             attempts.mark(message, ENDED)
-            error = vars(message).get("_exception") or ActorNotFound(message.actor_name)
             self._telemetry.record_undelivered(
                 self._facts.delivered(message),
                 carriage.read(message),
-                outcome.unknown_task(message, error),
+                outcome.unknown_task(message),
             )
 
     def _found_or_begun(self, message: Any) -> Attempt | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dramatiq.common import xq_name
-from dramatiq.errors import RateLimitExceeded, Retry
+from dramatiq.errors import ActorNotFound, RateLimitExceeded, Retry
 from dramatiq.middleware import Retries, Shutdown, TimeLimitExceeded
 
 from otel_queue_plugins.core import errors
@@ -50,11 +50,12 @@ def of(broker: Broker, attempt: Attempt) -> Ending:
     return Ending(outcome=Outcome.LOST, reason="no end was seen")
 
 
-def unknown_task(message: Any, error: BaseException) -> Ending:
+def unknown_task(message: Any) -> Ending:
     """The ending of a message for an actor that nobody declared here."""
+    not_found: Any = ActorNotFound
     return Ending(
         outcome=Outcome.UNKNOWN_TASK,
-        error=error,
+        error=vars(message).get("_exception") or not_found(message.actor_name),
         reason="unknown_task",
         dead_letter_queue=xq_name(message.queue_name),
     )
