@@ -17,7 +17,7 @@ from otel_queue_plugins.sdk import identity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_ROOTS = ("_active_span_processor", "_multi_log_record_processor")
+_PROCESSORS = ("_active_span_processor", "_multi_log_record_processor")
 _OPAQUE = ("builtins", "collections", "_thread", "threading", "grpc", "logging", "weakref")
 _MOST_VISITS = 300
 _DEAD_AFTER = 0.01
@@ -27,12 +27,18 @@ _abandoned: list[object] = []
 
 def make_whole(provider: Any, given_id: str | None) -> None:
     """Run in the child: new connections, own locks, empty series, an id of its own."""
+    consumer: Any = getattr(provider, "_measurement_consumer", None)
+    reachable = list(_reachable(_roots(provider)))
+    for holder in (provider, consumer, *_scopes(provider), *reachable):
+        _unlock(holder)
     if given_id is not None:
         _rename(provider, identity.of_child(given_id))
-    readers = _empty_series(provider)
-    for reader in readers:
-        _unlock(reader)
-    for exporter in _exporters(provider, readers):
+    for reader in _readers(provider):
+        # This gives it empty storage.
+        consumer.remove_metric_reader(reader)
+        consumer.add_metric_reader(reader)
+        _restart(reader)
+    for exporter in filter(_is_exporter, reachable):
         _reconnect(exporter)
 
 
@@ -50,39 +56,47 @@ def _rename(provider: Any, instance_id: str) -> None:
         update(Resource({identity.KEY: instance_id}))
 
 
-def _empty_series(provider: Any) -> list[Any]:
-    """Register every reader anew, which gives it empty storage; returns them."""
-    consumer: Any = getattr(provider, "_measurement_consumer", None)
-    if not hasattr(consumer, "_reader_storages"):
-        return []
-    consumer._lock = threading.Lock()
-    readers = list(consumer._reader_storages)
-    for reader in readers:
-        consumer.remove_metric_reader(reader)
-        consumer.add_metric_reader(reader)
-    return readers
+def _readers(provider: Any) -> list[Any]:
+    consumer = getattr(provider, "_measurement_consumer", None)
+    return list(getattr(consumer, "_reader_storages", ()))
 
 
-def _unlock(reader: Any) -> None:
-    """The parent may have been exporting, or its ticker about to wait, at the fork."""
-    if hasattr(reader, "_export_lock"):
-        reader._export_lock = threading.Lock()
+def _roots(provider: Any) -> list[Any]:
+    return [*(getattr(provider, name, None) for name in _PROCESSORS), *_readers(provider)]
+
+
+def _scopes(provider: Any) -> Iterator[Any]:
+    for name in ("_meters", "_tracers"):
+        yield from getattr(provider, name, {}).values()
+
+
+def _unlock(holder: Any) -> None:
+    """Replace the locks that a thread of the parent held at the fork: nobody releases them."""
+    makers = {type(make()): make for make in (threading.Lock, threading.RLock)}
+    for name, value in list(getattr(holder, "__dict__", {}).items()):
+        make = makers.get(type(value))
+        if make is not None and not _is_free(value):
+            setattr(holder, name, make())
+
+
+def _is_free(lock: Any, timeout: float = 0) -> bool:
+    free: bool = lock.acquire(timeout=timeout)
+    if free:
+        lock.release()
+    return free
+
+
+def _restart(reader: Any) -> None:
+    """The parent's ticker may have held its event at the fork: the child's would wait for ever."""
     stopping: Any = getattr(reader, "_shutdown_event", None)
     lock = getattr(getattr(stopping, "_cond", None), "_lock", None)
-    if lock is None:
-        return
-    if lock.acquire(timeout=_DEAD_AFTER):
-        lock.release()
-        return
-    reader._shutdown_event = _fresh(stopping)
-    reader._at_fork_reinit()
+    if lock is not None and not _is_free(lock, _DEAD_AFTER):
+        reader._shutdown_event = _fresh(stopping)
+        reader._at_fork_reinit()
 
 
-def _exporters(provider: Any, readers: Iterable[Any]) -> Iterator[Any]:
-    roots = [getattr(provider, name, None) for name in _ROOTS]
-    for found in _reachable([*roots, *readers]):
-        if callable(getattr(found, "export", None)) and callable(getattr(found, "shutdown", None)):
-            yield found
+def _is_exporter(each: Any) -> bool:
+    return callable(getattr(each, "export", None)) and callable(getattr(each, "shutdown", None))
 
 
 def _reachable(roots: Iterable[object]) -> Iterator[object]:
@@ -159,7 +173,6 @@ def keep_grpc_from_closing(providers: Iterable[Any]) -> None:
     if unregister is None:
         return
     for provider in providers:
-        consumer = getattr(provider, "_measurement_consumer", None)
-        for exporter in _exporters(provider, getattr(consumer, "_reader_storages", ())):
+        for exporter in filter(_is_exporter, _reachable(_roots(provider))):
             if (channel := getattr(exporter, "_channel", None)) is not None:
                 unregister(channel)

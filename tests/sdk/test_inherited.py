@@ -63,11 +63,11 @@ def provider(exporter: Collected) -> Iterator[MeterProvider]:
     provider.shutdown()
 
 
-def ends_in_time(act: Any) -> bool:
+def ends_in_time(act: Any, seconds: float = 2) -> bool:
     """Whether `act` comes back, tried in a thread that may be left behind."""
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
-    thread.join(2)
+    thread.join(seconds)
     return not thread.is_alive()
 
 
@@ -82,9 +82,12 @@ def test_a_reader_whose_locks_are_held_for_ever_collects_again(
     reader._export_lock.acquire()
     consumer._lock.acquire()
     consumer._reader_storages[reader]._lock.acquire()
-    assert not ends_in_time(provider.force_flush)
+    meter: Any = provider.get_meter("tests")
+    meter._instrument_registration_lock.acquire()
+    assert not ends_in_time(provider.force_flush, 0.2)
     make_whole(provider, None)
     counter.add(1)
+    assert ends_in_time(lambda: meter.create_counter("another"))
     assert ends_in_time(provider.force_flush)
     assert exporter.values == [1]
 

