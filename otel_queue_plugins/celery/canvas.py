@@ -62,6 +62,8 @@ def place(
         return NOWHERE
     sent_on = _is_sent_on(options, delivery)
     workflow = _step(facts, chain, delivery if sent_on else None)
+    if joins and not (workflow or group):
+        workflow = Workflow(kind="chord", id=joins.id)
     trigger: Trigger = "callback" if sent_on else "call"
     if workflow or joins or (group and not sent_on):
         trigger = "workflow"

@@ -119,7 +119,7 @@ def _unserialisable(app: Celery) -> None:
 
 
 def _away(app: Celery) -> None:
-    with Connection("redis://127.0.0.1:1/0", transport_options={"max_retries": 1}) as away:
+    with Connection("amqp://127.0.0.1:1//", transport_options={"max_retries": 1}) as away:
         app.tasks["add"].apply_async(connection=away, retry=False)
 
 
