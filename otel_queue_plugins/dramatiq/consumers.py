@@ -9,35 +9,22 @@ from typing import Any
 
 from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 
 from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.quiet import hush
 from otel_queue_plugins.dramatiq.facts import stamp_received
-
-_SUPPRESS = ("suppress_instrumentation", _SUPPRESS_INSTRUMENTATION_KEY)
-
-
-def quiet_context() -> Context:
-    """The current context, in which instrumented clients trace nothing.
-
-    The API's key has no public name; the plain one is what older instrumentations ask for.
-    """
-    context = otel_context.get_current()
-    for key in _SUPPRESS:
-        context = otel_context.set_value(key, value=True, context=context)
-    return context
 
 
 @never_raises(nothing)
 def keep_thread_quiet() -> None:
-    """For the rest of this thread's life."""
-    otel_context.attach(quiet_context())
+    """No client spans for the rest of this thread's life."""
+    hush()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """For as long as this lasts."""
-    token = otel_context.attach(quiet_context())
+    """No client spans for as long as this lasts."""
+    token = hush()
     try:
         yield
     finally:

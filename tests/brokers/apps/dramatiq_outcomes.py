@@ -135,9 +135,9 @@ async def slow_async() -> None:
     await asyncio.sleep(5)
 
 
-@actor("notified", notify_shutdown=True)
+@actor("notified", notify_shutdown=True, min_backoff=1500, max_backoff=2000)
 def notified() -> None:
-    """Run until the worker stops."""
+    """Run until the worker stops; tried again when that worker is gone."""
     _say("notified runs")
     _hold(20)
 
