@@ -12,7 +12,13 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.measured.bench import Bench
-from tests.benchmarks.measured.meters import CpuMeter, InstructionMeter, Meter, NoMeter
+from tests.benchmarks.measured.meters import (
+    CpuMeter,
+    InstructionMeter,
+    Meter,
+    NoMeter,
+    slow_clock_down,
+)
 from tests.benchmarks.measured.packages import Package, prepare
 
 Result = dict[str, Any]
@@ -68,6 +74,7 @@ def instructions(framework: str, package: str, mode: str, *, messages: int, warm
     prepared, run = _start(framework, package, mode)
 
     def body(bench: Bench) -> None:
+        slow_clock_down()
         _round(NoMeter(), bench, prepared, warm)
         meter = InstructionMeter()
         _round(meter, bench, prepared, messages)
