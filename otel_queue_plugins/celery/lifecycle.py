@@ -31,8 +31,12 @@ class Lifecycle:
         """The main process of a worker starts."""
         self._main_pid = os.getpid()
 
-    def run(self, wrapped: Any, _worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `WorkController.start`: a worker's broker traffic outside of tasks is noise."""
+    def quietly(self, wrapped: Any, _owner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around what a worker runs: its broker traffic outside of tasks is noise.
+
+        That is `WorkController.start`, and what else may be a greenlet, which starts with no
+        context.
+        """
         if self._telemetry.options.broker_spans:
             return wrapped(*args, **kwargs)
         token = quiet.hush()

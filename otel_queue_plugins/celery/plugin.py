@@ -139,7 +139,11 @@ class CeleryPlugin:
         self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
         self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
         self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
-        self._wrap("celery.worker.worker", "WorkController", "start", self._lifecycle.run)
+        quietly = self._lifecycle.quietly
+        self._wrap("celery.worker.worker", "WorkController", "start", quietly)
+        self._wrap("celery.concurrency.base", None, "apply_target", quietly)
+        self._wrap("celery.worker.pidbox", "gPidbox", "loop", quietly)
+        self._wrap("kombu.asynchronous.timer", "Entry", "__call__", quietly)
         self._wrap(consumer, "Consumer", "on_decode_error", main.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
 

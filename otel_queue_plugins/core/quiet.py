@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from contextvars import Token
+from typing import Final
 
 from opentelemetry import context
 from opentelemetry.context import Context
+
+PLAIN_KEY: Final = "suppress_instrumentation"
+"""What instrumentations looked for before the API had a key for it; many still do."""
 
 
 def hush() -> Token[Context]:
@@ -13,6 +17,7 @@ def hush() -> Token[Context]:
 
     Deliveries are not concerned: they run in contexts of their own.
     """
-    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
-    quiet = context.set_value(key, True)  # noqa: FBT003 - the value instrumentations look for
+    quiet = context.get_current()
+    for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
+        quiet = context.set_value(key, True, quiet)  # noqa: FBT003 - what instrumentations look for
     return context.attach(quiet)

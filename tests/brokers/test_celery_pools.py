@@ -83,6 +83,7 @@ def _cut_short(pool: str, producer: Producer, worker: ManagedProcess) -> dict[st
     sent = {}
     if pool in (*PROCESSES, "threads", "gevent", "eventlet"):
         sent["exit"] = producer.run("result = leave.delay().id")
+        worker.wait_for_log(f"leaving {sent['exit'].result}")
     if pool in (*PROCESSES, "gevent"):
         sent["timeout"] = producer.run("result = hard.delay().id")
         worker.wait_for_log("Hard time limit")
