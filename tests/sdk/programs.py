@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # ruff: noqa: T201 - their output is what tests wait for
+import atexit
 import faulthandler
 import logging
 import multiprocessing
@@ -46,13 +47,26 @@ def use_own_providers(protocol: str) -> None:
     metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(numbers)]))
 
 
+def say_how_long_the_end_takes() -> Callable[[], None]:
+    """Call what this gives as the last act; handlers registered from here on are in the time."""
+    ended: list[float] = []
+    atexit.register(lambda: print(f"left after {time.monotonic() - ended[0]:.2f} s", flush=True))
+
+    def end() -> None:
+        print("ends", flush=True)
+        ended.append(time.monotonic())
+
+    return end
+
+
 def script() -> None:
     """A plain script: set up, record, end."""
+    end = say_how_long_the_end_takes()
     sdk.validate()
     sdk.ensure_providers()
     record("script")
     logging.getLogger("tests").warning("a record")
-    print("ends", flush=True)
+    end()
 
 
 def own_providers() -> None:
@@ -79,9 +93,10 @@ def carrying() -> None:
 
 def flushing_script() -> None:
     """A script that flushes as a worker would, and then ends."""
+    end = say_how_long_the_end_takes()
     sdk.ensure_providers()
     record("script")
-    print("ends", flush=True)
+    end()
     print("flushed", sdk.flush(), flush=True)
 
 
