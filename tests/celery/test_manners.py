@@ -138,12 +138,13 @@ def test_whatever_comes_first(finalised: bool, handlers_first: bool) -> None:
     if handlers_first:
         connect()
     try:
-        with instrumenting() as telemetry, running(app):
+        with instrumenting() as telemetry:
             if not handlers_first:
                 connect()
-            task.delay().get(timeout=10, interval=0.01)
-            telemetry.expect(2)
-            until(lambda: len(seen) == 3)
+            with running(app):
+                task.delay().get(timeout=10, interval=0.01)
+                telemetry.expect(2)
+                until(lambda: len(seen) == 3)
     finally:
         for signal in (signals.before_task_publish, signals.task_prerun, signals.task_postrun):
             signal.disconnect(handler)
