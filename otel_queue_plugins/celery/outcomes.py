@@ -127,8 +127,8 @@ def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
     """The ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
     requeue = bool(getattr(reject, "requeue", False))
     if not requeue and _is_failed_retry(reject):
-        reason = f"retry could not be sent: {errors.message(reject.reason)}"
-        return Ending(outcome=Outcome.LOST, error=reject.reason, reason=reason)
+        why = f"retry could not be sent: {errors.message(reject.reason)}"
+        return Ending(outcome=Outcome.LOST, error=reject.reason, reason=why)
     reason = getattr(reject, "reason", None)
     return Ending(
         outcome=Outcome.REQUEUED if requeue else Outcome.REJECTED,
