@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Token
 from typing import Any
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_queue_plugins.celery import reading
 from otel_queue_plugins.celery.canvas import failed_request
 from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.core import propagation
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
@@ -34,9 +40,12 @@ class Errbacks:
         if not self._covers(backend.app):
             return wrapped(*args, **kwargs)
         token = failed_request.set(request)
+        beside = None if current_delivery.get() else _enter(request)
         try:
             return wrapped(*args, **kwargs)
         finally:
+            if beside is not None:
+                context.detach(beside)
             failed_request.reset(token)
 
     def call(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -59,7 +68,7 @@ class Errbacks:
 
     @never_raises(ProcessOperation)
     def _start(self, signature: Any, request: Any) -> ProcessOperation:
-        """Inside the failed task's delivery, or, where that has ended, beside it."""
+        """What is current is the failed task's delivery, or the context that stands for it."""
         facts = vars(request)
         info = facts.get("delivery_info") or {}
         where = info.get("exchange"), info.get("routing_key")
@@ -71,5 +80,25 @@ class Errbacks:
             trigger="callback",
             worker_name=reading.text(facts.get("hostname")),
         )
-        inside = current_delivery.get() is not None
-        return self._telemetry.start_process(delivery, None if inside else reading.carrier(facts))
+        return self._telemetry.start_process(delivery, None)
+
+
+def _no_token() -> Token[Context] | None:
+    return None
+
+
+@never_raises(_no_token)
+def _enter(request: Any) -> Token[Context] | None:
+    """Make the delivery current that is over for Celery, but not yet recorded.
+
+    At a hard time limit the main process calls errbacks first and hears of the killed process
+    later. It knows the id that the delivery's span will have, if that is in the sender's trace.
+    """
+    facts = vars(request)
+    incoming, receipt = propagation.read(reading.carrier(facts)), reading.receipt(facts)
+    told = incoming.envelope.relation if incoming.envelope else None
+    if incoming.creation is None or receipt is None or told is not None:
+        return context.attach(incoming.context)
+    creation = incoming.creation
+    here = SpanContext(creation.trace_id, receipt.span_id, True, creation.trace_flags)  # noqa: FBT003
+    return context.attach(trace.set_span_in_context(NonRecordingSpan(here), incoming.context))

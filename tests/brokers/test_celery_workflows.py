@@ -119,6 +119,18 @@ def test_callbacks(shop: Producer, lab: Lab) -> None:
     assert called.attributes[TRIGGER] == noted.attributes[TRIGGER] == "callback"
 
 
+def test_the_errbacks_of_a_killed_task(shop: Producer, lab: Lab) -> None:
+    """The main process calls and sends them before it knows that the child is gone."""
+    sent = shop.run("sleep.apply_async(link_error=[mourn.s(), note.s()])")
+    killed = lab.receiver.expect_span("process sleep", trace_id=sent.trace_id)
+    spans = lab.receiver.trace(sent.trace_id)
+    called, noted = named(spans, "process mourn"), named(spans, "send note")
+    assert killed.attributes["taskqueue.task.outcome"] == "timeout"
+    assert called
+    assert noted
+    assert {span.parent_id for span in (*called, *noted)} == {killed.span_id}
+
+
 def test_a_chord_whose_header_fails(shop: Producer, lab: Lab) -> None:
     """The errback of the body runs in the trace of the workflow, the body never."""
     code = "chord([add.s(1, 1), fail.s()], total.s().on_error(mourn.s())).delay()"

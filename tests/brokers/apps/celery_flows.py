@@ -78,6 +78,12 @@ def fail(*_: Any) -> None:
     raise ValueError("boom")
 
 
+@app.task(name="sleep", time_limit=1)
+def sleep() -> None:
+    """Is killed."""
+    time.sleep(60)
+
+
 @app.task(name="mourn")
 def mourn(request: Any, error: Any, traceback: Any) -> None:
     """An errback that Celery calls."""
