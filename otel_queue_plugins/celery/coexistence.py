@@ -55,9 +55,10 @@ def _codes() -> Iterator[Any]:
         for _, receiver in list(signal.receivers or ()):
             yield receiver() if isinstance(receiver, weakref.ref) else receiver
     for patched in (Celery.send_task, Task.apply_async, celery.app.trace.build_tracer):
-        while patched is not None:
-            yield patched
-            patched = getattr(patched, "__wrapped__", None)
+        code: Any = patched
+        while code is not None:
+            yield code
+            code = getattr(code, "__wrapped__", None)
 
 
 def _module(code: Any) -> str | None:

@@ -72,9 +72,7 @@ def destination(app: Any, exchange: str, routing_key: str) -> str:
     elif not exchange:
         return routing_key or str(app.conf.task_default_queue)
     matching = {
-        queue.name
-        for queue in app.amqp.queues.values()
-        if _delivers(queue, exchange, routing_key)
+        queue.name for queue in app.amqp.queues.values() if _delivers(queue, exchange, routing_key)
     }
     if len(matching) == 1:
         return str(matching.pop())

@@ -43,8 +43,9 @@ def test_attempts(shop: Producer, lab: Lab) -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_nothing_goes_stale(shop: Producer, lab: Lab, nested: bool) -> None:
-    """The third retry has the first context, tracestate and baggage, also beside a tracer that
-    keeps its own copy of them in a nested `headers`.
+    """The third retry has the first context, tracestate and baggage.
+
+    `nested`: also beside a tracer that keeps its own copy of them in a header called `headers`.
     """
     code = f"""
         from celery import signals

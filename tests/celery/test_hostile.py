@@ -30,7 +30,7 @@ _headers = st.dictionaries(st.sampled_from(KEYS), _json | _spoilt | st.just(VALI
 
 
 @pytest.fixture(scope="module")
-def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
     """A worker; what it is sent is spoilt on the way."""
     app = memory_app()
 
@@ -104,8 +104,9 @@ def test_what_people_do(
     """The task runs under a span that any exporter can encode; its log stays readable."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    with caplog.at_level(logging.DEBUG, logger="otel_queue_plugins"), caplog.at_level(
-        logging.WARNING
+    with (
+        caplog.at_level(logging.DEBUG, logger="otel_queue_plugins"),
+        caplog.at_level(logging.WARNING),
     ):
         span = deliver(shop, telemetry, HOSTILE[kind])
     assert span.attributes["taskqueue.task.outcome"] == "success"

@@ -32,7 +32,7 @@ class RouterError(Exception):
 
 
 @pytest.fixture(scope="module")
-def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
     """A worker with tasks that send others."""
     app = memory_app()
 

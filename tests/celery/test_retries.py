@@ -28,7 +28,7 @@ CARRIED = ("traceparent", "tracestate", "baggage", "otq")
 
 
 @pytest.fixture(scope="module")
-def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
     """Tasks that are tried again."""
     app = memory_app()
 
@@ -158,9 +158,7 @@ def test_nothing_of_one_message_is_seen_by_the_next(shop: Celery, telemetry: Tel
     telemetry.expect(8)
 
 
-def test_a_caller_that_copies_the_headers_of_a_request(
-    shop: Celery, telemetry: Telemetry
-) -> None:
+def test_a_caller_that_copies_the_headers_of_a_request(shop: Celery, telemetry: Telemetry) -> None:
     """Headers that the caller passes on are overwritten or removed, not believed."""
     stale = {"traceparent": f"00-{5:032x}-{6:016x}-01", "tracestate": "a=1", "baggage": "k=v"}
     shop.tasks["stubborn"].apply_async((0,), headers=dict(stale))

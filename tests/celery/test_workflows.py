@@ -24,7 +24,7 @@ class BoomError(Exception):
 
 
 @pytest.fixture(scope="module")
-def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
+def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
     """A worker with a few tasks, and the send side in the same process."""
     app = memory_app()
 
@@ -49,7 +49,7 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:
         """Called inline: more than one argument."""
 
     @app.task(shared=False, name="mourn_badly")
-    def mourn_badly(request: Any, error: Any, traceback: Any) -> None:
+    def mourn_badly(request: Any, error: Any, traceback: Any) -> None:  # noqa: ARG001
         raise RuntimeError
 
     @app.task(shared=False, name="note")
@@ -221,9 +221,7 @@ def test_an_errback_that_is_sent(shop: Celery, telemetry: Telemetry) -> None:
     assert parent_ids(telemetry.one("send note")) == ids(telemetry.one("process fail"))
 
 
-def test_a_failed_header_tells_the_errbacks_of_the_body(
-    shop: Celery, telemetry: Telemetry
-) -> None:
+def test_a_failed_header_tells_the_errbacks_of_the_body(shop: Celery, telemetry: Telemetry) -> None:
     """The body never runs; its errback runs in the trace of the workflow."""
     fail, add, total, mourn = (shop.tasks[name] for name in ("fail", "add", "total", "mourn"))
     chord([fail.s(), add.s(1, 1)], total.s().on_error(mourn.s())).delay()
@@ -253,4 +251,3 @@ def test_a_chain_of_groups_and_tasks(shop: Celery, telemetry: Telemetry) -> None
     assert len({ids(span)[0] for span in spans}) == 1
     assert len({ids(span) for span in spans}) == 10
     assert not context.get_current()
-
