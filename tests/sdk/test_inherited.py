@@ -120,10 +120,10 @@ def test_pull_readers_start_from_zero_too() -> None:
 def test_an_http_session_is_replaced_by_one_like_it() -> None:
     """Another pool of connections, the same headers, certificates and authentication."""
     exporter: Any = HttpExporter(endpoint="http://localhost:1", certificate_file="ca.pem")
-    before = exporter._client._transport._session
+    before = _session(exporter)
     before.auth, before.headers["x-mine"] = ("user", "secret"), "kept"
     make_whole(_provider_with(exporter), None)
-    after = exporter._client._transport._session
+    after = _session(exporter)
     assert after is not before
     assert (
         after.get_adapter("http://x").poolmanager is not before.get_adapter("http://x").poolmanager
@@ -155,11 +155,11 @@ def test_exporters_are_found_inside_wrappers() -> None:
             self.inner = [("name", each) for each in inner]
 
     exporter: Any = HttpExporter(endpoint="http://localhost:1")
-    before = exporter._client._transport._session
+    before = _session(exporter)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Wrapper(Wrapper(SimpleSpanProcessor(exporter))))
     make_whole(provider, None)
-    assert exporter._client._transport._session is not before
+    assert _session(exporter) is not before
 
 
 def test_the_given_id_becomes_a_prefix() -> None:
@@ -182,3 +182,9 @@ def _provider_with(exporter: Any) -> TracerProvider:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return provider
+
+
+def _session(exporter: Any) -> Any:
+    """Where 1.45 keeps it, or earlier versions did."""
+    client = getattr(exporter, "_client", None)
+    return client._transport._session if client is not None else exporter._session
