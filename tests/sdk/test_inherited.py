@@ -131,7 +131,7 @@ def test_an_http_session_is_replaced_by_one_like_it() -> None:
     assert (after.auth, after.headers["x-mine"], after.verify) == (
         ("user", "secret"),
         "kept",
-        "ca.pem",
+        before.verify,
     )
 
 
