@@ -225,12 +225,13 @@ def test_a_worker_is_quiet_between_tasks(own_lab: Lab, spans_wanted: bool) -> No
     received = own_lab.receiver
     for sent in ids:
         received.expect_span("process add", messaging__message__id=sent.result)
+    send = received.expect_span("send add", trace_id=ids[0].trace_id)
     mine = {sent.trace_id for sent in ids}
-    (send,) = [s for s in received.trace(ids[0].trace_id) if s.name == "send add"]
 
-    def inside(parent: str) -> list[str]:
-        return [s.name for s in received.trace(ids[0].trace_id) if s.parent_id == parent]
+    def pushed() -> bool:
+        inside = [s for s in received.trace(ids[0].trace_id) if s.parent_id == send.span_id]
+        return any(span.name == "LPUSH" for span in inside)
 
-    assert any(name == "LPUSH" for name in inside(send.span_id))
+    received.until(pushed, "LPUSH inside the send span")
     polling = [s for s in received.spans() if s.service == "worker" and s.trace_id not in mine]
     assert bool(polling) is spans_wanted
