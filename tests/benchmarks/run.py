@@ -35,6 +35,7 @@ _PACKAGES = (
     "sentry",
     "prometheus",
     "core",
+    "ours-api",
     "ours",
 )
 

@@ -35,7 +35,7 @@ class Variant(NamedTuple):
 
     @property
     def environment(self) -> str:
-        return {"floor": "sdk", "core": "ours"}.get(self.package, self.package)
+        return {"floor": "sdk", "core": "ours", "ours-api": "ours"}.get(self.package, self.package)
 
 
 class Target(NamedTuple):
@@ -70,7 +70,13 @@ def plain(framework: str) -> Variant:
 
 def all_variants(framework: str, modes: tuple[str, ...]) -> list[Variant]:
     """Every variant of `framework` in `modes`, the plain framework first."""
-    packages = {"floor": MODES, **_PEERS[framework], "core": MODES, "ours": MODES}
+    packages = {
+        "floor": MODES,
+        **_PEERS[framework],
+        "core": MODES,
+        "ours-api": ("on", "metrics"),
+        "ours": MODES,
+    }
     return [plain(framework)] + [
         Variant(framework, package, mode)
         for package, supported in packages.items()

@@ -154,6 +154,11 @@ def _ours(framework: str, mode: str) -> Package:
     return Package(telemetry, on_app=instrument_broker)
 
 
+def _ours_by_api(framework: str, mode: str) -> Package:
+    os.environ["OTEL_QUEUE_SHORTCUTS"] = "off"
+    return _ours(framework, mode)
+
+
 _PACKAGES: dict[str, Callable[[str, str], Package]] = {
     "plain": _plain,
     "floor": _floor,
@@ -164,4 +169,5 @@ _PACKAGES: dict[str, Callable[[str, str], Package]] = {
     "ddtrace": _ddtrace,
     "sentry": _sentry,
     "ours": _ours,
+    "ours-api": _ours_by_api,
 }
