@@ -90,6 +90,8 @@ class CeleryPlugin:
             set_up=sdk.ensure_providers,
             shortcuts=shortcuts,
         )
+        if options.log_correlation:
+            sdk.enable_log_correlation()
         self._coexistence = Coexistence()
         routes = Routes(self._coexistence.check)
         self._lifecycle = Lifecycle(telemetry)
@@ -135,6 +137,7 @@ class CeleryPlugin:
         request, consumer = "celery.worker.request", "celery.worker.consumer.consumer"
         main = self._main
         self._wrap(request, "Request", "on_failure", main.on_failure)
+        self._wrap(request, "Request", "_announce_cancelled", main.announce_cancelled)
         self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
         self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
         self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
@@ -164,6 +167,7 @@ class CeleryPlugin:
         main, lifecycle = self._main, self._lifecycle
         for signal, receiver in (
             (signals.before_task_publish, self._publishing.before_task_publish),
+            (signals.beat_init, self._publishing.beat_init),
             (signals.task_received, main.task_received),
             (signals.task_unknown, main.task_unknown),
             (signals.task_rejected, main.task_rejected),

@@ -45,6 +45,7 @@ class Publishing:
         self._routes = routes
         self._covers = covers
         self._relations = relations
+        self._beats = False
 
     def send_task(self, wrapped: Any, app: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Celery.send_task`: the span lasts as long as the call, however that ends."""
@@ -64,6 +65,10 @@ class Publishing:
             return result
         finally:
             _sending.reset(token)
+
+    def beat_init(self, **_: Any) -> None:
+        """This process runs beat. Before Celery 5.4 its messages do not say that they are its."""
+        self._beats = True
 
     @never_raises(nothing)
     def before_task_publish(
@@ -87,6 +92,8 @@ class Publishing:
             return
         route = self._routes.find(sending.app, sender, exchange, routing_key, reading=False)
         trigger, workflow, membership, joins = place(facts, body, sending.options, delivery)
+        if self._beats and delivery is None:
+            trigger = "schedule"
         message = Message(
             route=route,
             id=str(facts.get("id")),
