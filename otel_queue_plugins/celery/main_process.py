@@ -38,6 +38,7 @@ class MainProcess:
         self._routes = routes
         self._covers = covers
         self._decided: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
+        self._cancelled: weakref.WeakSet[Any] = weakref.WeakSet()
         self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
     @never_raises(nothing)
@@ -70,7 +71,7 @@ class MainProcess:
         What Celery does about the loss (a retry, errbacks) is done inside the delivery's span.
         """
         info, return_ok = _arguments(*args, **kwargs)
-        if return_ok or not self._covers(request.app):
+        if return_ok or request in self._cancelled or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         operation = self._start(request)
         try:
@@ -96,6 +97,18 @@ class MainProcess:
             info = args[1] if len(args) > 1 else kwargs.get("exc_info")
             self._decided[request] = outcomes.of_lost_and_retried(info, request.task)
         return retried
+
+    def announce_cancelled(
+        self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `Request._announce_cancelled(...)`: the connection is lost, or the worker ends.
+
+        Recorded at once: the pool may never report the end of such a task.
+        """
+        result = wrapped(*args, **kwargs)
+        if self._covers(request.app):
+            self._record_cancelled(request)
+        return result
 
     def announce_revoked(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
@@ -150,8 +163,15 @@ class MainProcess:
         self._telemetry.record_undelivered(delivery, reading.carrier(request), ending)
 
     @never_raises(nothing)
+    def _record_cancelled(self, request: Any) -> None:
+        delivery, carrier = self._facts(request)
+        ending = outcomes.of_lost(None, request, delivery, None)
+        self._cancelled.add(request)
+        self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
+
+    @never_raises(nothing)
     def _record_handed_back(self, request: Any, handed_back: Any) -> None:
-        if not self._covers(request.app):
+        if request in self._cancelled or not self._covers(request.app):
             return
         delivery, carrier = self._facts(request)
         ending = outcomes.of_handed_back(handed_back, request.task, delivery)
