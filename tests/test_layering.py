@@ -16,14 +16,14 @@ OURS = "otel_queue_plugins"
 ADAPTERS = ("celery", "dramatiq")
 MAY_USE = {
     "core": {"core", "version"},
-    "sdk": {"sdk", "version"},
+    "sdk": {"sdk", "core", "version"},
     "celery": {"celery", "core", "sdk", "profiles", "version"},
     "dramatiq": {"dramatiq", "core", "sdk", "profiles", "version"},
     "brokers": {"brokers", "core", "version"},
     "profiles": {"profiles", "core", "version"},
     "cli": {"cli", "core", "sdk", "brokers", "profiles", "version"},
     "version": set(),
-    "__init__": {"version"},
+    "__init__": {"version", "sdk"},
 }
 DEMO_APPS = ROOT / "cli" / "demo" / "shop"
 

@@ -13,14 +13,15 @@ class CeleryInstrumentor:
 
     def instrument(self, **_: Any) -> None:
         """Never raises: one bad setting must not keep other instrumentations from loading."""
-        from otel_queue_plugins.celery import plugin  # noqa: PLC0415 - Celery may be missing
+        from otel_queue_plugins.celery import plugin
 
         try:
             plugin.instrument()
         except Exception as error:  # noqa: BLE001 - see above
-            _log.error("Celery is not instrumented: %s", error)  # noqa: TRY400 - one clear line
+            _log.error("Celery is not instrumented: %s", error)
 
     def uninstrument(self, **_: Any) -> None:
-        from otel_queue_plugins.celery import plugin  # noqa: PLC0415 - Celery may be missing
+        """Take back what `instrument` did."""
+        from otel_queue_plugins.celery import plugin
 
         plugin.uninstrument()

@@ -12,7 +12,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import counts, forking, identity, semconv
-from otel_queue_plugins.core.counts import Clock, Counts, Measure
+from otel_queue_plugins.core.counts import Clock, Counts, Measure, is_proxy
 from otel_queue_plugins.core.instruments import Instruments
 from otel_queue_plugins.core.recording import Recording, Shortcuts
 from otel_queue_plugins.version import VERSION
@@ -66,10 +66,10 @@ class Connection:
         self._looked += 1
         self._look_again_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         providers = self._providers()
-        if _is_proxy(providers[0]) and _is_proxy(providers[1]):
+        if is_proxy(providers[0]) and is_proxy(providers[1]):
             self._set_up()
             providers = self._providers()
-        if _is_proxy(providers[0]) and _is_proxy(providers[1]):
+        if is_proxy(providers[0]) and is_proxy(providers[1]):
             return False
         if providers == self._discarding:
             return False
@@ -119,8 +119,3 @@ class Connection:
     def _start_afresh(self) -> None:
         self._looked = 0
         self._lock = threading.Lock()
-
-
-def _is_proxy(provider: object) -> bool:
-    """Whether `provider` only stands in for one that nobody has set (API, "proxy" providers)."""
-    return type(provider).__name__.lstrip("_") in {"ProxyTracerProvider", "ProxyMeterProvider"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_queue_plugins.core import forking
@@ -90,7 +91,20 @@ class Counts:
 def of(provider: MeterProvider, clock: Clock) -> Counts:
     """The counts that go to `provider`."""
     known = _of_provider.get(provider)
-    return known or _of_provider.setdefault(provider, Counts(clock))
+    return known or _of_provider.setdefault(provider, _of_proxy(provider) or Counts(clock))
+
+
+def _of_proxy(provider: MeterProvider) -> Counts | None:
+    """Those of who came before `provider` was set, and uses the API's stand-in for it."""
+    if provider is not metrics.get_meter_provider():
+        return None
+    stands_in = (other for other in list(_of_provider) if is_proxy(other))
+    return next((_of_provider[other] for other in stands_in), None)
+
+
+def is_proxy(provider: object) -> bool:
+    """Whether `provider` only stands in for one that nobody has set (API, "proxy" providers)."""
+    return type(provider).__name__.lstrip("_") in {"ProxyTracerProvider", "ProxyMeterProvider"}
 
 
 def _key(prepared: Prepared) -> tuple[tuple[str, Value], ...]:

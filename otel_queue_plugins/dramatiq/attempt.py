@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.sdk import TaskLabel, current_task
 
 MAX_DEPTH: Final = 64
 _MARK: Final = "_otel_queue_attempt"
@@ -48,20 +47,17 @@ class Attempt:
         self.requeue_error: BaseException | None = None
 
     def enter(self) -> None:
-        """Be the current attempt, also for log records."""
+        """Be the current attempt."""
         outer = current()
         if outer is not None and outer.depth < MAX_DEPTH:
             self.outer, self.depth = outer, outer.depth + 1
         _current.set(self)
-        current_task.set(_label(self))
 
     def leave(self) -> None:
         """Be over. In another thread or task than `enter` was called in, only that."""
         self.ended = True
         if _current.get() is self:
-            outer = current()
-            _current.set(outer)
-            current_task.set(_label(outer))
+            _current.set(current())
 
 
 _current: Final[ContextVar[Attempt | None]] = ContextVar(
@@ -89,9 +85,3 @@ def of(message: Any) -> Attempt | None:
 def mark(message: Any, attempt: Attempt) -> None:
     """Make `attempt` the one of `message`: a proxy, or the frozen message of an eager broker."""
     vars(message)[_MARK] = attempt
-
-
-def _label(attempt: Attempt | None) -> TaskLabel | None:
-    if attempt is None:
-        return None
-    return TaskLabel(attempt.message.message_id, attempt.message.actor_name)

@@ -59,6 +59,8 @@ class OpenTelemetryMiddleware(Middleware):
             set_up=sdk.ensure_providers,
             shortcuts=shortcuts,
         )
+        if self._options.log_correlation:
+            sdk.enable_log_correlation()
         self._workers = Workers(self._telemetry)
         self._brokers: weakref.WeakKeyDictionary[Broker, TracedBroker] = weakref.WeakKeyDictionary()
         self._idle_on: weakref.WeakSet[Broker] = weakref.WeakSet()

@@ -6,14 +6,12 @@ Importing this imports neither the OpenTelemetry SDK nor an exporter.
 from __future__ import annotations
 
 from otel_queue_plugins.sdk.flushing import flush
-from otel_queue_plugins.sdk.logs import TaskLabel, current_task, enable_log_correlation
+from otel_queue_plugins.sdk.logs import enable_log_correlation
 from otel_queue_plugins.sdk.setup import ensure_providers
 from otel_queue_plugins.sdk.validation import ConfigurationError, validate
 
 __all__ = [
     "ConfigurationError",
-    "TaskLabel",
-    "current_task",
     "enable_log_correlation",
     "ensure_providers",
     "flush",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
-from otel_queue_plugins.sdk.logs import LABELS, current_task
+from otel_queue_plugins.sdk.logs import LABELS, task_in_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,7 @@ def _severity(level: int) -> SeverityNumber:
 
 
 def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
-    task = current_task.get()
+    task = task_in_progress()
     extra: dict[str, AnyValue] = {
         key: value
         for key, value in vars(record).items()
@@ -98,7 +98,7 @@ def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
     }
     if task is None:
         return {**extra, **code}
-    return {**extra, **code, "messaging.message.id": task.id, "taskqueue.task.name": task.name}
+    return {**extra, **code, "messaging.message.id": task[0], "taskqueue.task.name": task[1]}
 
 
 def _exception(error: BaseException | None) -> dict[str, AnyValue]:

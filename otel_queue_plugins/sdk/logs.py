@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from otel_queue_plugins.core.operation import current_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LABELS = ("trace_id", "span_id", "task_id", "task_name")
-
-
-class TaskLabel(NamedTuple):
-    """The task that runs in the current context. Made once per task, so a plain tuple."""
-
-    id: str
-    name: str
-
-
-current_task: ContextVar[TaskLabel | None] = ContextVar("otel_queue_current_task", default=None)
 
 
 @cache
@@ -49,11 +40,17 @@ def _make_labelled(
     return record
 
 
+def task_in_progress() -> tuple[str, str] | None:
+    """Id and name of the task that the running code belongs to."""
+    operation = current_delivery.get()
+    return operation and (operation.delivery.id, operation.delivery.route.task)
+
+
 def _labels() -> tuple[str, str, str, str]:
     from opentelemetry import trace
 
     context = trace.get_current_span().get_span_context()
-    task_id, task_name = current_task.get() or ("", "")
+    task_id, task_name = task_in_progress() or ("", "")
     if not context.is_valid:
         return "", "", task_id, task_name
     return (

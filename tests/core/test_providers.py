@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message
 from otel_queue_plugins.core.telemetry import QueueTelemetry
@@ -14,6 +16,10 @@ from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from tests.conftest import FakeClock
 
 
 def once(telemetry: QueueTelemetry) -> None:
@@ -47,12 +53,8 @@ def test_global_providers_set_after(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("first", ["traces", "metrics"])
-def test_one_provider_before_the_other(
-    queue: Queue, first: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_provider_before_the_other(queue: Queue, first: str) -> None:
     """What comes later is used from then on."""
-    proxy = metrics._internal._PROXY_METER_PROVIDER
-    monkeypatch.setattr(proxy, "_real_meter_provider", None)  # the process has only one
     telemetry = QueueTelemetry("celery")
     setters: list[Callable[[], None]] = [
         lambda: trace.set_tracer_provider(queue.tracer_provider),
@@ -115,3 +117,26 @@ def test_the_scope_is_ours(queue: Queue) -> None:
     scope = queue.spans()[0].instrumentation_scope
     assert (scope.name, scope.version) == ("otel_queue_plugins", VERSION)
     assert scope.schema_url == "https://opentelemetry.io/schemas/1.44.0"
+
+
+def test_a_meter_provider_that_comes_late_serves_all(
+    fake_clock: FakeClock, tracer_provider: TracerProvider
+) -> None:
+    """Who came before it and who comes after it count in one place, and nothing is dropped."""
+    trace.set_tracer_provider(tracer_provider)
+    early = QueueTelemetry("celery", clock=fake_clock)
+    assert early.connect()
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    late = QueueTelemetry("dramatiq", clock=fake_clock)
+    for telemetry in (early, late):
+        telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m1"), {}))
+    [sent] = [
+        point.value
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "messaging.client.sent.messages"
+        for point in metric.data.data_points
+    ]
+    assert sent == 2

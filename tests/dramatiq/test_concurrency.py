@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.middleware import AsyncIO
 from opentelemetry import trace
 
-from otel_queue_plugins.sdk import current_task
+from otel_queue_plugins.sdk.logs import task_in_progress
 from tests.dramatiq.conftest import outcome
 from tests.processes import clean_environment
 
@@ -126,7 +126,7 @@ def test_log_records_can_tell_the_task(shop: Shop) -> None:
     """The label is there in the actor and gone afterwards."""
     shop.instrument()
     seen: list[Any] = []
-    add = shop.actor(lambda: seen.append(current_task.get()), actor_name="add")
+    add = shop.actor(lambda: seen.append(task_in_progress()), actor_name="add")
     message = add.send()
     shop.work()
     assert seen == [(message.message_id, "add")]

@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_queue_plugins.core.operation import current_delivery
 from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, uninstrument
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.sdk import current_task
 from tests.dramatiq.conftest import outcome
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_hooks_in_any_order(calls: list[tuple[str, int]], first: bool) -> None:
     assert all(outcome(span) for span in spans)
     assert left == {}
     assert attempts.current() is None
-    assert current_task.get() is None
+    assert current_delivery.get() is None
 
 
 def test_a_delivery_without_an_end_is_lost_when_its_thread_goes_on(shop: Shop) -> None:

@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import metrics, trace
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.core.messages import Delivery, Route
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+PAYING = ProcessOperation(
+    Delivery(route=Route(system="redis", destination="shop", task="shop.pay"), id="id-1")
+)
 
 
 def record(who: str, count: int = 1) -> None:
@@ -132,11 +139,11 @@ def logging_script() -> None:
     logging.basicConfig(level=logging.INFO)
     logging.root.handlers = []
     logger = logging.getLogger("shop")
-    token = sdk.current_task.set(sdk.TaskLabel("id-1", "shop.pay"))
+    token = current_delivery.set(PAYING)
     with trace.get_tracer("tests").start_as_current_span("work"):
         logger.warning("paid %d times", 7, extra={"customer": 12, "object": object()})
         logger.debug("below the level")
-    sdk.current_task.reset(token)
+    current_delivery.reset(token)
     logger.info("outside")
     try:
         print(1 / 0)
