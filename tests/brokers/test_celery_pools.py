@@ -73,7 +73,7 @@ def _stopped(worker: ManagedProcess, producer: Producer) -> int:
     worker.send_signal(signal.SIGTERM)
     worker.wait_for_log("Warm shutdown")
     producer.run("app.control.broadcast('ping')")
-    returncode = worker.wait()
+    returncode = worker.wait(45)  # billiard's children may wait 30 s for an answer
     worker.wait_for_log_end()
     return returncode
 
