@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.expectations import describe
 from tests.services import free_port
 
 if TYPE_CHECKING:
@@ -234,4 +235,4 @@ def test_a_worker_is_quiet_between_tasks(own_lab: Lab, spans_wanted: bool) -> No
 
     received.until(pushed, "LPUSH inside the send span")
     polling = [s for s in received.spans() if s.service == "worker" and s.trace_id not in mine]
-    assert bool(polling) is spans_wanted
+    assert bool(polling) is spans_wanted, describe(polling)
