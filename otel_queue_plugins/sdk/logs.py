@@ -6,8 +6,6 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.operation import current_delivery
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -42,6 +40,8 @@ def _make_labelled(
 
 def task_in_progress() -> tuple[str, str] | None:
     """Id and name of the task that the running code belongs to."""
+    from otel_queue_plugins.core.operation import current_delivery
+
     operation = current_delivery.get()
     return operation and (operation.delivery.id, operation.delivery.route.task)
 

@@ -22,6 +22,8 @@ from tests.celery.conftest import describe, instrumenting, memory_app, running, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = [
     getattr(signals, name) for name in signals.__all__ if hasattr(getattr(signals, name), "send")
 ]

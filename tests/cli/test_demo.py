@@ -18,6 +18,8 @@ from tests.environment import clean_environment
 from tests.processes import ManagedProcess, Processes
 from tests.receiver import FaultyReceiver
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("rich")
 FRAMEWORKS = ("celery", "dramatiq")
 COMMAND = [sys.executable, "-m", "otel_queue_plugins.cli.main", "demo"]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.processes import ManagedProcess
     from tests.sdk.conftest import Programs, Receiver
 
+pytestmark = pytest.mark.slow
+
 BOUND_S = 5.0
 
 

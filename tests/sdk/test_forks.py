@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.expectations import Expectations
     from tests.sdk.conftest import Programs, Receiver
 
+pytestmark = pytest.mark.slow
+
 CHILDREN = 50
 KIN = ("child-0", "child-1", "child-2", "grandchild")
 whose_providers = pytest.mark.parametrize("whose", ["ours", "user"])

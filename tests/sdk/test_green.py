@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.processes import Processes
     from tests.sdk.conftest import Receiver
 
+pytestmark = pytest.mark.slow
+
 LONGEST_GAP_MS = 250
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.processes import ManagedProcess
     from tests.sdk.conftest import Programs, Receiver
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"}
 
 
