@@ -106,7 +106,8 @@ def _measure(
         instruments.prefetch_wait.record(waited.prefetch_wait, prepared.base, context)
     if ending.outcome is not Outcome.SUCCESS or instruments.completion:
         _measure_rarer(connection, operation, prepared, ending, ended_ns)
-    if _trigger(operation) == "schedule" and waited.wait is not None:
+    first = operation.delivery.attempt == 1
+    if first and _trigger(operation) == "schedule" and waited.wait is not None:
         instruments.drift.record(waited.wait, prepared.base, context)
 
 

@@ -43,7 +43,9 @@ def task_in_progress() -> tuple[str, str] | None:
     from otel_queue_plugins.core.operation import current_delivery
 
     operation = current_delivery.get()
-    return operation and (operation.delivery.id, operation.delivery.route.task)
+    if operation is None:
+        return None
+    return operation.delivery.id, operation.delivery.route.task
 
 
 def _labels() -> tuple[str, str, str, str]:

@@ -187,6 +187,7 @@ def test_a_callback_is_sent_inside_its_task(shop: Celery, telemetry: Telemetry) 
     """`link`: trigger callback, in the trace of the task that succeeded."""
     add, done = shop.tasks["add"], shop.tasks["done"]
     add.apply_async((1, 1), link=done.s())
+    telemetry.expect(4)
     callback = telemetry.one("process done")
     assert parent_ids(telemetry.one("send done")) == ids(telemetry.one("process add"))
     assert callback.attributes[TRIGGER] == "callback"
@@ -209,6 +210,7 @@ def test_an_errback_that_celery_calls_is_a_span_inside_the_failed_task(
 def test_an_errback_that_fails_is_a_failure(shop: Celery, telemetry: Telemetry) -> None:
     """Celery swallows what it raises; its span does not."""
     shop.tasks["fail"].apply_async(link_error=shop.tasks["mourn_badly"].s())
+    telemetry.expect(3)
     errback = telemetry.one("process mourn_badly")
     assert errback.attributes["taskqueue.task.outcome"] == "failure"
     assert errback.attributes["error.type"] == "RuntimeError"
@@ -217,6 +219,7 @@ def test_an_errback_that_fails_is_a_failure(shop: Celery, telemetry: Telemetry) 
 def test_an_errback_that_is_sent(shop: Celery, telemetry: Telemetry) -> None:
     """One argument: a message like others, sent inside the failed task."""
     shop.tasks["fail"].apply_async(link_error=shop.tasks["note"].s())
+    telemetry.expect(4)
     assert telemetry.one("process note").attributes[TRIGGER] == "callback"
     assert parent_ids(telemetry.one("send note")) == ids(telemetry.one("process fail"))
 

@@ -112,3 +112,12 @@ def test_metrics_without_traces(queue: Queue) -> None:
     queue.telemetry.end_process(operation, SUCCEEDED)
     assert queue.spans() == []
     assert queue.points("messaging.process.duration")[0].count == 1
+
+
+def test_a_retry_of_scheduled_work_does_not_drift(queue: Queue) -> None:
+    """The schedule was kept or missed by the first attempt; a backoff is no drift."""
+    carrier = queue.send(trigger="schedule")
+    queue.process(carrier, attempt=2)
+    assert queue.points("taskqueue.schedule.drift") == []
+    queue.process(carrier, attempt=1)
+    assert [point.count for point in queue.points("taskqueue.schedule.drift")] == [1]
