@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
 
@@ -59,12 +58,6 @@ def hold(seconds: float) -> None:
 def hard() -> None:
     """Run into the hard limit."""
     time.sleep(30)
-
-
-@app.task(name="shot")
-def shot() -> None:
-    """Die at once."""
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(name="speak")

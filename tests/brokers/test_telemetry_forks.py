@@ -1,0 +1,199 @@
+"""Providers made before a worker forks, and a main process that exports between its forks.
+
+On Redis alone: what a fork does to telemetry does not depend on the broker.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.receiver import GrpcReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.brokers.harness import App, Lab
+    from tests.processes import ManagedProcess
+
+CELERY = "tests.brokers.apps.telemetry_celery"
+DRAMATIQ = "tests.brokers.apps.telemetry_dramatiq"
+OUTCOME = "taskqueue.task.outcome"
+CONSUMED = "messaging.client.consumed.messages"
+CAPACITY = "taskqueue.worker.capacity"
+RESERVED = "taskqueue.worker.reserved"
+INSTANCE = "service.instance.id"
+BY_USER = {"PROVIDERS": "user"}
+GIVEN = {"OTEL_RESOURCE_ATTRIBUTES": f"{INSTANCE}=mine"}
+
+PLAIN_CELERY = """
+from celery import Celery
+from tests.brokers.apps.settings import celery_settings
+
+app = Celery("plain")
+app.conf.update(celery_settings())
+
+@app.task(name="ok")
+def ok(*_):
+    pass
+"""
+PLAIN_DRAMATIQ = """
+import dramatiq
+from tests.brokers.apps.settings import QUEUE, dramatiq_broker
+
+dramatiq_broker()
+
+@dramatiq.actor(queue_name=QUEUE, actor_name="ok")
+def ok(*_):
+    print("ok ran", flush=True)
+"""
+DISTRO = """
+import os
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+
+class Configurator(_OTelSDKConfigurator):
+    pass
+
+class Distro(BaseDistro):
+    def _configure(self, **kwargs):
+        os.environ.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+        os.environ.setdefault("OTEL_METRICS_EXPORTER", "otlp")
+"""
+DISTRO_POINTS = """
+[opentelemetry_distro]
+distro = a_distro:Distro
+[opentelemetry_configurator]
+configurator = a_distro:Configurator
+"""
+
+pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
+
+
+@pytest.fixture(params=["http", "grpc"])
+def protocol_lab(own_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab whose processes export over HTTP, then one over gRPC."""
+    if request.param == "http":
+        yield own_lab
+        return
+    with GrpcReceiver() as receiver:
+        lab = replace(own_lab, receiver=receiver)
+        yield lab
+        lab.close()
+
+
+@pytest.mark.parametrize("given", [{}, GIVEN], ids=["random", "given"])
+def test_children_of_a_user_who_set_providers_count_for_themselves(
+    given: dict[str, str], protocol_lab: Lab
+) -> None:
+    """Own instance ids, counts from zero, and nothing of before the fork sent twice."""
+    lab = protocol_lab
+    app = lab.module(CELERY)
+    producer = lab.producer(app)
+    arguments = ["--max-tasks-per-child=3"]
+    worker = lab.celery(app, arguments=arguments, env={**BY_USER, **given})
+    sent = producer.run("for n in range(12): ok.delay(n)")
+    worker.wait_for_log("succeeded", count=12)
+    assert worker.stop() == 0
+    both = lab.receiver.expect_trace(sent.trace_id, 24)
+    spans = [span for span in both if span.kind == "consumer"]
+    assert len({span.span_id for span in spans}) == 12
+    pids = {span.attributes["process.pid"] for span in spans}
+    instances = {str(span.resource[INSTANCE]) for span in spans}
+    main = lab.receiver.expect_span("app start").resource[INSTANCE]
+    assert len(instances) == len(pids) >= 4
+    assert main not in instances
+    assert not given or all(each.startswith("mine-") for each in instances)
+    lab.receiver.expect_total(CONSUMED, 12, taskqueue__task__outcome="success")
+    lab.receiver.expect_total("messaging.process.duration", 12)
+    lab.receiver.expect_total("app.starts", 1)
+
+
+@pytest.mark.parametrize("env", [{}, BY_USER], ids=["ours", "by-user"])
+def test_the_main_process_exports_while_its_children_work(
+    env: dict[str, str], protocol_lab: Lab
+) -> None:
+    """Gauges and the spans of killed tasks are its own; children forked meanwhile are whole."""
+    lab = protocol_lab
+    app = lab.module(CELERY)
+    producer = lab.producer(app)
+    worker = lab.celery(app, env=env)
+    held = producer.run("for n in range(6): hold.delay(0.7)")
+    expect_gauge(lab, CAPACITY, 2)
+    expect_gauge(lab, RESERVED, 4)
+    lab.receiver.expect_trace(held.trace_id, 12, settle=0)
+    for number in range(3):
+        killed = producer.run("hard.delay()")
+        alive = producer.run("ok.delay()")
+        process = lab.receiver.expect_span("process hard", trace_id=killed.trace_id)
+        assert process.attributes[OUTCOME] == "timeout"
+        assert worker.returncode is None
+        lab.receiver.expect_trace(alive.trace_id, 2, settle=0)
+        lab.receiver.expect_total(CONSUMED, number + 1, taskqueue__task__outcome="timeout")
+    lab.receiver.expect_total(CONSUMED, 9, taskqueue__task__outcome="success")
+    expect_gauge(lab, RESERVED, 0)
+
+
+def expect_gauge(lab: Lab, name: str, value: int) -> None:
+    """One series, from one process, at that value."""
+
+    def values() -> list[float | None]:
+        return [point.value for point in lab.receiver.latest_points(name)]
+
+    lab.receiver.until(lambda: values() == [value], f"{name} {value}: {values()}")
+
+
+@pytest.mark.parametrize("distro", [True, False], ids=["distro", "no-distro"])
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
+    """`opentelemetry-instrument celery ...` or `dramatiq ...`, and not one line in the app.
+
+    A distribution sets providers before the first fork; without one we do, where they are needed.
+    """
+    lab = protocol_lab
+    app = lab.app(PLAIN_CELERY if framework == "celery" else PLAIN_DRAMATIQ)
+    if distro:
+        install_distro(lab.directory)
+    producer = lab.producer(app)
+    worker = start_instrumented(framework, lab, app)
+    call = "delay" if framework == "celery" else "send"
+    sent = producer.run(f"for n in range(8): ok.{call}(n)")
+    worker.wait_for_log("succeeded|ok ran", count=8)
+    assert worker.stop() == 0
+    spans = lab.receiver.expect_trace(sent.trace_id, 8)
+    assert {(span.kind, span.name) for span in spans} == {("consumer", "process ok")}
+    instances = {span.resource[INSTANCE] for span in spans}
+    assert len(instances) == len({span.attributes["process.pid"] for span in spans})
+    lab.receiver.expect_total(CONSUMED, 8, taskqueue__task__outcome="success")
+
+
+def install_distro(directory: Path) -> None:
+    """What `opentelemetry-distro` brings, as Python sees an installed distribution."""
+    (directory / "a_distro.py").write_text(DISTRO)
+    info = directory / "a_distro-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-distro\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(DISTRO_POINTS)
+
+
+def start_instrumented(framework: str, lab: Lab, app: App) -> ManagedProcess:
+    """The worker, two processes, under `opentelemetry-instrument`."""
+    commands = str(Path(sys.executable).parent)
+    launcher = shutil.which("opentelemetry-instrument", path=commands)
+    if launcher is None:
+        pytest.skip("opentelemetry-instrumentation is not installed")
+    arguments = {
+        "celery": ["-A", app.module, "worker", "-c", "2", "-l", "INFO", "--without-mingle"],
+        "dramatiq": [app.module, "-p", "2", "-t", "2"],
+    }
+    ready = {"celery": r" ready\.$", "dramatiq": "Worker process is ready for action"}
+    env = lab.env("worker", app, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "celery"})
+    command = [launcher, str(Path(commands) / framework), *arguments[framework]]
+    worker = lab.processes.start(framework, command, env=env, cwd=lab.directory)
+    worker.wait_for_log(ready[framework], count=2 if framework == "dramatiq" else 1, timeout=30)
+    return worker
