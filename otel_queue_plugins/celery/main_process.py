@@ -44,7 +44,7 @@ class MainProcess:
     @never_raises(nothing)
     def task_received(self, sender: Any, request: Any, **_: Any) -> None:
         """Tell the process that will run the task when the message came, and its span's id."""
-        if not self._covers(request.app):
+        if not self._covers(request.app) or not self._telemetry.connect():
             return
         properties = request.request_dict.get("properties") or {}
         receipt = Receipt(time.time(), random.getrandbits(64) or 1, _time_limit(sender, request))

@@ -85,8 +85,11 @@ class Publishing:
         if sending is None or sending.published:
             return
         sending.published = True
-        facts = headers if "id" in headers else body
         delivery = current_delivery.get()
+        if delivery is None and not self._telemetry.connect():
+            self._telemetry.hand_on(headers)
+            return
+        facts = headers if "id" in headers else body
         if delivery is not None and _is_retry(facts, delivery):
             self._telemetry.requeue(delivery, headers)
             return

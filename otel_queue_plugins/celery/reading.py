@@ -33,9 +33,9 @@ def carrier(request: Request) -> Mapping[str, object]:
     Other tracers nest a `headers` of their own; the top wins (`celery.app.task.Context`).
     """
     nested = request.get("headers")
-    if isinstance(nested, Mapping) and not any(name in request for name in propagation.fields()):
-        return nested
-    return request
+    if nested is None or not isinstance(nested, Mapping):
+        return request
+    return request if any(name in request for name in propagation.fields()) else nested
 
 
 def delivery(

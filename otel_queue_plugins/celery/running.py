@@ -58,6 +58,8 @@ class Running:
             return tracer
 
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
+            if self._passes_by(request or {}, eager=eager):
+                return tracer(uuid, args, kwargs, request)
             operation = self._start(task, request or {}, eager=eager)
             try:
                 result = tracer(uuid, args, kwargs, request)
@@ -68,6 +70,10 @@ class Running:
 
         setattr(trace_task, TRACED, tracer)
         return trace_task
+
+    @never_raises(bool)
+    def _passes_by(self, request: reading.Request, *, eager: bool) -> bool:
+        return self._telemetry.passes_by(None if eager else reading.carrier(request))
 
     @never_raises(ProcessOperation)
     def _start(self, task: Any, request: reading.Request, *, eager: bool) -> ProcessOperation:

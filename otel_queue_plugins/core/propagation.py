@@ -116,6 +116,11 @@ def clear(carrier: Carrier) -> None:
             del carrier[name]
 
 
+def may_say_something(carrier: Mapping[str, object]) -> bool:
+    """Whether `carrier` has keys of ours, or may have others that a propagator reads."""
+    return any(name in carrier for name in fields()) or not fields.w3c
+
+
 def read(carrier: Mapping[str, object]) -> Incoming:
     """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context."""
     try:

@@ -17,7 +17,14 @@ def hush() -> Token[Context]:
 
     Deliveries are not concerned: they run in contexts of their own.
     """
-    quiet = context.get_current()
+    here = context.get_current()
+    return context.attach(_quieted(here) if here else _NOTHING_ELSE)
+
+
+def _quieted(here: Context) -> Context:
     for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
-        quiet = context.set_value(key, True, quiet)  # noqa: FBT003 - what instrumentations look for
-    return context.attach(quiet)
+        here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for
+    return here
+
+
+_NOTHING_ELSE: Final = _quieted(Context())

@@ -58,8 +58,8 @@ class QueueTelemetry:
     def start_send(self, message: Message, carrier: Carrier) -> SendOperation:
         """User code sends `message`: open its span, make it current, write it into `carrier`."""
         connection = self._connection
-        if not (connection.open or connection.connect()):
-            propagation.write(carrier, None, None)
+        if not self.connect():
+            self.hand_on(carrier)
             return SendOperation()
         started = self._clock()
         prepared = self._prepare(message.route)
@@ -154,6 +154,20 @@ class QueueTelemetry:
         Returns whether anybody collects telemetry.
         """
         return self._connection.open or self._connection.connect()
+
+    def passes_by(self, carrier: Mapping[str, object] | None) -> bool:
+        """Whether a delivery needs no verb: nobody listens, and nothing came with it to hand on.
+
+        `carrier` is as for `start_process`.
+        """
+        if self.options.log_correlation or self.connect():
+            return False
+        return carrier is None or not propagation.may_say_something(carrier)
+
+    @never_raises(nothing)
+    def hand_on(self, carrier: Carrier) -> None:
+        """A message is sent and nobody listens: give it the context that is current, no more."""
+        propagation.write(carrier, None, None)
 
     def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
         """Report the slots of this worker, and how many messages it holds without running them."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dramatiq import Consumer, MessageProxy
@@ -19,16 +18,6 @@ from otel_queue_plugins.dramatiq.facts import stamp_received
 def keep_thread_quiet() -> None:
     """No client spans for the rest of this thread's life."""
     hush()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No client spans for as long as this lasts."""
-    token = hush()
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
 
 
 class TracedConsumer(Consumer):
@@ -68,13 +57,19 @@ class QuietConsumer(TracedConsumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge `message`."""
-        with quiet():
+        token = hush()
+        try:
             self.consumer.ack(message)
+        finally:
+            otel_context.detach(token)
 
     def nack(self, message: MessageProxy) -> None:
         """Move `message` to the dead letters."""
-        with quiet():
+        token = hush()
+        try:
             self.consumer.nack(message)
+        finally:
+            otel_context.detach(token)
 
 
 class Consume:

@@ -36,12 +36,13 @@ class Deliveries:
         """A middleware or an actor is about to see `message`."""
         if attempts.of(message) is not None or not self._facts.is_traced(message):
             return
+        carrier = carriage.read(message)
+        if self._telemetry.passes_by(carrier):
+            return
         before = attempts.current()
         if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
             self._end(before)
-        operation = self._telemetry.start_process(
-            self._facts.delivered(message), carriage.read(message)
-        )
+        operation = self._telemetry.start_process(self._facts.delivered(message), carrier)
         attempt = Attempt(message, operation)
         attempts.mark(message, attempt)
         attempt.enter()

@@ -96,6 +96,8 @@ class Sends:
         if attempt is not None and attempt.message.message_id == message.message_id:
             send.attempt, send.delay = attempt, (delay or 0) / 1000
             self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
+        elif not self._telemetry.connect():
+            self._telemetry.hand_on(carrier)
         else:
             sent = self._facts.sent(message, delay, attempt)
             send.operation = self._telemetry.start_send(sent, carrier)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.version import VERSION
 from tests.core.conftest import ROUTE, Queue
@@ -140,3 +141,29 @@ def test_a_meter_provider_that_comes_late_serves_all(
         for point in metric.data.data_points
     ]
     assert sent == 2
+
+
+@pytest.mark.parametrize(
+    ("carrier", "expected"),
+    [(None, True), ({}, True), ({"traceparent": "x"}, False), ({"other": "x"}, True)],
+)
+def test_what_nobody_listens_to_needs_no_verb(
+    carrier: dict[str, object] | None, *, expected: bool
+) -> None:
+    """Unless something came with it that has to be handed on to what the task does."""
+    assert QueueTelemetry("celery").passes_by(carrier) is expected
+
+
+def test_what_somebody_listens_to_needs_its_verbs(queue: Queue) -> None:
+    """Spans and counts, and log records that name the task."""
+    assert not queue.telemetry.passes_by({})
+    assert not QueueTelemetry("celery", options=Options(log_correlation=True)).passes_by({})
+
+
+def test_a_context_is_handed_on_where_nobody_listens() -> None:
+    """A trace does not end at a process that records nothing."""
+    carrier: dict[str, object] = {"otq": "stale"}
+    token = context.attach(baggage.set_baggage("user", "7"))
+    QueueTelemetry("celery").hand_on(carrier)
+    context.detach(token)
+    assert carrier == {"baggage": "user=7"}
