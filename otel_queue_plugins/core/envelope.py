@@ -55,12 +55,13 @@ def decode(text: object, creation: SpanContext | None) -> Envelope | None:
     """The envelope in `text`, or None if it is none. Never raises."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH or not text.isascii():
         return None
-    head, *parts = text.split(";")
+    head, _, rest = text.partition(";")
     micros = _number(head)
     if micros is None:
         return None
-    if not parts:
+    if not rest:
         return Envelope(enqueued_at=micros / _MICRO)
+    parts = rest.split(";")
     return _with_parts(micros / _MICRO, {part[:1]: part[1:] for part in parts}, creation)
 
 

@@ -25,6 +25,7 @@ Carrier = MutableMapping[str, object]
 MAX_VALUE_LENGTH: Final = 900
 MAX_BAGGAGE_LENGTH: Final = 8192
 _BAGGAGE: Final = "baggage"
+_TRACESTATE: Final = "tracestate"
 _LONG_MEMBER: Final = re.compile(r"[!#-'*+.^-z|~-]{1,256}=[!#-+\--:<-\[\]-~]*", re.ASCII)
 
 
@@ -118,7 +119,10 @@ def clear(carrier: Carrier) -> None:
 
 def may_say_something(carrier: Mapping[str, object]) -> bool:
     """Whether `carrier` has keys of ours, or may have others that a propagator reads."""
-    return any(name in carrier for name in fields()) or not fields.w3c
+    for name in fields():
+        if name in carrier:
+            return True
+    return not fields.w3c
 
 
 def read(carrier: Mapping[str, object]) -> Incoming:
@@ -130,10 +134,9 @@ def read(carrier: Mapping[str, object]) -> Incoming:
 
 
 def _read(carrier: Mapping[str, object]) -> Incoming:
-    present = [name for name in fields() if name in carrier]
-    if not present and fields.w3c:
+    if not may_say_something(carrier):
         return NOTHING
-    plain = fields.w3c and "tracestate" not in present and _BAGGAGE not in present
+    plain = fields.w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
     creation = w3c.decode(carrier.get(w3c.TRACEPARENT)) if plain else None
     if creation is not None:
         context = trace.set_span_in_context(NonRecordingSpan(creation), NOTHING.context)
