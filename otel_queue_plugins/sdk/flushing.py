@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Of the bound that a user sets, what is spent on waiting; the rest is for ending.
-_SHARE = 0.8
+_SHARE = 0.7
 # What is spent in an outage that is known already: long enough for a backend that is back.
 _IN_OUTAGE = 0.25
 _outage = Outage()

@@ -75,10 +75,10 @@ configurator = a_distro:Configurator
 pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 
-@pytest.fixture(params=["http", "grpc"])
-def protocol_lab(own_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A lab whose processes export over HTTP, then one over gRPC."""
-    if request.param == "http":
+@pytest.fixture
+def protocol_lab(own_lab: Lab, protocol: str) -> Iterator[Lab]:
+    """A lab whose processes export over that protocol."""
+    if protocol == "http":
         yield own_lab
         return
     with GrpcReceiver() as receiver:
@@ -87,7 +87,7 @@ def protocol_lab(own_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.close()
 
 
-@pytest.mark.parametrize("given", [{}, GIVEN], ids=["random", "given"])
+@pytest.mark.parametrize(("protocol", "given"), [("http", GIVEN), ("grpc", {})])
 def test_children_of_a_user_who_set_providers_count_for_themselves(
     given: dict[str, str], protocol_lab: Lab
 ) -> None:
@@ -114,7 +114,7 @@ def test_children_of_a_user_who_set_providers_count_for_themselves(
     lab.receiver.expect_total("app.starts", 1)
 
 
-@pytest.mark.parametrize("env", [{}, BY_USER], ids=["ours", "by-user"])
+@pytest.mark.parametrize(("protocol", "env"), [("http", BY_USER), ("grpc", {})])
 def test_the_main_process_exports_while_its_children_work(
     env: dict[str, str], protocol_lab: Lab
 ) -> None:
@@ -148,8 +148,15 @@ def expect_gauge(lab: Lab, name: str, value: int) -> None:
     lab.receiver.until(lambda: values() == [value], f"{name} {value}: {values()}")
 
 
-@pytest.mark.parametrize("distro", [True, False], ids=["distro", "no-distro"])
-@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+@pytest.mark.parametrize(
+    ("framework", "protocol", "distro"),
+    [
+        ("celery", "http", True),
+        ("celery", "grpc", True),
+        ("celery", "http", False),
+        ("dramatiq", "grpc", True),
+    ],
+)
 def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
     """`opentelemetry-instrument celery ...` or `dramatiq ...`, and not one line in the app.
 

@@ -1,0 +1,122 @@
+"""A backend that is away costs a worker neither its speed nor its end, and nothing of what follows.
+
+On Redis alone: what an outage of the backend costs does not depend on the broker.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_queue_plugins.cli.received import ReceivedSpan
+    from tests.brokers.harness import App, Lab
+    from tests.processes import ManagedProcess
+
+APPS = {
+    "celery": "tests.brokers.apps.telemetry_celery",
+    "dramatiq": "tests.brokers.apps.telemetry_dramatiq",
+}
+CALLS = {"celery": "delay", "dramatiq": "send"}
+DONE = {"celery": r"ok\[.*succeeded", "dramatiq": "ok ran"}
+LATER = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+AWAY = [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE]
+BOUND_S = 5.0
+DROPPED = "taskqueue.telemetry.dropped"
+TICKS = 200
+
+pytestmark = [
+    pytest.mark.parametrize("own_broker", ["redis"], indirect=True),
+    pytest.mark.parametrize("framework", ["celery", "dramatiq"]),
+]
+
+
+def start(
+    framework: str, lab: Lab, app: App, env: Mapping[str, str], slots: int = 2
+) -> ManagedProcess:
+    """A worker with that many processes."""
+    if framework == "celery":
+        return lab.celery(app, concurrency=slots, env=env)
+    return lab.dramatiq(app, processes=slots, threads=1, env=env)
+
+
+def test_no_worker_ends_much_later(framework: str, own_lab: Lab) -> None:
+    """At most 5 s later than a worker that tells nothing, main process and children together."""
+    app = own_lab.module(APPS[framework])
+    producer = own_lab.producer(app)
+    without_us = seconds_to_end(start(framework, own_lab, app, {"OTEL_QUEUE_SETUP": "off"}))
+    took = {}
+    for fault in AWAY:
+        own_lab.receiver.fault = Fault.OK
+        worker = start(framework, own_lab, app, LATER)
+        producer.run(f"for n in range(8): ok.{CALLS[framework]}(n)")
+        worker.wait_for_log(DONE[framework], count=8)
+        own_lab.receiver.fault = fault
+        took[fault] = seconds_to_end(worker)
+    assert max(took.values()) < without_us + BOUND_S, took
+
+
+def seconds_to_end(worker: ManagedProcess) -> float:
+    """From TERM to the end of every process of the worker."""
+    began = time.monotonic()
+    assert worker.stop(signal.SIGTERM, timeout=30) == 0
+    return time.monotonic() - began
+
+
+def test_tasks_run_at_the_same_speed(framework: str, own_lab: Lab) -> None:
+    """Whether the backend takes what is sent to it or hangs, in turns; the best of each."""
+    app = own_lab.module(APPS[framework])
+    producer = own_lab.producer(app)
+    worker = start(framework, own_lab, app, {}, slots=1)
+    took: dict[Fault, list[float]] = {Fault.OK: [], Fault.HANG: []}
+    for fault in (Fault.OK, Fault.HANG) * 3:
+        own_lab.receiver.fault = fault
+        seen = len(ticks(worker))
+        producer.run(f"for n in range({TICKS}): tick.{CALLS[framework]}()")
+        worker.wait_for_log("tick ", count=seen + TICKS, timeout=30)
+        began, *_, ended = ticks(worker)[seen:]
+        took[fault].append(ended - began)
+    own_lab.receiver.fault = Fault.OK
+    assert min(took[Fault.HANG]) < 1.5 * min(took[Fault.OK])
+
+
+def ticks(worker: ManagedProcess) -> list[float]:
+    """When each tick ran, by the clock of the worker."""
+    return [float(at) for at in re.findall(r"tick ([\d.]+)$", worker.log, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("fault", AWAY, ids=["refuse", "hang", "503"])
+def test_telemetry_goes_on_by_itself(framework: str, fault: Fault, own_lab: Lab) -> None:
+    """After the outage spans arrive again, and each of before has arrived or counts as dropped."""
+    app = own_lab.module(APPS[framework])
+    producer = own_lab.producer(app)
+    worker = start(framework, own_lab, app, {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
+    own_lab.receiver.fault = fault
+    producer.run(f"for n in range(10): ok.{CALLS[framework]}(n)")
+    worker.wait_for_log(DONE[framework], count=10)
+    own_lab.receiver.fault = Fault.OK
+    again = producer.run(f"for n in range(10): ok.{CALLS[framework]}(n)")
+
+    def processed() -> list[ReceivedSpan]:
+        return [span for span in own_lab.receiver.spans() if span.kind == "consumer"]
+
+    def dropped() -> float:
+        points = own_lab.receiver.latest_points(DROPPED)
+        return sum(point.value or 0 for point in points if point.service == "worker")
+
+    own_lab.receiver.until(lambda: len(processed()) + dropped() == 20, "account of 20 spans")
+    arrived = [span for span in processed() if span.trace_id == again.trace_id]
+    assert len(arrived) + dropped() >= 10
+    last = producer.run(f"ok.{CALLS[framework]}(0)")
+    own_lab.receiver.expect_span("process ok", trace_id=last.trace_id)
+    own_lab.receiver.expect_total(
+        "messaging.client.consumed.messages", 21, taskqueue__task__outcome="success"
+    )
