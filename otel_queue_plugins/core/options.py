@@ -64,7 +64,8 @@ class Options:
             text = environ.get(variable, "").strip()
             if text and name not in chosen:
                 chosen[name] = _parsed(variable, text, parse)
-        chosen["metrics"] = frozenset(chosen.get("metrics", ()))
+        metrics = chosen.get("metrics", ())
+        chosen["metrics"] = _names(metrics) if isinstance(metrics, str) else frozenset(metrics)
         return cls(**chosen)
 
 
@@ -93,6 +94,15 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = kind(text)
+        _check_positive("value", number)
+        return number
+
+    return parse
+
+
 def _names(text: str) -> frozenset[str]:
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     for name in names:
@@ -107,8 +117,8 @@ def _flag(text: str) -> bool:
 
 _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "relation": ("OTEL_QUEUE_RELATION", _one_of(*RELATIONS)),
-    "auto_link_after": ("OTEL_QUEUE_AUTO_LINK_AFTER", float),
-    "auto_link_fan_out": ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", int),
+    "auto_link_after": ("OTEL_QUEUE_AUTO_LINK_AFTER", _above_zero(float)),
+    "auto_link_fan_out": ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", _above_zero(int)),
     "span_name": ("OTEL_QUEUE_SPAN_NAME", _one_of(*SPAN_NAMES)),
     "retry_is_error": ("OTEL_QUEUE_RETRY_IS_ERROR", _flag),
     "metrics": ("OTEL_QUEUE_METRICS", _names),

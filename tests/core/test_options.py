@@ -62,6 +62,8 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
     [
         ("OTEL_QUEUE_RELATION", "parent"),
         ("OTEL_QUEUE_AUTO_LINK_AFTER", "soon"),
+        ("OTEL_QUEUE_AUTO_LINK_AFTER", "0"),
+        ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", "-1"),
         ("OTEL_QUEUE_RETRY_IS_ERROR", "yes"),
         ("OTEL_QUEUE_METRICS", "cpu"),
     ],
@@ -70,6 +72,14 @@ def test_a_wrong_variable_is_named(variable: str, text: str) -> None:
     """With its value, so that one knows where to look."""
     with pytest.raises(ValueError, match=f"{variable}='{text}'"):
         Options.from_environ({variable: text})
+
+
+def test_one_metric_needs_no_set() -> None:
+    """A string is read as the variable is, not as a set of letters."""
+    options = Options.from_environ({}, metrics="taskqueue.task.completion")
+    assert options.metrics == {"taskqueue.task.completion"}
+    with pytest.raises(ValueError, match="'cpu' is not one of"):
+        Options.from_environ({}, metrics="cpu")
 
 
 def test_code_wins_over_the_environment() -> None:
