@@ -129,7 +129,8 @@ class Run:
         sys.stdout.write(text + "\n\n")
         sys.stdout.flush()
         if self._options.document:
-            documents.put(self._options.document, name, text)
+            how = f"$ python -m tests.benchmarks.run {_arguments()}\n{self.results['machine']}"
+            documents.put(self._options.document, name, f"{how}\n\n{text}")
 
 
 def _named(values: dict[Variant, Any]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(options)
-    run.show("run", f"{run.results['machine']}\npython -m tests.benchmarks.run {_arguments()}")
+    say(run.results["machine"])
     sections = options.sections or (_SECTIONS[:1] if options.quick else _SECTIONS)
     for section in sections:
         getattr(run, f"run_{section}")()
