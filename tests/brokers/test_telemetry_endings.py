@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.telemetry_cases import CELERY, CONSUMED, DRAMATIQ, LATER, OUTCOME, RESTING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,22 +23,10 @@ if TYPE_CHECKING:
 
     Ending = Callable[[ManagedProcess], object]
 
-CELERY = "tests.brokers.apps.telemetry_celery"
-DRAMATIQ = "tests.brokers.apps.telemetry_dramatiq"
-OUTCOME = "taskqueue.task.outcome"
-CONSUMED = "messaging.client.consumed.messages"
-LATER = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 # Children of one task: 200 take 15 to 40 s on two cores, with or without telemetry.
 MANY = int(os.environ.get("OTEL_QUEUE_TESTS_MANY", "200"))
 
 pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
-
-
-RESTING = """
-inspect = app.control.inspect(destination=[f"{app.conf.task_default_queue}@test"], limit=1)
-while any((inspect.active() or {}).values()):
-    pass
-"""
 
 
 def term(worker: ManagedProcess) -> None:
@@ -112,6 +102,7 @@ def test_a_hard_limit_costs_no_telemetry_of_others(own_lab: Lab) -> None:
     worker.wait_for_log(r"Hard time limit \(0.5s\) exceeded")
     after = producer.run("ok.delay()")
     worker.wait_for_log("succeeded", count=7)
+    producer.run(RESTING)
     term(worker)
     own_lab.receiver.expect_trace(sent.trace_id, 12, timeout=2)
     own_lab.receiver.expect_trace(after.trace_id, 2, timeout=2)

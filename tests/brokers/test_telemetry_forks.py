@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.telemetry_cases import CELERY, CONSUMED, OUTCOME, RESTING
 from tests.receiver import GrpcReceiver
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from tests.brokers.harness import App, Lab
     from tests.processes import ManagedProcess
 
-CELERY = "tests.brokers.apps.telemetry_celery"
-DRAMATIQ = "tests.brokers.apps.telemetry_dramatiq"
-OUTCOME = "taskqueue.task.outcome"
-CONSUMED = "messaging.client.consumed.messages"
 CAPACITY = "taskqueue.worker.capacity"
 RESERVED = "taskqueue.worker.reserved"
 INSTANCE = "service.instance.id"
@@ -99,6 +96,7 @@ def test_children_of_a_user_who_set_providers_count_for_themselves(
     worker = lab.celery(app, arguments=arguments, env={**BY_USER, **given})
     sent = producer.run("for n in range(12): ok.delay(n)")
     worker.wait_for_log("succeeded", count=12)
+    producer.run(RESTING)
     assert worker.stop() == 0
     both = lab.receiver.expect_trace(sent.trace_id, 24)
     spans = [span for span in both if span.kind == "consumer"]
@@ -171,6 +169,7 @@ def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
     call = "delay" if framework == "celery" else "send"
     sent = producer.run(f"for n in range(8): ok.{call}(n)")
     worker.wait_for_log("succeeded|ok ran", count=8)
+    producer.run(RESTING if framework == "celery" else "")
     assert worker.stop() == 0
     spans = lab.receiver.expect_trace(sent.trace_id, 8)
     assert {(span.kind, span.name) for span in spans} == {("consumer", "process ok")}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.telemetry_cases import CELERY, DRAMATIQ, RESTING
+
 if TYPE_CHECKING:
     from otel_queue_plugins.cli.received import ReceivedLog
     from tests.brokers.harness import Lab
     from tests.brokers.harness_producer import Producer
     from tests.processes import ManagedProcess
 
-CELERY = "tests.brokers.apps.telemetry_celery"
-DRAMATIQ = "tests.brokers.apps.telemetry_dramatiq"
 LOGGED = {
     "FORMATS": "yes",
     "OTEL_QUEUE_LOG_CORRELATION": "true",
@@ -52,6 +52,7 @@ def test_logs_that_nobody_asked_for_are_not_sent(own_lab: Lab) -> None:
     sent = producer.run("speak.delay()")
     worker.wait_for_log("task words")
     own_lab.receiver.expect_trace(sent.trace_id, 2)
+    producer.run(RESTING)
     assert worker.stop() == 0
     assert own_lab.receiver.requests("/v1/logs") == []
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.telemetry_cases import CELERY, CONSUMED, DRAMATIQ, LATER, RESTING
 from tests.receiver import Fault
 
 if TYPE_CHECKING:
@@ -21,13 +22,9 @@ if TYPE_CHECKING:
     from tests.brokers.harness import App, Lab
     from tests.processes import ManagedProcess
 
-APPS = {
-    "celery": "tests.brokers.apps.telemetry_celery",
-    "dramatiq": "tests.brokers.apps.telemetry_dramatiq",
-}
+APPS = {"celery": CELERY, "dramatiq": DRAMATIQ}
 CALLS = {"celery": "delay", "dramatiq": "send"}
 DONE = {"celery": r"ok\[.*succeeded", "dramatiq": "ok ran"}
-LATER = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 AWAY = [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE]
 BOUND_S = 5.0
 DROPPED = "taskqueue.telemetry.dropped"
@@ -59,6 +56,7 @@ def test_no_worker_ends_much_later(framework: str, own_lab: Lab) -> None:
         worker = start(framework, own_lab, app, LATER)
         producer.run(f"for n in range(8): ok.{CALLS[framework]}(n)")
         worker.wait_for_log(DONE[framework], count=8)
+        producer.run(RESTING if framework == "celery" else "")
         own_lab.receiver.fault = fault
         took[fault] = seconds_to_end(worker)
     assert max(took.values()) < without_us + BOUND_S, took
@@ -117,6 +115,4 @@ def test_telemetry_goes_on_by_itself(framework: str, fault: Fault, own_lab: Lab)
     assert len(arrived) + dropped() >= 10
     last = producer.run(f"ok.{CALLS[framework]}(0)")
     own_lab.receiver.expect_span("process ok", trace_id=last.trace_id)
-    own_lab.receiver.expect_total(
-        "messaging.client.consumed.messages", 21, taskqueue__task__outcome="success"
-    )
+    own_lab.receiver.expect_total(CONSUMED, 21, taskqueue__task__outcome="success")

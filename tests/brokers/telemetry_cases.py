@@ -1,0 +1,20 @@
+"""What the scenarios about telemetry's own life share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CELERY: Final = "tests.brokers.apps.telemetry_celery"
+DRAMATIQ: Final = "tests.brokers.apps.telemetry_dramatiq"
+CONSUMED: Final = "messaging.client.consumed.messages"
+OUTCOME: Final = "taskqueue.task.outcome"
+
+# Timers that are not due in a test: what arrives was sent by an end.
+LATER: Final = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+
+# For a producer, before a Celery worker is stopped: until its main process has every result. A
+# pool process whose results nobody reads any more stays for up to 30 s (billiard, without us too).
+RESTING: Final = """
+while any((app.control.inspect(limit=1).active() or {}).values()):
+    pass
+"""
