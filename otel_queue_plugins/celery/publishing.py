@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from otel_queue_plugins.celery.canvas import place
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
-from otel_queue_plugins.core.options import RELATIONS
+from otel_queue_plugins.core.options import check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
@@ -128,17 +128,19 @@ class Publishing:
     def _relation(self, sending: Sending, task: str) -> str | None:
         """The call's own relation, the task's, the mapping's; None leaves it to the app's.
 
-        What is none is passed over: a typo must not cost a message.
+        What is none is logged and passed over: a typo must not cost a message.
         """
-        if sending.relation is not None and _is_relation(sending.relation):
-            return str(sending.relation)
         known = dict.get(sending.app._tasks, task)  # noqa: SLF001 - see routes.function_name
-        told = getattr(known, "otel_relation", None)
-        return told if told is not None and _is_relation(told) else self._relations.get(task)
+        told = _relation_in(sending.relation) or _relation_in(getattr(known, "otel_relation", None))
+        return told or self._relations.get(task)
 
 
-def _is_relation(value: object) -> bool:
-    return isinstance(value, str) and value in RELATIONS
+def _relation_in(value: object) -> str | None:
+    try:
+        return None if value is None else check_relation(value)
+    except ValueError:
+        complain(f"otel_relation={value!r:.40}")
+        return None
 
 
 def _is_retry(facts: Mapping[str, Any], operation: ProcessOperation) -> bool:

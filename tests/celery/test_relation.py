@@ -105,6 +105,13 @@ def test_a_bad_word_in_a_call_never_raises(app: Celery, bad: object) -> None:
         assert relation(telemetry, "apart") == "link"
 
 
+def test_a_bad_word_in_a_call_is_said(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever misspelt it reads so in the log."""
+    with instrumenting():
+        app.tasks["apart"].apply_async(otel_relation="misspelt")
+    assert "otel_relation='misspelt'" in caplog.text
+
+
 def test_a_bad_word_in_an_option_raises() -> None:
     """Where it cannot cost a message, it is told at once."""
     with pytest.raises(ValueError, match="sibling"), instrumenting(relations={"a": "sibling"}):
