@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ RELATIONS: Final = ("child", "link", "none", "auto")
 SPAN_NAMES: Final = ("task", "queue")
 OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION)
 EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
+
+_log = logging.getLogger("otel_queue_plugins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +58,16 @@ class Options:
     def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
         """The options in `given`, completed from `OTEL_QUEUE_*` variables.
 
-        An option given as None counts as not given; an empty variable counts as unset.
-        Raises ValueError naming the variable, its value and the choices; TypeError for an
-        option that does not exist.
+        An option given as None counts as not given; an empty variable counts as unset. A
+        variable that is wrong is logged and counts as unset, too: telemetry stops no production.
+        With `OTEL_QUEUE_STRICT=true` it raises ValueError, naming the variable, its value and the
+        choices. An option in `given` always does; TypeError for one that does not exist.
         """
         chosen = {name: value for name, value in given.items() if value is not None}
-        for name, (variable, parse) in _VARIABLES.items():
-            text = environ.get(variable, "").strip()
-            if text and name not in chosen:
-                chosen[name] = _parsed(variable, text, parse)
+        for name in _VARIABLES.keys() - chosen.keys():
+            value = _from_variable(environ, *_VARIABLES[name])
+            if value is not None:
+                chosen[name] = value
         metrics = chosen.get("metrics", ())
         chosen["metrics"] = _names(metrics) if isinstance(metrics, str) else frozenset(metrics)
         return cls(**chosen)
@@ -131,8 +135,16 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
 }
 
 
-def _parsed(variable: str, text: str, parse: Callable[[str], object]) -> object:
+def _from_variable(
+    environ: Mapping[str, str], variable: str, parse: Callable[[str], object]
+) -> object | None:
+    """The value of a variable; None where it is unset, or wrong and nobody is strict."""
+    text = environ.get(variable, "").strip()
     try:
-        return parse(text)
+        return parse(text) if text else None
     except ValueError as error:
-        raise ValueError(f"{variable}={text!r}: {error}") from None
+        problem = f"{variable}={text!r}: {error}"
+    if environ.get("OTEL_QUEUE_STRICT", "").strip().lower() == "true":
+        raise ValueError(problem)
+    _log.error("%s; it counts as unset", problem)
+    return None

@@ -68,10 +68,14 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
         ("OTEL_QUEUE_METRICS", "cpu"),
     ],
 )
-def test_a_wrong_variable_is_named(variable: str, text: str) -> None:
-    """With its value, so that one knows where to look."""
+def test_a_wrong_variable_is_named(
+    variable: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its value, so that one knows where to look; only the strict do not start."""
     with pytest.raises(ValueError, match=f"{variable}='{text}'"):
-        Options.from_environ({variable: text})
+        Options.from_environ({variable: text, "OTEL_QUEUE_STRICT": "true"})
+    assert Options.from_environ({variable: text}) == Options()
+    assert f"{variable}='{text}'" in caplog.text
 
 
 def test_one_metric_needs_no_set() -> None:

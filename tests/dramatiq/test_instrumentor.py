@@ -101,6 +101,7 @@ def test_a_bad_setting_is_one_line_and_the_app_goes_on(
 ) -> None:
     """Nothing raises out of a broker's constructor."""
     monkeypatch.setenv("OTEL_QUEUE_RELATION", "sibling")
+    monkeypatch.setenv("OTEL_QUEUE_STRICT", "true")
     instrumentor.instrument()
     broker = StubBroker()
     assert ours(broker) == []
