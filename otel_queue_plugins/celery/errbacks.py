@@ -70,9 +70,7 @@ class Errbacks:
     def _start(self, signature: Any, request: Any) -> ProcessOperation:
         """What is current is the failed task's delivery, or the context that stands for it."""
         facts = vars(request)
-        info = facts.get("delivery_info") or {}
-        where = info.get("exchange"), info.get("routing_key")
-        route = self._routes.find(signature.app, signature.task, *where, reading=True)
+        route = self._routes.of_request(signature.app, signature.task, facts)
         delivery = Delivery(
             route=route,
             id=str(facts.get("id")),

@@ -153,12 +153,9 @@ class MainProcess:
         if not self._covers(app):
             return
         headers = message.headers if isinstance(message.headers, dict) else {}
-        info = message.delivery_info or {}
-        request = {**headers, "delivery_info": info}
+        request = {**headers, "delivery_info": message.delivery_info or {}}
         request.setdefault("id", task_id or (message.properties or {}).get("correlation_id") or "")
-        route = self._routes.find(
-            app, name, info.get("exchange"), info.get("routing_key"), reading=True
-        )
+        route = self._routes.of_request(app, name, request)
         delivery = reading.delivery(request, route, None, None)
         self._telemetry.record_undelivered(delivery, reading.carrier(request), ending)
 
@@ -196,10 +193,7 @@ class MainProcess:
 
     def _facts(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
         headers = request.request_dict
-        info = headers.get("delivery_info") or {}
-        route = self._routes.find(
-            request.app, request.type, info.get("exchange"), info.get("routing_key"), reading=True
-        )
+        route = self._routes.of_request(request.app, request.type, headers)
         receipt = reading.receipt(headers)
         delivery = reading.delivery(
             headers, route, request.task.max_retries, receipt, request.worker_pid

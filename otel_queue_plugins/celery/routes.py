@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otel_queue_plugins.celery import broker
@@ -42,6 +42,11 @@ class Routes:
                 self._routes.clear()
             route = self._routes[key] = self._make(app, *key[1:])
         return route
+
+    def of_request(self, app: Any, task: str, request: Mapping[str, Any]) -> Route:
+        """The route that a request for `task` came by, as its `delivery_info` tells."""
+        info = request.get("delivery_info") or {}
+        return self.find(app, task, info.get("exchange"), info.get("routing_key"), reading=True)
 
     def _make(self, app: Any, task: str, exchange: str, routing_key: str, reading: bool) -> Route:  # noqa: FBT001
         where = self._broker(app, reading)

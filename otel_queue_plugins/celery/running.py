@@ -82,10 +82,7 @@ class Running:
         return self._telemetry.start_process(delivery, carrier)
 
     def _delivery(self, task: Any, request: reading.Request) -> Delivery:
-        info = request.get("delivery_info") or {}
-        route = self._routes.find(
-            task.app, task.name, info.get("exchange"), info.get("routing_key"), reading=True
-        )
+        route = self._routes.of_request(task.app, task.name, request)
         return reading.delivery(request, route, task.max_retries, reading.receipt(request))
 
     def _returned(

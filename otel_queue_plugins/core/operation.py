@@ -11,13 +11,11 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from otel_queue_plugins.core.messages import Delivery, Route
 from otel_queue_plugins.core.prepared import Prepared
-from otel_queue_plugins.core.propagation import Incoming
+from otel_queue_plugins.core.propagation import NOTHING, Incoming
 from otel_queue_plugins.core.waiting import Waiting
 
 _NO_DELIVERY: Final = Delivery(route=Route(system="", destination="", task=""), id="")
 _NOT_WAITING: Final = Waiting()
-_EMPTY: Final = Context()
-_NOTHING: Final = Incoming(context=_EMPTY)
 
 MAX_DEPTH: Final = 64
 
@@ -90,7 +88,7 @@ class SendOperation(Operation):
         prepared: Prepared | None = None,
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
-        context: Context = _EMPTY,
+        context: Context = NOTHING.context,
     ) -> None:
         self.context = context
         self._place = None
@@ -126,7 +124,7 @@ class ProcessOperation(Operation):
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
     ) -> None:
-        self.incoming = incoming or _NOTHING
+        self.incoming = incoming or NOTHING
         self.context = self.incoming.context if context is None else context
         self._place = None
         self.delivery = delivery

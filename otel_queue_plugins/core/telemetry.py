@@ -57,13 +57,12 @@ class QueueTelemetry:
     @never_raises(SendOperation)
     def start_send(self, message: Message, carrier: Carrier) -> SendOperation:
         """User code sends `message`: open its span, make it current, write it into `carrier`."""
-        connection = self._connection
         if not self.connect():
             self.hand_on(carrier)
             return SendOperation()
         started = self._clock()
         prepared = self._prepare(message.route)
-        span = sending.start_span(connection, prepared, message, started)
+        span = sending.start_span(self._connection, prepared, message, started)
         context = set_span_in_context(span)
         operation = SendOperation(prepared, span, started, context)
         try:
@@ -185,15 +184,14 @@ class QueueTelemetry:
     def _open(
         self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
     ) -> ProcessOperation:
-        connection = self._connection
         if carrier is None:
             incoming = Incoming(context=otel_context.get_current())
         else:
             incoming = propagation.read(carrier)
-        if not (connection.open or connection.connect()):
+        if not self.connect():
             return ProcessOperation(delivery, incoming)
         return processing.open_span(
-            connection,
+            self._connection,
             self._prepare(delivery.route),
             delivery,
             incoming,

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_queue_plugins.celery import instrument, uninstrument
+from tests.points import points_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,15 +65,7 @@ class Telemetry:
 
     def points(self, metric: str) -> list[Any]:
         """The points of one metric, now."""
-        data = self.reader.get_metrics_data()
-        return [
-            point
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for each in scope.metrics
-            if each.name == metric
-            for point in each.data.data_points
-        ]
+        return points_of(self.reader, metric)
 
     def close(self) -> None:
         """Shut the providers down."""

@@ -12,6 +12,7 @@ from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Messag
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import shortcuts
+from tests.points import points_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,15 +91,7 @@ class Queue:
 
     def points(self, metric: str) -> list[Any]:
         """The data points of a metric; none if it was not recorded."""
-        data = self.reader.get_metrics_data()
-        return [
-            point
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for found in scope.metrics
-            if found.name == metric
-            for point in found.data.data_points
-        ]
+        return points_of(self.reader, metric)
 
     def exemplars(self) -> dict[str, set[int]]:
         """The span ids of all exemplars by metric; a collection takes them away."""

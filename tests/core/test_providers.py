@@ -14,6 +14,7 @@ from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.version import VERSION
 from tests.core.conftest import ROUTE, Queue
+from tests.points import points_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,15 +133,8 @@ def test_a_meter_provider_that_comes_late_serves_all(
     late = QueueTelemetry("dramatiq", clock=fake_clock)
     for telemetry in (early, late):
         telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m1"), {}))
-    [sent] = [
-        point.value
-        for resource in reader.get_metrics_data().resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == "messaging.client.sent.messages"
-        for point in metric.data.data_points
-    ]
-    assert sent == 2
+    [point] = points_of(reader, "messaging.client.sent.messages")
+    assert point.value == 2
 
 
 @pytest.mark.parametrize(
