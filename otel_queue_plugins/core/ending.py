@@ -124,7 +124,8 @@ def _describe_trouble(
 ) -> None:
     span = operation.span
     reason = None if ending.reason is None else printable(ending.reason)
-    name = _REASONS.get(ending.outcome)
+    died = ending.dead_letter_queue is not None and ending.outcome in ERRORS
+    name = semconv.DEAD_LETTER_REASON if died else _REASONS.get(ending.outcome)
     if name and reason is not None:
         attributes[name] = reason
     if ending.delay is not None:

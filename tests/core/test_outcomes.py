@@ -243,6 +243,14 @@ def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
     queue.telemetry.end_send(send)
 
 
+def test_the_reason_of_a_dead_letter_is_not_that_of_a_retry(queue: Queue) -> None:
+    """A message that timed out for good was not retried, whatever else it was."""
+    ending = Ending(outcome=Outcome.TIMEOUT, reason="time_limit", dead_letter_queue="jobs.XQ")
+    span = queue.process(queue.send(), ending)
+    assert span.attributes["taskqueue.dead_letter.reason"] == "time_limit"
+    assert "taskqueue.retry.reason" not in span.attributes
+
+
 def test_a_delivery_that_no_code_ran_is_recorded(queue: Queue) -> None:
     """Another process can write the span: real start, and nothing of it is current."""
     carrier = queue.send()

@@ -277,6 +277,7 @@ def test_a_time_limit(shop: Shop, retries: int, expected: str) -> None:
             "dramatiq.middleware.time_limit.TimeLimitExceeded"
         )
         assert attribute(process, "taskqueue.dead_letter.reason") == "time_limit"
+        assert attribute(process, "taskqueue.retry.reason") is None
         assert process.status.status_code is StatusCode.ERROR
     else:
         assert attribute(process, "taskqueue.retry.reason") == "time_limit"
