@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dramatiq.middleware import Retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -218,6 +219,9 @@ def test_a_callback_is_in_the_trace(outcomes: Producer, lab: Lab, option: str) -
     assert callback.name == "process ok"
 
 
+@pytest.mark.skipif(
+    "on_retry_exhausted" not in Retries().actor_options, reason="Dramatiq has it since 1.17.1"
+)
 def test_on_retry_exhausted_is_in_the_trace(outcomes: Producer, lab: Lab) -> None:
     """Sent from within the last attempt."""
     sent = outcomes.run("alarming.send()")
