@@ -1,4 +1,4 @@
-"""What only the process that receives messages sees: tasks that died, and those that never ran."""
+"""What only the process that receives messages sees: tasks that died, and revoked ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class MainProcess:
 
     The rule that keeps it to one span a delivery: whatever the pool hands back as the result of a
     tracer was recorded by the process that ran it, unless that says otherwise; whatever the pool
-    reports as lost is recorded here.
+    reports as lost is recorded here. What is cancelled waits for the pool's word, too; the pool has
+    none any more when the worker has ended.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class MainProcess:
         self._routes = routes
         self._covers = covers
         self._decided: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
-        self._cancelled: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._cancelled: dict[Any, Ending] = {}
         self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
     @never_raises(nothing)
@@ -58,6 +59,8 @@ class MainProcess:
         on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
+            if self._cancelled:
+                self._cancelled.pop(request, None)
             if isinstance(handed_back, tuple) and isinstance(handed_back[-1], Unrecorded):
                 self._record_handed_back(request, handed_back)
             return on_success(request, handed_back, **kwargs)
@@ -71,7 +74,7 @@ class MainProcess:
         What Celery does about the loss (a retry, errbacks) is done inside the delivery's span.
         """
         info, return_ok = _arguments(*args, **kwargs)
-        if return_ok or request in self._cancelled or not self._covers(request.app):
+        if return_ok or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         operation = self._start(request)
         try:
@@ -103,12 +106,20 @@ class MainProcess:
     ) -> Any:
         """Around `Request._announce_cancelled(...)`: the connection is lost, or the worker ends.
 
-        Recorded at once: the pool may never report the end of such a task.
+        The process that runs the task has been sent a signal; it may be done with it by then.
         """
         result = wrapped(*args, **kwargs)
         if self._covers(request.app):
-            self._record_cancelled(request)
+            self._note_cancelled(request)
         return result
+
+    @never_raises(nothing)
+    def record_cancelled(self) -> None:
+        """The worker has ended: nobody will report what was cancelled and not reported yet."""
+        while self._cancelled:
+            request, ending = self._cancelled.popitem()
+            delivery, carrier = self._facts(request)
+            self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
 
     def announce_revoked(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
@@ -122,53 +133,18 @@ class MainProcess:
         return wrapped(*args, **kwargs)
 
     @never_raises(nothing)
-    def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **kwargs: Any) -> None:
-        """A message for a task that this worker does not have; Celery rejects it."""
-        ending = Ending(outcome=Outcome.UNKNOWN_TASK, error=exc, reason="task is not registered")
-        self._record_message(sender.app, message, name, ending, kwargs.get("id"))
-
-    @never_raises(nothing)
-    def task_rejected(self, sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
-        """A message that is no task, or a task whose arguments nobody can read."""
-        self._record_undecodable(sender.app, message, exc)
-
-    def on_decode_error(
-        self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        """Around `Consumer.on_decode_error(message, exc)`, which says it with no signal."""
-        self._record_undecodable(consumer.app, *args, **kwargs)
-        return wrapped(*args, **kwargs)
-
-    @never_raises(nothing)
-    def _record_undecodable(self, app: Any, message: Any, exc: Any = None) -> None:
-        headers = message.headers
-        name = headers.get("task") if isinstance(headers, Mapping) else None
-        error = exc if isinstance(exc, BaseException) else None
-        ending = Ending(outcome=Outcome.UNDECODABLE, error=error, reason="message is no task")
-        self._record_message(app, message, str(name or "unknown"), ending)
-
-    def _record_message(
-        self, app: Any, message: Any, name: str, ending: Ending, task_id: object = None
-    ) -> None:
-        if not self._covers(app):
-            return
-        headers = message.headers if isinstance(message.headers, dict) else {}
-        request = {**headers, "delivery_info": message.delivery_info or {}}
-        request.setdefault("id", task_id or (message.properties or {}).get("correlation_id") or "")
-        route = self._routes.of_request(app, name, request)
-        delivery = reading.delivery(request, route, None, None)
-        self._telemetry.record_undelivered(delivery, reading.carrier(request), ending)
-
-    @never_raises(nothing)
-    def _record_cancelled(self, request: Any) -> None:
-        delivery, carrier = self._facts(request)
-        ending = outcomes.of_lost(None, request, delivery, None)
-        self._cancelled.add(request)
-        self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
+    def _note_cancelled(self, request: Any) -> None:
+        """Whether Celery has let the message go counts now: soon it may try in vain."""
+        delivery, _ = self._facts(request)
+        if delivery.span_id is None:
+            return  # it runs in this process
+        self._cancelled[request] = outcomes.of_lost(None, request, delivery, None)
+        if _is_reported(request):
+            self._cancelled.pop(request, None)
 
     @never_raises(nothing)
     def _record_handed_back(self, request: Any, handed_back: Any) -> None:
-        if request in self._cancelled or not self._covers(request.app):
+        if not self._covers(request.app):
             return
         delivery, carrier = self._facts(request)
         ending = outcomes.of_handed_back(handed_back, request.task, delivery)
@@ -203,7 +179,8 @@ class MainProcess:
     @never_raises(_lost)
     def _ending(self, info: Any, request: Any, delivery: Delivery) -> Ending:
         """The ending of a task that the pool lost, once Celery has decided what becomes of it."""
-        decided = self._decided.pop(request, None)
+        cancelled = self._cancelled.pop(request, None)
+        decided = self._decided.pop(request, cancelled)
         terminated_by = self._terminated_by.get(request)
         return decided or outcomes.of_lost(info, request, delivery, terminated_by)
 
@@ -217,6 +194,13 @@ def _arguments(
 ) -> tuple[Any, bool]:
     """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
     return exc_info, bool(return_ok)
+
+
+def _is_reported(request: Any) -> bool:
+    """Whether the pool has said how `request` ended. It does so in another thread, maybe."""
+    reference = request._apply_result  # noqa: SLF001 - Celery has no public name for it
+    job = reference() if reference else None
+    return reference is not None and (job is None or job.ready())
 
 
 def _time_limit(consumer: Any, request: Any) -> float | None:

@@ -22,6 +22,7 @@ from otel_queue_plugins.celery.errbacks import Errbacks
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
 from otel_queue_plugins.celery.publishing import Publishing
+from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import TRACED, Running
 from otel_queue_plugins.core.options import Options, check_relation
@@ -100,6 +101,7 @@ class CeleryPlugin:
         self._errbacks = Errbacks(telemetry, routes, self.covers)
         self._running = Running(telemetry, routes, self.covers, self._lifecycle.supervised)
         self._main = MainProcess(telemetry, routes, self.covers)
+        self._refused = Refused(telemetry, routes, self.covers)
 
     def cover(self, app: Celery | None) -> None:
         """Include `app`; None includes all there are and will be."""
@@ -143,12 +145,19 @@ class CeleryPlugin:
         self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
         self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
         quietly = self._lifecycle.quietly
-        self._wrap("celery.worker.worker", "WorkController", "start", quietly)
+        self._wrap("celery.worker.worker", "WorkController", "start", self._work)
         self._wrap("celery.concurrency.base", None, "apply_target", quietly)
         self._wrap("celery.worker.pidbox", "gPidbox", "loop", quietly)
         self._wrap("kombu.asynchronous.timer", "Entry", "__call__", quietly)
-        self._wrap(consumer, "Consumer", "on_decode_error", main.on_decode_error)
+        self._wrap(consumer, "Consumer", "on_decode_error", self._refused.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
+
+    def _work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
+        try:
+            return self._lifecycle.quietly(wrapped, worker, args, kwargs)
+        finally:
+            self._main.record_cancelled()
 
     def uninstall(self) -> None:
         """Take receivers and wrappers back, newest first.
@@ -169,8 +178,8 @@ class CeleryPlugin:
             (signals.before_task_publish, self._publishing.before_task_publish),
             (signals.beat_init, self._publishing.beat_init),
             (signals.task_received, main.task_received),
-            (signals.task_unknown, main.task_unknown),
-            (signals.task_rejected, main.task_rejected),
+            (signals.task_unknown, self._refused.task_unknown),
+            (signals.task_rejected, self._refused.task_rejected),
             (signals.worker_init, lifecycle.worker_init),
             (signals.worker_ready, self._coexistence.check),
             (signals.worker_init, self.install_in_worker),

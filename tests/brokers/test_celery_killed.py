@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -221,6 +222,22 @@ def test_a_task_running_at_a_cold_shutdown_is_told(own_lab: Lab) -> None:
     worker.stop(signal.SIGQUIT)
     _, process, _ = own_lab.receiver.expect_trace(sent.trace_id, 3)
     assert process.attributes[OUTCOME] == "lost"
+
+
+def test_tasks_that_end_about_when_a_worker_is_shut_down_are_told_once(own_lab: Lab) -> None:
+    """The result of a child that was done and the end of one that was not: each task one span."""
+    app = own_lab.module(APP)
+    worker = own_lab.celery(app, concurrency=4, arguments=["-Q", app.queue])
+    producer = own_lab.producer(app)
+    sent = [producer.run(f"hold.delay({0.6 + 0.05 * step})") for step in range(4)]
+    worker.wait_for_log("at work", count=4)
+    sleeping = own_lab.receiver.expect_span("work", trace_id=sent[0].trace_id)
+    own_lab.receiver.wait_for(lambda: time.time_ns() > sleeping.start_ns + 600_000_000, 2)
+    worker.stop(signal.SIGQUIT)
+    for one in sent:
+        spans = own_lab.receiver.expect_trace(one.trace_id, 3)
+        [process] = [span for span in spans if span.name == "process hold"]
+        assert process.attributes[OUTCOME] in ("success", "lost")
 
 
 @since_5_7

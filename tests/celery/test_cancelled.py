@@ -1,0 +1,210 @@
+"""A task that a worker cancels is told once, whichever of child and main process comes first."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import Terminated
+from celery import signals
+from celery.concurrency.prefork import TaskPool
+from celery.worker import strategy
+from celery.worker.request import Request
+from kombu.message import Message
+
+from otel_queue_plugins.celery import instrument
+from otel_queue_plugins.celery.running import Unrecorded
+from tests.celery.conftest import Telemetry, instrumenting, memory_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+    from opentelemetry.sdk.trace import ReadableSpan
+
+OUTCOME = "taskqueue.task.outcome"
+
+
+class Job:
+    """What a pool knows of a task: its callbacks, and whether it has called one."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.is_set = False
+
+    def ready(self) -> bool:
+        """Whether the pool has reported."""
+        return self.is_set
+
+    def terminate(self, signum: int) -> None:
+        """Celery says so to jobs that it cancels."""
+
+    def report(self, callback: str, value: object) -> None:
+        """What the result handler of a pool does."""
+        self.is_set = True
+        self.options[callback](value)
+
+
+class Pool(TaskPool):
+    """A prefork pool whose only child is the test."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.reports_at_once = False
+
+    def apply_async(self, _target: object, **options: Any) -> Job:
+        """Take a task and say that a child has begun with it."""
+        self.jobs.append(Job(options))
+        options["accept_callback"](os.getpid() + 1, time.monotonic())
+        return self.jobs[-1]
+
+    def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        """Send the signal; the thread of the result handler may be faster than the caller."""
+        assert pid == os.getpid() + 1
+        if self.reports_at_once:
+            self.jobs[-1].report("error_callback", terminated(signal or 15))
+
+
+class Worker:
+    """The main process of a worker, without the worker; it is the consumer, too."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.pool = Pool()
+        self.task = app.tasks["hold"]
+        self.controller = SimpleNamespace(time_limit=None)
+
+    def run(self) -> Any:
+        """Receive a message and give it to the pool."""
+        made = strategy.create_request_cls(Request, self.task, self.pool, "worker", None)
+        message = Message(
+            body=((), {}, {}),
+            headers={"id": "1", "task": "hold"},
+            delivery_info={"exchange": "", "routing_key": "orders"},
+            properties={},
+        )
+        request = made(
+            message,
+            app=self.app,
+            task=self.task,
+            body=((), {}, {}),
+            headers=message.headers,
+            decoded=True,
+        )
+        signals.task_received.send(sender=self, request=request)
+        request.execute_using_pool(self.pool)
+        return request
+
+    def end(self) -> None:
+        """What the worker does when it has stopped its pool."""
+        plugin = instrument()
+        plugin._work(lambda: None, self, (), {})
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """Telemetry of the main process of a worker."""
+    with instrumenting() as telemetry:
+        instrument().install_in_worker()
+        yield telemetry
+
+
+@pytest.fixture
+def worker(telemetry: Telemetry) -> Worker:
+    """A worker that is connected to its broker."""
+    assert not telemetry.spans()
+    app = memory_app()
+
+    @app.task(name="hold", shared=False)
+    def hold() -> None:
+        raise AssertionError
+
+    app.finalize()
+    return Worker(app)
+
+
+def terminated(signum: int = 15) -> ExceptionInfo:
+    """What billiard reports of a task whose child was terminated."""
+    with pytest.raises(Terminated) as raised:
+        raise Terminated(-signum)
+    return ExceptionInfo((raised.type, raised.value, raised.tb))
+
+
+def processed(telemetry: Telemetry) -> list[ReadableSpan]:
+    """The process spans of this process; a child's are its own."""
+    return telemetry.spans("process hold")
+
+
+def test_a_child_that_was_faster_has_told_it(worker: Worker, telemetry: Telemetry) -> None:
+    """Its result may arrive after the task was cancelled: the child's span is the only one."""
+    request = worker.run()
+    request.cancel(worker.pool)
+    worker.pool.jobs[0].report("callback", (0, None, 0.1))
+    worker.end()
+    assert processed(telemetry) == []
+
+
+def test_a_result_that_nobody_has_told_counts(worker: Worker, telemetry: Telemetry) -> None:
+    """A child that had the signal leaves its result to the main process, which takes it."""
+    request = worker.run()
+    request.cancel(worker.pool)
+    worker.pool.jobs[0].report("callback", (0, None, Unrecorded(0.1)))
+    worker.end()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == "success"
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_a_child_that_was_ended_is_told_by_the_main_process(
+    worker: Worker, telemetry: Telemetry, acknowledged: bool
+) -> None:
+    """When the pool says that it is gone, with what had become of the message."""
+    request = worker.run()
+    request.acknowledged = acknowledged
+    request.cancel(worker.pool)
+    assert processed(telemetry) == []
+    worker.pool.jobs[0].report("error_callback", terminated())
+    worker.end()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == ("lost" if acknowledged else "retry")
+
+
+def test_a_pool_that_is_faster_than_the_announcement(worker: Worker, telemetry: Telemetry) -> None:
+    """The report comes in a thread of its own, maybe before Celery has announced anything."""
+    worker.pool.reports_at_once = True
+    worker.run().cancel(worker.pool)
+    worker.end()
+    assert len(processed(telemetry)) == 1
+
+
+def test_what_the_pool_never_reports_is_told_when_the_worker_ends(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """Never none: once the worker has ended, nobody else will tell it."""
+    worker.run().cancel(worker.pool)
+    assert processed(telemetry) == []
+    worker.end()
+    worker.end()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == "lost"
+    assert (span.attributes or {})["process.pid"] == os.getpid() + 1
+
+
+def test_what_is_cancelled_is_kept_no_longer_than_the_pool_keeps_it(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """A worker may lose its broker every hour, for years."""
+    for number in range(100):
+        worker.run().cancel(worker.pool)
+        job = worker.pool.jobs.pop()
+        if number % 2:
+            job.report("callback", (0, None, 0.1))
+        else:
+            job.report("error_callback", terminated())
+    assert len(processed(telemetry)) == 50
+    worker.end()
+    assert len(processed(telemetry)) == 50
