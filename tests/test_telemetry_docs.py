@@ -13,7 +13,7 @@ ROOT = Path(otel_queue_plugins.__file__).parent
 PAGE = ROOT.parent / "docs" / "reference" / "telemetry.md"
 NO_NAMES = {"SCHEMA_URL", "SCOPE"}
 FROM_SDK_PART = {"taskqueue.telemetry.dropped"}
-SPANS = {"send {task}", "process {task}"}
+SPANS = {"send {task}", "process {task}", "ack {queue}"}
 NAMESPACES = re.compile(r"^(taskqueue|messaging|celery|dramatiq)\.[a-z_.]*[a-z]$")
 
 

@@ -28,6 +28,7 @@ class Options:
     `retry_is_error`: give the span of an attempt that will be tried again the status ERROR.
     `metrics`: names of optional instruments to record besides the default ones.
     `broker_spans`: let instrumented broker clients trace what a worker does between tasks.
+    `settle_spans`: give each ack and nack of a delivery a span (Dramatiq only).
     `log_correlation`: put trace, span and task on every log record made inside a task.
     `exception_signal`: `""` records exceptions as span events, `logs` as log records,
     `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
@@ -42,6 +43,7 @@ class Options:
     retry_is_error: bool = False
     metrics: frozenset[str] = frozenset()
     broker_spans: bool = False
+    settle_spans: bool = False
     log_correlation: bool = False
     exception_signal: str = ""
 
@@ -127,6 +129,7 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "retry_is_error": ("OTEL_QUEUE_RETRY_IS_ERROR", _flag),
     "metrics": ("OTEL_QUEUE_METRICS", _names),
     "broker_spans": ("OTEL_QUEUE_BROKER_SPANS", _flag),
+    "settle_spans": ("OTEL_QUEUE_SETTLE_SPANS", _flag),
     "log_correlation": ("OTEL_QUEUE_LOG_CORRELATION", _flag),
     "exception_signal": (
         "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN",

@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider, set_span_in_context
 
-from otel_queue_plugins.core import processing, propagation, sending
+from otel_queue_plugins.core import processing, propagation, sending, settling
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.counts import Measure
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
@@ -19,6 +19,7 @@ from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
 from otel_queue_plugins.core.propagation import Carrier, Incoming
 from otel_queue_plugins.core.recording import Shortcuts
+from otel_queue_plugins.core.settling import Settlement, SettleOperation
 
 
 class QueueTelemetry:
@@ -133,19 +134,41 @@ class QueueTelemetry:
             operation.ended = True
             self._leave(operation)
 
-    @never_raises(nothing)
+    @never_raises(ProcessOperation)
     def record_undelivered(
         self,
         delivery: Delivery,
         carrier: Mapping[str, object],
         ending: Ending,
         started_at: float | None = None,
-    ) -> None:
+    ) -> ProcessOperation:
         """A delivery ended in code that did not run it, or before any code did.
 
         `started_at` is when the task began (seconds since the epoch), None if it never did.
         """
-        self._close(self._open(delivery, carrier, started_at), ending)
+        operation = self._open(delivery, carrier, started_at)
+        self._close(operation, ending)
+        return operation
+
+    @never_raises(SettleOperation)
+    def start_settle(self, operation: ProcessOperation, settlement: Settlement) -> SettleOperation:
+        """The broker is about to be told of the end of a delivery: open a span for the call."""
+        prepared = operation.prepared
+        if prepared is None:
+            return SettleOperation()
+        settle = settling.open_span(
+            self._connection, prepared, operation, settlement, self._clock()
+        )
+        settle.enter()
+        return settle
+
+    @never_raises(nothing)
+    def end_settle(self, settle: SettleOperation, error: BaseException | None = None) -> None:
+        """The broker has been told, or `error` says why not."""
+        try:
+            settling.close_span(settle, error, self._clock())
+        finally:
+            settle.leave()
 
     def connect(self) -> bool:
         """Set up and use the providers now instead of with the first message.

@@ -75,10 +75,10 @@ class QuietConsumer(TracedConsumer):
 class Consume:
     """`broker.consume`, with consumers of ours around its own."""
 
-    def __init__(self, consume: Callable[..., Any], kind: type[TracedConsumer]) -> None:
+    def __init__(self, consume: Callable[..., Any], kind: Callable[[Consumer], Consumer]) -> None:
         functools.update_wrapper(self, consume)
         self._consume = consume
-        self._kind: type[TracedConsumer] | None = kind
+        self._kind: Callable[[Consumer], Consumer] | None = kind
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As `Broker.consume`."""

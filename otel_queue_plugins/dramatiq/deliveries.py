@@ -14,6 +14,7 @@ from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
 if TYPE_CHECKING:
     from dramatiq import Broker
 
+    from otel_queue_plugins.core.operation import ProcessOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.facts import Facts
 
@@ -77,12 +78,13 @@ class Deliveries:
             self.end(message)
             return
         if message.actor_name not in self._broker.actors and self._facts.is_traced(message):
-            attempts.mark(message, ENDED)
-            self._telemetry.record_undelivered(
-                self._facts.delivered(message),
-                carriage.read(message),
-                outcome.unknown_task(message),
-            )
+            self._record_unknown(message)
+
+    def _record_unknown(self, message: Any) -> ProcessOperation:
+        attempts.mark(message, ENDED)
+        return self._telemetry.record_undelivered(
+            self._facts.delivered(message), carriage.read(message), outcome.unknown_task(message)
+        )
 
     def _found_or_begun(self, message: Any) -> Attempt | None:
         """The open attempt of `message`; a middleware before ours may have kept it from us."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.dramatiq import groups
+from otel_queue_plugins.dramatiq import groups, settling
 from otel_queue_plugins.dramatiq.consumers import Consume, QuietConsumer, TracedConsumer
 from otel_queue_plugins.dramatiq.deliveries import Deliveries
 from otel_queue_plugins.dramatiq.facts import Facts
 from otel_queue_plugins.dramatiq.sends import Enqueue, Sends
+from otel_queue_plugins.dramatiq.settling import SettledDeliveries
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -24,10 +25,14 @@ class TracedBroker:
         self.broker = broker
         self.facts = Facts(broker)
         self.sends = Sends(telemetry, self.facts)
-        self.deliveries = Deliveries(broker, telemetry, self.facts)
+        consumer: type[TracedConsumer] = TracedConsumer if options.broker_spans else QuietConsumer
+        if options.settle_spans:
+            self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.facts)
+            self._consume = Consume(broker.consume, settling.consumers(consumer, telemetry))
+        else:
+            self.deliveries = Deliveries(broker, telemetry, self.facts)
+            self._consume = Consume(broker.consume, consumer)
         self._enqueue = Enqueue(broker.enqueue, self.sends)
-        kind = TracedConsumer if options.broker_spans else QuietConsumer
-        self._consume = Consume(broker.consume, kind)
 
     @classmethod
     def install(

@@ -41,6 +41,7 @@ def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: s
         ("OTEL_QUEUE_SPAN_NAME", "queue", "span_name", "queue"),
         ("OTEL_QUEUE_RETRY_IS_ERROR", "TRUE", "retry_is_error", True),
         ("OTEL_QUEUE_BROKER_SPANS", "false", "broker_spans", False),
+        ("OTEL_QUEUE_SETTLE_SPANS", "true", "settle_spans", True),
         (
             "OTEL_QUEUE_METRICS",
             "taskqueue.task.completion, ",
@@ -65,6 +66,7 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
         ("OTEL_QUEUE_AUTO_LINK_AFTER", "0"),
         ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", "-1"),
         ("OTEL_QUEUE_RETRY_IS_ERROR", "yes"),
+        ("OTEL_QUEUE_SETTLE_SPANS", "1"),
         ("OTEL_QUEUE_METRICS", "cpu"),
     ],
 )
