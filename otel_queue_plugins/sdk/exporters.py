@@ -59,16 +59,18 @@ class ProcessSpanExporter(SpanExporter):
     def __init__(self, make: Callable[[], SpanExporter], dropped: Dropped) -> None:
         self._exporter = PerProcess(make)
         self._dropped = dropped
-        self.on_export: Callable[[int], None] = lambda _spans: None
+        self.before_export: Callable[[int], None] = lambda _spans: None
+        self.after_export: Callable[[int], None] = lambda _spans: None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
-        self.on_export(len(spans))
+        self.before_export(len(spans))
         try:
             result = self._exporter.get().export(spans)
         finally:
             if result is not SpanExportResult.SUCCESS:
                 self._dropped.add(EXPORT_FAILED, len(spans))
+            self.after_export(len(spans))
         return result
 
     def shutdown(self) -> None:
@@ -87,14 +89,19 @@ class ProcessMetricExporter(MetricExporter):
         make: Callable[[], MetricExporter],
         temporality: dict[type, AggregationTemporality],
         aggregation: dict[type, Aggregation],
+        dropped: Dropped,
     ) -> None:
         super().__init__(preferred_temporality=temporality, preferred_aggregation=aggregation)
         self._exporter = PerProcess(make)
+        self._dropped = dropped
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        return self._exporter.get().export(metrics_data, timeout_millis, **kwargs)
+        result = self._exporter.get().export(metrics_data, timeout_millis, **kwargs)
+        if result is MetricExportResult.SUCCESS:
+            self._dropped.was_reported()
+        return result
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         if exporter := self._exporter.mine():
@@ -133,8 +140,9 @@ class CountingSpanProcessor(BatchSpanProcessor):
         self._dropped = dropped
         self._begin()
         super().__init__(exporter)
-        self._waiting: Any = getattr(getattr(self, "_batch_processor", None), "_queue", None)
-        exporter.on_export = self._take
+        self._queue: Any = getattr(getattr(self, "_batch_processor", None), "_queue", None)
+        exporter.before_export, exporter.after_export = self._take, self._settle
+        dropped.watch(self.waiting)
 
     def on_end(self, span: ReadableSpan) -> None:
         super().on_end(span)
@@ -144,17 +152,30 @@ class CountingSpanProcessor(BatchSpanProcessor):
             with self._lock:
                 self._entered += 1
 
+    def waiting(self) -> int:
+        """Spans that are queued or on their way. Those dropped unnoticed so far are among them."""
+        self._own_process()
+        return self._entered - self._settled - self._lost
+
+    def _own_process(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()
+
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._entered = self._taken = self._lost = 0
+        self._entered = self._taken = self._settled = self._lost = 0
 
     def _take(self, count: int) -> None:
         """Said by the exporter, in the one thread that empties the queue."""
-        if self._pid != os.getpid():
-            self._begin()
+        self._own_process()
         self._taken += count
-        lost = self._entered - self._taken - len(self._waiting or ())
-        if self._waiting is not None and lost > self._lost:
+        lost = self._entered - self._taken - len(self._queue or ())
+        if self._queue is not None and lost > self._lost:
             self._dropped.add(QUEUE_FULL, lost - self._lost)
             self._lost = lost
+
+    def _settle(self, count: int) -> None:
+        """They have arrived, or are counted as dropped."""
+        self._settled += count
+        self._dropped.amend()

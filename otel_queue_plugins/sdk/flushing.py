@@ -30,6 +30,12 @@ class _Attempt(NamedTuple):
 
 
 _attempts = [_Attempt(0, 0.0, ())]
+_afterwards: list[Callable[[], None]] = []
+
+
+def then(act: Callable[[], None]) -> None:
+    """Call `act` after each flush from now on, however it went."""
+    _afterwards.append(act)
 
 
 def flush(timeout: float | None = None) -> bool:
@@ -42,9 +48,12 @@ def flush(timeout: float | None = None) -> bool:
     """
     try:
         attempt = _attempt(environment.flush_timeout(os.environ) if timeout is None else timeout)
-        return _is_done_in_time(attempt)
+        is_done = _is_done_in_time(attempt)
+        for act in _afterwards:
+            act()
     except Exception:  # noqa: BLE001 - an ending process ends
         return False
+    return is_done
 
 
 def _is_done_in_time(attempt: _Attempt) -> bool:

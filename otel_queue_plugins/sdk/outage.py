@@ -6,35 +6,36 @@ and with processes that end after a task, that is after every task.
 
 from __future__ import annotations
 
-import mmap
-import struct
 import time
 from typing import TYPE_CHECKING
+
+from otel_queue_plugins.sdk.family import OUTAGE_SEEN, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # How long a process that could not flush speaks for the others.
 _REMEMBERED = 60.0
-_TIME = struct.Struct("d")
 
 
 class Outage:
     """Shared with processes forked from here; `clock` must be the same in all of them."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seen: Moment = OUTAGE_SEEN, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seen = seen
         self._clock = clock
-        self._seen_at = mmap.mmap(-1, _TIME.size)
 
     def begins(self) -> None:
         """A flush was not done in time."""
-        _TIME.pack_into(self._seen_at, 0, self._clock())
+        self._seen.at = self._clock()
 
     def ends(self) -> None:
         """A flush was done in time."""
-        _TIME.pack_into(self._seen_at, 0, 0.0)
+        self._seen.at = 0.0
 
     def is_on(self) -> bool:
         """Whether the last word, of the last minute, was that it began."""
-        (seen_at,) = _TIME.unpack_from(self._seen_at)
+        seen_at = self._seen.at
         return bool(seen_at) and self._clock() - seen_at < _REMEMBERED

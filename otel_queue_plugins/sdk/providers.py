@@ -20,6 +20,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_queue_plugins.sdk import (
+    flushing,
     identity,
     log_export,
     otlp_exporters,
@@ -48,6 +49,7 @@ def install(plan: Plan) -> None:
     """Set a global provider for each signal of the plan; one that cannot be built stays off."""
     resource = _resource()
     dropped = Dropped()
+    flushing.then(dropped.leave)
     quiet.hush(dropped.total)
     installers = {
         "metrics": partial(_install_metrics, plan, resource, dropped),
@@ -86,7 +88,7 @@ def _install_traces(plan: Plan, resource: Resource, dropped: Dropped) -> None:
 
 def _install_metrics(plan: Plan, resource: Resource, dropped: Dropped) -> None:
     provider = MeterProvider(
-        metric_readers=[_reader(choice) for choice in plan.exporters["metrics"]],
+        metric_readers=[_reader(choice, dropped) for choice in plan.exporters["metrics"]],
         resource=resource,
         exemplar_filter=preferences.exemplar_filter(),
         shutdown_on_exit=False,
@@ -95,7 +97,7 @@ def _install_metrics(plan: Plan, resource: Resource, dropped: Dropped) -> None:
     dropped.publish(provider.get_meter("otel_queue_plugins"))
 
 
-def _reader(choice: Target | str) -> MetricReader:
+def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
     """A pull exporter (`prometheus`) is itself a reader."""
     component = _component("metrics", choice) if isinstance(choice, str) else None
     if component is not None and issubclass(component, MetricReader):
@@ -103,7 +105,7 @@ def _reader(choice: Target | str) -> MetricReader:
         return reader
     make = _maker("metrics", choice, otlp_exporters.metric_exporter)
     exporter: MetricExporter = ProcessMetricExporter(
-        make, preferences.temporality(), preferences.aggregation()
+        make, preferences.temporality(), preferences.aggregation(), dropped
     )
     return PeriodicExportingMetricReader(exporter)
 

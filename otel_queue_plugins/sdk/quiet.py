@@ -6,6 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from otel_queue_plugins.sdk.family import WARNED, Moment
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,8 @@ _TALKATIVE = (
 class OncePerInterval(logging.Filter):
     """Lets one record through per `interval` seconds, over all loggers it is added to.
 
-    `dropped` tells how many spans are lost so far; the line that gets through says so.
+    And over all processes that share `warned`. `dropped` tells how many spans this one has lost
+    so far; the line that gets through says so.
     """
 
     def __init__(
@@ -32,21 +35,22 @@ class OncePerInterval(logging.Filter):
         dropped: Callable[[], int],
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        warned: Moment = WARNED,
     ) -> None:
         super().__init__()
         self._dropped = dropped
         self._interval = interval
         self._clock = clock
-        self._next = float("-inf")
+        self._warned = warned
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether `record`, a warning or worse, is the first of its interval."""
         now = self._clock()
         if record.levelno < logging.WARNING:
             return True
-        if now < self._next:
+        if self._warned.at and now - self._warned.at < self._interval:
             return False
-        self._next = now + self._interval
+        self._warned.at = now
         record.msg = (
             f"{record.getMessage()} (telemetry goes on trying; spans dropped so far: "
             f"{self._dropped()}; said once in {self._interval:g} s)"

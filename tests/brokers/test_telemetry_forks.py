@@ -5,8 +5,10 @@ On Redis alone: what a fork does to telemetry does not depend on the broker.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers.telemetry_cases import CELERY, CONSUMED, OUTCOME, RESTING
-from tests.receiver import GrpcReceiver
+from tests.processes import wait_for_end
+from tests.receiver import Fault, GrpcReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 CAPACITY = "taskqueue.worker.capacity"
 RESERVED = "taskqueue.worker.reserved"
+FORKS, ALIVE = 50, 8
 INSTANCE = "service.instance.id"
 BY_USER = {"PROVIDERS": "user"}
 GIVEN = {"OTEL_RESOURCE_ATTRIBUTES": f"{INSTANCE}=mine"}
@@ -145,6 +149,46 @@ def expect_gauge(lab: Lab, name: str, value: int) -> None:
         return [point.value for point in lab.receiver.latest_points(name)]
 
     lab.receiver.until(lambda: values() == [value], f"{name} {value}: {values()}")
+
+
+@pytest.mark.parametrize(("protocol", "env"), [("http", {}), ("grpc", {}), ("grpc", BY_USER)])
+def test_no_child_forked_in_an_outage_is_mute(env: dict[str, str], protocol_lab: Lab) -> None:
+    """50 forks while the main process exports to a collector that hangs; then it comes back.
+
+    The children of that time work and tell; those that ended before have their spans counted.
+    """
+    lab = protocol_lab
+    app = lab.module(CELERY)
+    producer = lab.producer(app)
+    arguments = ["--max-tasks-per-child=1", "--prefetch-multiplier=4"]
+    outage = {"OTEL_METRIC_EXPORT_INTERVAL": "100", "OTEL_QUEUE_FLUSH_TIMEOUT": "1", **env}
+    worker = lab.celery(app, concurrency=ALIVE, arguments=arguments, env=outage)
+    expect_gauge(lab, CAPACITY, ALIVE)
+    lab.receiver.fault = Fault.HANG
+    producer.run(f"for n in range({FORKS}): say_pid.delay()")
+    worker.wait_for_log("succeeded", count=FORKS, timeout=60)
+    producer.run(RESTING)
+    children = wait_for_new_children(worker)
+    lab.receiver.fault = Fault.OK
+    sent = producer.run(f"for n in range({ALIVE}): hold.delay(1)")
+    spans = lab.receiver.expect_trace(sent.trace_id, 2 * ALIVE, timeout=20)
+    processed = [span for span in spans if span.kind == "consumer"]
+    assert {span.attributes["process.pid"] for span in processed} == children
+    assert len({span.resource[INSTANCE] for span in processed}) == ALIVE
+    lab.receiver.expect_total(CONSUMED, ALIVE, taskqueue__task__name="hold")
+    if not env:
+        lab.receiver.expect_total("taskqueue.telemetry.dropped", FORKS, reason="process_ended")
+
+
+def wait_for_new_children(worker: ManagedProcess) -> set[int]:
+    """Until each process that has run its task is gone and another is there for it; those pids."""
+    used = [int(pid) for pid in re.findall(r"^ran in (\d+)$", worker.log, re.MULTILINE)]
+    assert len(set(used)) == len(used) == FORKS
+    wait_for_end(*used, timeout=10)
+    deadline = time.monotonic() + 10
+    while len(new := set(worker.children()) - set(used)) < ALIVE:
+        assert time.monotonic() < deadline, new
+    return new
 
 
 @pytest.mark.parametrize(

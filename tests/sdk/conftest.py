@@ -64,3 +64,11 @@ class Programs:
 def programs(processes: Processes) -> Programs:
     """Programs that end with the test."""
     return Programs(processes=processes)
+
+
+def tell(parent: ManagedProcess, name: str) -> None:
+    """Have one child work, and wait for its end."""
+    before = parent.log.count("took")
+    parent.stdin.write(f"{name}\n".encode())
+    parent.stdin.flush()
+    parent.wait_for_log("took", count=before + 1)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_queue_plugins.sdk.family import Moment
 from otel_queue_plugins.sdk.outage import Outage
 from tests.receiver import Fault
+from tests.sdk.conftest import tell
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -95,17 +97,9 @@ def test_in_an_outage_only_the_first_child_waits(
     assert {"back", "healthy"} <= {span.name for span in receiver.spans()}
 
 
-def tell(parent: ManagedProcess, name: str) -> None:
-    """Have one child work, and wait for its end."""
-    before = parent.log.count("took")
-    parent.stdin.write(f"{name}\n".encode())
-    parent.stdin.flush()
-    parent.wait_for_log("took", count=before + 1)
-
-
 def test_an_outage_is_forgotten(fake_clock: FakeClock) -> None:
     """A success ends it, and so does a minute without news."""
-    outage = Outage(clock=lambda: fake_clock() / 1e9)
+    outage = Outage(Moment(), clock=lambda: fake_clock() / 1e9)
     assert not outage.is_on()
     outage.begins()
     assert outage.is_on()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_queue_plugins.sdk.dropped import Dropped
+from otel_queue_plugins.sdk.family import Moment, Tally
 from otel_queue_plugins.sdk.quiet import OncePerInterval
 from tests.receiver import Fault
+from tests.sdk.conftest import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import FakeClock
     from tests.processes import ManagedProcess
     from tests.sdk.conftest import Programs, Receiver
@@ -57,6 +63,29 @@ def test_every_span_arrives_or_is_counted_as_dropped(
     dropped = receiver.latest_points("taskqueue.telemetry.dropped")
     assert {point.attributes["reason"] for point in dropped} <= {"queue_full", "export_failed"}
     assert receiver.total("taskqueue.telemetry.dropped", reason="queue_full") >= 100
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
+def test_what_ended_children_could_not_send_is_counted_by_their_parent(
+    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+) -> None:
+    """They are gone when the backend comes back; each of their spans has arrived or is counted."""
+    receiver.fault = fault
+    parent = programs.start(
+        "one_task_children",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_QUEUE_FLUSH_TIMEOUT="1",
+    )
+    for _ in range(5):
+        tell(parent, "lost")
+    receiver.fault = Fault.OK
+    tell(parent, "back")
+    receiver.expect_total("taskqueue.telemetry.dropped", 5, reason="process_ended")
+    parent.stdin.close()
+    assert parent.wait() == 0
+    assert [span.name for span in receiver.spans()] == ["back"]
+    receiver.expect_total("taskqueue.telemetry.dropped", 5)
 
 
 def test_what_could_not_be_sent_in_time_is_counted(
@@ -109,7 +138,9 @@ def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver
 
 def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClock) -> None:
     """Traces, metrics and logs fail together: together they are allowed one line."""
-    once = OncePerInterval(lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9)
+    once = OncePerInterval(
+        lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9, warned=Moment()
+    )
 
     def passes(level: int = logging.WARNING) -> bool:
         record = logging.LogRecord("any", level, __file__, 1, "failed %d", (503,), None)
@@ -127,6 +158,89 @@ def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClo
     assert [passes(), passes()] == [True, False]
 
 
+def test_a_child_that_ends_leaves_the_number_of_what_it_could_not_send() -> None:
+    """Queued, under way, or counted where nobody heard of it; never twice, never less than before.
+
+    What gets out in the last moment is taken back, and the parent's count waits for it.
+    """
+    lost = Tally()
+    reader = InMemoryMetricReader()
+    parent = Dropped(lost)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    parent.publish(provider.get_meter("tests"))
+    assert in_a_child(lambda: leave(Dropped(lost), waiting=3, counted=4))
+    assert dropped_by_reason(reader) == {"process_ended": 7}
+    assert parent.total() == 7
+    assert in_a_child(lambda: leave_and_send_after_all(Dropped(lost)))
+    assert dropped_by_reason(reader) == {"process_ended": 7}
+    assert in_a_child(lambda: leave(Dropped(lost), waiting=1, counted=0))
+    assert dropped_by_reason(reader) == {"process_ended": 8}
+    provider.shutdown()
+
+
+def in_a_child(act: Callable[[], object]) -> bool:
+    """Whether a child that does no more than that has done it."""
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] == 0
+    try:
+        act()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def leave(dropped: Dropped, *, waiting: int, counted: int) -> None:
+    """End as a process does whose flush failed; saying it again changes nothing."""
+    dropped.watch(lambda: waiting)
+    if counted:
+        dropped.add("queue_full", counted)
+    dropped.leave()
+    dropped.leave()
+
+
+def leave_and_send_after_all(dropped: Dropped) -> None:
+    """End with five spans on their way and two counted, all of which the backend takes."""
+    waiting = [5]
+    dropped.watch(lambda: waiting[0])
+    dropped.add("export_failed", 2)
+    dropped.leave()
+    list(dropped.observe(CallbackOptions()))
+    dropped.was_reported()
+    waiting[0] = 0
+    dropped.amend()
+
+
+def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
+    """What a collection now says."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
+    return {str(point.attributes["reason"]): point.value for point in metric.data.data_points}
+
+
+def test_a_process_with_no_family_leaves_nothing() -> None:
+    """What it dropped it reports itself, or nobody does."""
+    lost = Tally()
+    leave(Dropped(lost), waiting=3, counted=4)
+    assert lost.total() == 0
+
+
+def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
+    """One line a minute for all of them, not for each."""
+    warned = Moment()
+    record = logging.LogRecord("any", logging.WARNING, __file__, 1, "failed", (), None)
+
+    def warns() -> bool:
+        once = OncePerInterval(lambda: 0, clock=lambda: fake_clock() / 1e9, warned=warned)
+        return once.filter(record)
+
+    assert in_a_child(warns)
+    assert not warns()
+    fake_clock.advance(60)
+    assert warns()
+
+
 def test_dropped_spans_are_a_metric() -> None:
     """`taskqueue.telemetry.dropped`, {span}, by reason; no points before the first drop."""
     dropped, reader = Dropped(), InMemoryMetricReader()
@@ -140,7 +254,6 @@ def test_dropped_spans_are_a_metric() -> None:
     assert data is not None
     metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
     assert (metric.name, metric.unit) == ("taskqueue.telemetry.dropped", "{span}")
-    points = {str(point.attributes["reason"]): point.value for point in metric.data.data_points}
-    assert points == {"queue_full": 3, "export_failed": 512}
+    assert dropped_by_reason(reader) == {"queue_full": 3, "export_failed": 512}
     assert dropped.total() == 515
     provider.shutdown()

@@ -46,6 +46,13 @@ def tick() -> None:
     sys.stdout.flush()
 
 
+@app.task(name="say_pid")
+def say_pid() -> None:
+    """Say which process runs it."""
+    sys.stdout.write(f"ran in {os.getpid()}\n")
+    sys.stdout.flush()
+
+
 @app.task(name="hold")
 def hold(seconds: float) -> None:
     """Take so long."""
