@@ -11,7 +11,14 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from otel_queue_plugins.core import errors, semconv
 from otel_queue_plugins.core.bounds import bounded, printable, whole
-from otel_queue_plugins.core.messages import CancellationScope, Delivery, Ending, Outcome
+from otel_queue_plugins.core.messages import (
+    NO_WORKFLOW,
+    CancellationScope,
+    Delivery,
+    Ending,
+    Outcome,
+    Workflow,
+)
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.recording import Value
@@ -106,12 +113,25 @@ def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
     if delivery.expires_at is not None:
         remaining = delivery.expires_at - operation.started_ns / 1e9
         attributes[semconv.TASK_DEADLINE_REMAINING] = remaining
-    workflow = delivery.workflow or (facts and facts.workflow)
-    if workflow:
-        attributes[semconv.WORKFLOW_KIND] = bounded(workflow.kind)
+    told = facts.workflow if facts else None
+    if delivery.workflow or told:
+        attributes.update(_place(delivery.workflow, told))
+    return attributes
+
+
+def _place(known: Workflow | None, told: Workflow | None) -> Attributes:
+    """The place in a workflow that the framework knows, with the step that the sender told."""
+    workflow = known or told
+    if workflow is None or told == NO_WORKFLOW:
+        return {}
+    attributes: Attributes = {semconv.WORKFLOW_KIND: bounded(workflow.kind)}
+    if workflow.id:
         attributes[semconv.WORKFLOW_ID] = bounded(workflow.id)
-        if workflow.step is not None:
-            attributes[semconv.WORKFLOW_STEP] = workflow.step
+    step = workflow.step
+    if step is None and told and told.kind == workflow.kind:
+        step = told.step
+    if step is not None:
+        attributes[semconv.WORKFLOW_STEP] = step
     return attributes
 
 

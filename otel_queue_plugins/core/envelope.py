@@ -7,11 +7,12 @@ versions of this package can differ between sender and worker.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_queue_plugins.core.messages import Joined, Trigger, Workflow
+from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Trigger, Workflow
 from otel_queue_plugins.core.options import RELATIONS
 
 MAX_LENGTH: Final = 512
@@ -21,6 +22,9 @@ _ID_DIGITS: Final = 16
 _TRIGGERS: Final[dict[str, Trigger]] = {"s": "schedule", "c": "callback", "w": "workflow"}
 _UNSAFE: Final = str.maketrans(dict.fromkeys(";:"))
 _HEX: Final = frozenset("0123456789abcdef")
+_CHAIN: Final = "c"
+_NO_WORKFLOW: Final = "-"
+_SHORT_ID: Final = 11
 
 
 class Envelope(NamedTuple):
@@ -68,12 +72,13 @@ def decode(text: object, creation: SpanContext | None) -> Envelope | None:
 def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, str | None]]:
     since, first = envelope.enqueued_at, envelope.first_enqueued_at
     triggers = (letter for letter, name in _TRIGGERS.items() if name == envelope.trigger)
+    implied = envelope.trigger == _implied_trigger(envelope.workflow)
     return [
         ("r", envelope.relation),
         ("e", None if envelope.eta is None else _millis(envelope.eta - since)),
         ("f", None if first is None else _millis(since - first)),
         ("p", _context_text(envelope.previous, creation) if envelope.previous else None),
-        ("t", next(triggers, None)),
+        ("t", None if implied else next(triggers, None)),
         ("w", _workflow_text(envelope.workflow) if envelope.workflow else None),
         ("j", _joined_text(envelope.joins, creation) if envelope.joins else None),
     ]
@@ -81,14 +86,15 @@ def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, 
 
 def _with_parts(since: float, found: dict[str, str], creation: SpanContext | None) -> Envelope:
     relation, until, first = found.get("r"), _number(found.get("e")), _number(found.get("f"))
+    workflow = _workflow(found.get("w", ""))
     return Envelope(
         enqueued_at=since,
         relation=relation if relation in RELATIONS else None,
         eta=None if until is None else since + until / 1000,
         first_enqueued_at=None if first is None else since - first / 1000,
         previous=_context(found.get("p", ""), creation),
-        trigger=_TRIGGERS.get(found.get("t", "")),
-        workflow=_workflow(found.get("w", "")),
+        trigger=_TRIGGERS.get(found.get("t", "")) or _implied_trigger(workflow),
+        workflow=workflow,
         joins=_joined(found.get("j", ""), creation),
     )
 
@@ -119,11 +125,14 @@ def plain(text: str) -> str:
 
 def _context_text(context: SpanContext, creation: SpanContext | None) -> str:
     same_trace = creation is not None and creation.trace_id == context.trace_id
-    trace_id = "" if same_trace else f"{context.trace_id:032x}"
-    return f"{trace_id}{context.span_id:016x}"
+    if same_trace:
+        return urlsafe_b64encode(context.span_id.to_bytes(8, "big")).decode()[:_SHORT_ID]
+    return f"{context.trace_id:032x}{context.span_id:016x}"
 
 
 def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
+    if len(text) == _SHORT_ID:
+        text = _long_id(text)
     span_id, trace = _id(text[-_ID_DIGITS:]), text[:-_ID_DIGITS]
     trace_id = _trace_id(trace) if trace else creation and creation.trace_id
     if not span_id or not trace_id:
@@ -132,15 +141,41 @@ def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
 
 
+def _implied_trigger(workflow: Workflow | None) -> Trigger | None:
+    """Why a step is sent whose chain the receiver has to know."""
+    return "workflow" if workflow and _is_short(workflow) else None
+
+
+def _long_id(short: str) -> str:
+    """The hex digits of a span id that was written in base 64 (RFC 4648, section 5)."""
+    try:
+        return urlsafe_b64decode(f"{short}=").hex()
+    except ValueError:
+        return ""
+
+
+def _is_short(workflow: Workflow) -> bool:
+    return workflow.kind == "chain" and workflow.step is not None and not workflow.id
+
+
 def _workflow_text(workflow: Workflow) -> str:
+    if workflow == NO_WORKFLOW:
+        return _NO_WORKFLOW
     step = "" if workflow.step is None else f"{workflow.step:x}"
+    if _is_short(workflow):
+        return f"{_CHAIN}{step}"
     return f"{plain(workflow.kind)}:{plain(workflow.id)}:{step}"
 
 
 def _workflow(text: str) -> Workflow | None:
-    kind, _, rest = text.partition(":")
-    identity, _, step = rest.partition(":")
-    return Workflow(kind=kind, id=identity, step=_number(step)) if kind and identity else None
+    if text == _NO_WORKFLOW:
+        return NO_WORKFLOW
+    kind, colon, rest = text.partition(":")
+    if not colon:
+        step = _number(text[1:]) if text[:1] == _CHAIN else None
+        return None if step is None else Workflow(kind="chain", id="", step=step)
+    identity, _, told = rest.partition(":")
+    return Workflow(kind=kind, id=identity, step=_number(told)) if kind and identity else None
 
 
 def _joined_text(joined: Joined, creation: SpanContext | None) -> str:
@@ -153,9 +188,10 @@ def _joined(text: str, creation: SpanContext | None) -> Joined | None:
     identity, _, rest = text.partition(":")
     size, _, trace = rest.partition(":")
     trace_id = _trace_id(trace) if trace else creation and creation.trace_id
-    if not identity or not trace_id:
+    count = _number(size) or 0
+    if not trace_id or not (identity or count):
         return None
-    return Joined(id=identity, size=_number(size) or 0, trace_id=trace_id)
+    return Joined(id=identity, size=count, trace_id=trace_id)
 
 
 def _trace_id(text: str) -> int | None:

@@ -89,11 +89,14 @@ def choose_for_member(here: SpanContext, member: Membership) -> None:
     choose(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
 
 
-def member_contexts(joined: Joined) -> Iterator[SpanContext]:
-    """The contexts of the send spans of the members that were joined, at most 20."""
-    if not joined.trace_id:
+def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanContext]:
+    """The contexts of the send spans of the members that were joined, at most 20.
+
+    `group` is the id of their group where `joined` has none.
+    """
+    group_id = plain(joined.id or group or "")
+    if not (joined.trace_id and group_id):
         return
-    group_id = plain(joined.id)
     for index in range(min(joined.size, MAX_LINKS)):
         span_id = _member_span_id(joined.trace_id, group_id, index)
         yield SpanContext(joined.trace_id, span_id, is_remote=True, trace_flags=_SAMPLED)

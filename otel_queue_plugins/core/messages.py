@@ -51,11 +51,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """The place of a message in a chain, group, chord or pipeline; `step` counts from 0."""
+    """The place of a message in a chain, group, chord or pipeline; `step` counts from 0.
+
+    `id` is empty on the way, where the framework's own bookkeeping tells the receiver.
+    """
 
     kind: str
     id: str
     step: int | None = None
+
+
+NO_WORKFLOW = Workflow(kind="", id="")
+"""What a sender says of a message that looks like a part of a workflow and is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +82,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """The group whose completion caused a message.
+    """The group whose completion caused a message. `id` is as in `Workflow`.
 
     `trace_id` is the trace its members were sent in; None: that of the delivery in progress.
     """
@@ -110,7 +117,7 @@ class Delivery(NamedTuple):
     Times are seconds since the epoch and None where unknown. `enqueued_at` and `eta` are what the
     framework itself knows; what the sender wrote into the carrier wins for the first, and fills
     in for the second. `span_id` is the id chosen for the process span, when two processes may
-    have to write it.
+    have to write it. `joins` is the id of the group whose completion caused the message.
     """
 
     route: Route
@@ -129,6 +136,7 @@ class Delivery(NamedTuple):
     worker_pid: int | None = None
     workflow: Workflow | None = None
     span_id: int | None = None
+    joins: str | None = None
 
 
 class Ending(NamedTuple):

@@ -74,7 +74,7 @@ def _start_span(
             parent,
             SpanKind.CONSUMER,
             attributes,
-            relation.links(incoming, related),
+            relation.links(incoming, related, delivery.joins),
             started_ns,
         )
     finally:
@@ -84,7 +84,7 @@ def _start_span(
 
 def _workflow_id(incoming: Incoming) -> str | None:
     workflow = incoming.envelope.workflow if incoming.envelope else None
-    return workflow.id if workflow else None
+    return workflow.id or None if workflow else None
 
 
 def _measure(

@@ -31,12 +31,15 @@ def of_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
     return "link" if late or scheduled else "child"
 
 
-def links(incoming: Incoming, relation: str) -> list[Link]:
-    """Links to the creation context, the attempt before and what the message joins, at most 20."""
+def links(incoming: Incoming, relation: str, group: str | None = None) -> list[Link]:
+    """Links to the creation context, the attempt before and what the message joins, at most 20.
+
+    `group` is what it joins where the sender left that out.
+    """
     creation, facts = incoming.creation, incoming.envelope
     found = [Link(creation)] if creation and relation != "none" else []
     if facts and facts.previous:
         found.append(Link(facts.previous))
     if facts and facts.joins:
-        found.extend(Link(member) for member in identity.member_contexts(facts.joins))
+        found.extend(Link(member) for member in identity.member_contexts(facts.joins, group))
     return found[: identity.MAX_LINKS]

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_queue_plugins.core import envelope
 from otel_queue_plugins.core.envelope import Envelope
-from otel_queue_plugins.core.messages import Joined, Workflow
+from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Workflow
 from otel_queue_plugins.core.options import RELATIONS
 
 CREATION = SpanContext(2**127 + 1, 2**63 + 1, is_remote=True, trace_flags=TraceFlags(1))
@@ -39,9 +39,13 @@ envelopes = st.builds(
     ),
     trigger=st.none() | st.sampled_from(["schedule", "callback", "workflow"]),
     workflow=st.none()
-    | st.builds(Workflow, kind=names, id=names, step=st.none() | st.integers(0, 2**40)),
-    joins=st.none() | st.builds(Joined, id=names, size=st.integers(0, 2**40), trace_id=traces),
-)
+    | st.just(NO_WORKFLOW)
+    | st.builds(Workflow, kind=names, id=names, step=st.none() | st.integers(0, 2**40))
+    | st.builds(Workflow, kind=st.just("chain"), id=st.just(""), step=st.integers(0, 2**40)),
+    joins=st.none()
+    | st.builds(Joined, id=names, size=st.integers(0, 2**40), trace_id=traces)
+    | st.builds(Joined, id=st.just(""), size=st.integers(1, 2**40), trace_id=traces),
+).filter(lambda made: made.trigger or not made.workflow or made.workflow.id)
 
 
 @given(original=envelopes)
@@ -77,6 +81,32 @@ def test_what_is_no_envelope_is_none(value: object) -> None:
     assert envelope.decode(value, CREATION) is None
 
 
+def test_what_the_receiver_knows_costs_few_bytes() -> None:
+    """A chain is not named, nor why its steps are sent; the attempt before is short."""
+    here = SpanContext(CREATION.trace_id, 2**64 - 2, is_remote=True)
+    step = Workflow(kind="chain", id="", step=11)
+    retried = Envelope(
+        enqueued_at=1.0,
+        first_enqueued_at=0.5,
+        previous=here,
+        trigger="workflow",
+        workflow=step,
+        joins=Joined(id="", size=3, trace_id=CREATION.trace_id),
+    )
+    assert envelope.encode(retried, CREATION) == "f4240;f1f4;p__________4;wcb;j:3"
+
+
+def test_what_earlier_versions_wrote_is_read() -> None:
+    """They had the id of every chain and group, a trigger for all, and span ids in hex."""
+    found = envelope.decode("f4240;p000000000000000a;tw;wchain:7:1;jg:3", CREATION)
+    assert found is not None
+    assert found.previous is not None
+    assert found.previous.span_id == 10
+    assert found.trigger == "workflow"
+    assert found.workflow == Workflow(kind="chain", id="7", step=1)
+    assert found.joins == Joined(id="g", size=3, trace_id=CREATION.trace_id)
+
+
 def test_a_later_version_may_say_more() -> None:
     """Unknown parts are passed over."""
     found = envelope.decode("62f1a2b3c4d5e;zfuture;rlink;", CREATION)
@@ -90,6 +120,8 @@ def test_a_later_version_may_say_more() -> None:
         "1;rsideways",
         "1;p123",
         "1;p" + "0" * 16,
+        "1;p" + "A" * 11,
+        "1;p" + "A" * 10 + "!",
         "1;p" + "g" * 16,
         "1;p" + "1" * 47,
         "1;p" + "g" * 32 + "1" * 16,
@@ -98,8 +130,11 @@ def test_a_later_version_may_say_more() -> None:
         "1;w",
         "1;w:",
         "1;wchain",
+        "1;w5",
+        "1;wc",
         "1;j",
-        "1;j:3",
+        "1;j:",
+        "1;j:0",
         "1;jg:3:xyz",
         "1;e-5",
         "1;e" + "f" * 16,

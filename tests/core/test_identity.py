@@ -60,6 +60,20 @@ def test_a_join_outside_of_a_delivery_may_name_its_trace(queue: Queue) -> None:
     assert [link.context.trace_id for link in span.links[1:]] == [5, 5]
 
 
+@pytest.mark.parametrize("known", ["g", None])
+def test_a_group_that_the_receiver_knows_is_not_named_on_the_way(
+    queue: Queue, known: str | None
+) -> None:
+    """Its members are found all the same; a receiver that does not know it makes none up."""
+    carriers = send_members(queue, "g", 2)
+    last = queue.start(carriers[-1])
+    body = queue.send(joins=Joined(id="", size=2))
+    queue.telemetry.end_process(last, SUCCEEDED)
+    links = queue.process(body, joins=known).links[1:]
+    sent = [span.context.span_id for span in queue.spans("send")[:2]]
+    assert [link.context.span_id for link in links] == (sent if known else [])
+
+
 def test_links_are_at_most_twenty(queue: Queue) -> None:
     """However many were joined, and with the attempt before among them."""
     carriers = send_members(queue, "g", 30)

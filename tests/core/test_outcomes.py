@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_queue_plugins.core.messages import (
+    NO_WORKFLOW,
     SUCCEEDED,
     Delivery,
     Ending,
@@ -223,6 +224,31 @@ def test_everything_a_delivery_can_say(queue: Queue) -> None:
     }
     [event] = span.events
     assert (event.name, event.timestamp) == ("taskqueue.received", int(START * 1e9))
+
+
+PLACE = ("kind", "id", "step")
+_STEP = Workflow(kind="chain", id="", step=1)
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "shown"),
+    [
+        (Workflow(kind="chain", id="c1"), _STEP, ("chain", "c1", 1)),
+        (Workflow(kind="group", id="g1", step=0), _STEP, ("group", "g1", 0)),
+        (Workflow(kind="chord", id="g1"), _STEP, ("chord", "g1", None)),
+        (Workflow(kind="group", id="g1", step=0), NO_WORKFLOW, (None, None, None)),
+        (Workflow(kind="group", id="g1", step=0), None, ("group", "g1", 0)),
+        (None, _STEP, ("chain", None, 1)),
+        (None, NO_WORKFLOW, (None, None, None)),
+    ],
+)
+def test_the_place_in_a_workflow(
+    queue: Queue, known: Workflow | None, told: Workflow | None, shown: tuple[object, ...]
+) -> None:
+    """What the framework knows, with the step of the same chain that the sender told."""
+    carrier = queue.send(trigger="workflow", workflow=told)
+    attributes = queue.process(carrier, workflow=known).attributes
+    assert tuple(attributes.get(f"taskqueue.workflow.{name}") for name in PLACE) == shown
 
 
 def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
