@@ -18,13 +18,16 @@ MAX_ROUTES: Final = 4096
 _DELAYED_EXCHANGE: Final = re.compile(r"celery_delayed_\d+")
 _DELAY_BITS: Final = re.compile(r"(?:[01]\.)+")
 
+_Known = dict[tuple[str, str, str, bool], Route]
+
 
 class Routes:
     """The routes of the apps in this process. `on_new` is called when there is another one."""
 
     def __init__(self, on_new: Callable[[], None] = nothing) -> None:
         self._on_new = on_new
-        self._routes: dict[tuple[int, str, str, str, bool], Route] = {}
+        self._routes: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
+        self._latest: tuple[Callable[[], Any], _Known] = (nothing, {})
         self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, Broker]] = (
             weakref.WeakKeyDictionary()
         )
@@ -34,19 +37,28 @@ class Routes:
     ) -> Route:
         """The route of messages of `task` published to `exchange` with `routing_key`."""
         name = exchange if isinstance(exchange, str) else getattr(exchange, "name", None) or ""
-        key = (id(app), task, name, str(routing_key or ""), reading)
-        route = self._routes.get(key)
+        key = (task, name, str(routing_key or ""), reading)
+        latest, known = self._latest
+        if latest() is not app:
+            known = self._known(app)
+        route = known.get(key)
         if route is None:
             self._on_new()
-            if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
-            route = self._routes[key] = self._make(app, *key[1:])
+            if len(known) >= MAX_ROUTES:
+                known.clear()
+            route = known[key] = self._make(app, *key)
         return route
 
     def of_request(self, app: Any, task: str, request: Mapping[str, Any]) -> Route:
         """The route that a request for `task` came by, as its `delivery_info` tells."""
         info = request.get("delivery_info") or {}
         return self.find(app, task, info.get("exchange"), info.get("routing_key"), reading=True)
+
+    def _known(self, app: Any) -> _Known:
+        """The routes of `app`. Processes have one app, mostly: the next call is spared the map."""
+        known = self._routes.setdefault(app, {})
+        self._latest = (weakref.ref(app), known)
+        return known
 
     def _make(self, app: Any, task: str, exchange: str, routing_key: str, reading: bool) -> Route:  # noqa: FBT001
         where = self._broker(app, reading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import Any
 
@@ -118,3 +119,27 @@ def test_the_queue_behind_an_exchange(exchange: str, routing_key: str, queue: st
         Queue("orders", Exchange("events", type="topic"), routing_key="order.#"),
     ]
     assert destination(app, exchange, routing_key) == queue
+
+
+def test_an_app_that_is_gone_leaves_its_routes_to_nobody() -> None:
+    """A later app may have the memory of an earlier one, but another broker."""
+    routes, addresses = Routes(), set()
+    for number in range(20):
+        app = Celery(set_as_current=False, broker=f"redis://cache-{number}")
+        addresses.add(id(app))
+        route = routes.find(app, "add", "", "mail", reading=False)
+        assert route.server_address == f"cache-{number}"
+        assert routes.find(app, "add", "", "mail", reading=False) is route
+        del app
+        gc.collect()
+    assert len(addresses) < 20, "no address was used twice: this test has shown nothing"
+
+
+def test_two_apps_in_turn_keep_their_routes() -> None:
+    """What was looked up is made once."""
+    routes = Routes()
+    apps = [Celery(set_as_current=False, broker=f"redis://cache-{n}") for n in range(2)]
+    first = [routes.find(app, "add", "", "mail", reading=False) for app in apps]
+    again = [routes.find(app, "add", "", "mail", reading=False) for app in apps]
+    assert [a is b for a, b in zip(first, again, strict=True)] == [True, True]
+    assert [route.server_address for route in first] == ["cache-0", "cache-1"]
