@@ -172,7 +172,7 @@ class MainProcess:
         route = self._routes.of_request(request.app, request.type, headers)
         receipt = reading.receipt(headers)
         delivery = reading.delivery(
-            headers, route, request.task.max_retries, receipt, request.worker_pid
+            headers, route, reading.max_retries(request.task), receipt, request.worker_pid
         )
         return delivery, reading.carrier(headers)
 

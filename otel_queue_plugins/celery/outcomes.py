@@ -106,7 +106,7 @@ def of_error(
         error=error,
         expected=isinstance(error, throws),
         stacktrace=stacktrace,
-        reason=GAVE_UP if _gave_up(error, task, delivery) else None,
+        reason=GAVE_UP if _gave_up(error, delivery) else None,
     )
 
 
@@ -149,11 +149,10 @@ def _exception(info: Any) -> BaseException | None:
     return error if isinstance(error, BaseException) else None
 
 
-def _gave_up(error: BaseException | None, task: Any, delivery: Delivery) -> bool:
+def _gave_up(error: BaseException | None, delivery: Delivery) -> bool:
     if isinstance(error, MaxRetriesExceededError):
         return True
-    told = getattr(task, "override_max_retries", None)
-    limit = delivery.max_attempts if told is None else told + 1
+    limit = delivery.max_attempts
     return limit is not None and 1 < delivery.attempt >= limit
 
 

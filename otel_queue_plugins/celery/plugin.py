@@ -128,6 +128,7 @@ class CeleryPlugin:
         self._connect()
         self._wrap("celery.app.base", "Celery", "send_task", self._publishing.send_task)
         self._wrap("celery.app.trace", None, "build_tracer", self._running.build_tracer)
+        self._wrap("celery.app.task", "Task", "retry", self._running.retry)
         self._wrap("celery.canvas", "group", "apply_async", self._canvas.apply_group)
         self._wrap("celery.canvas", "Signature", "delay", self._canvas.delay)
         self._wrap("celery.canvas", "Signature", "__call__", self._errbacks.call)

@@ -70,6 +70,16 @@ def delivery(
     )
 
 
+def max_retries(task: Any) -> int | None:
+    """How often `task` may be tried again. A call of `Task.retry` may say something else."""
+    if getattr(task, "autoretry_for", None):
+        told = getattr(task, "retry_kwargs", None) or {}
+        if isinstance(told.get("max_retries"), int):
+            return int(told["max_retries"])
+    limit = task.max_retries
+    return limit if isinstance(limit, int) else None
+
+
 def receipt(request: Request) -> Receipt | None:
     """What the receiving process said of this delivery, if it said anything."""
     properties = request.get("properties")

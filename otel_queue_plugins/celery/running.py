@@ -12,7 +12,7 @@ from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery
-from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 TRACED: Final = "__otel_queue_original__"
@@ -71,6 +71,11 @@ class Running:
         setattr(trace_task, TRACED, tracer)
         return trace_task
 
+    def retry(self, wrapped: Any, task: Any, args: Any, kwargs: Any) -> Any:
+        """Around `Task.retry(...)`, where an attempt may be given a maximum of its own."""
+        _note_maximum(task, *args, **kwargs)
+        return wrapped(*args, **kwargs)
+
     @never_raises(bool)
     def _passes_by(self, request: reading.Request, *, eager: bool) -> bool:
         return self._telemetry.passes_by(None if eager else reading.carrier(request))
@@ -83,7 +88,7 @@ class Running:
 
     def _delivery(self, task: Any, request: reading.Request) -> Delivery:
         route = self._routes.of_request(task.app, task.name, request)
-        return reading.delivery(request, route, task.max_retries, reading.receipt(request))
+        return reading.delivery(request, route, reading.max_retries(task), reading.receipt(request))
 
     def _returned(
         self, operation: ProcessOperation, task: Any, request: reading.Request, result: Any
@@ -117,6 +122,25 @@ class Running:
     def _reported(self, operation: ProcessOperation) -> bool:
         """Whether the main process records this delivery if this process does not."""
         return operation.delivery.span_id is not None and self._supervised()
+
+
+@never_raises(nothing)
+def _note_maximum(
+    task: Any,
+    _args: object = None,
+    _kwargs: object = None,
+    _exc: object = None,
+    _throw: object = None,
+    _eta: object = None,
+    _countdown: object = None,
+    max_retries: object = None,
+    **_: object,
+) -> None:
+    operation = current_delivery.get()
+    if operation is None or not isinstance(max_retries, int):
+        return
+    if operation.delivery.id == task.request.id:
+        operation.delivery = operation.delivery._replace(max_attempts=max_retries + 1)
 
 
 def _contested(operation: ProcessOperation, request: reading.Request) -> bool:

@@ -49,6 +49,24 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
     def auto() -> None:
         raise KeyError("gone")
 
+    @app.task(shared=False, name="patient", bind=True, max_retries=0)
+    def patient(self: Any, times: int, positional: bool = False) -> None:
+        if self.request.retries < times:
+            if positional:
+                raise self.retry(None, None, None, True, None, 0, 5)
+            raise self.retry(countdown=0, max_retries=5)
+
+    @app.task(
+        shared=False,
+        name="auto_once",
+        autoretry_for=(KeyError,),
+        max_retries=9,
+        retry_kwargs={"max_retries": 1},
+        default_retry_delay=0,
+    )
+    def auto_once() -> None:
+        raise KeyError("gone")
+
     with running(app):
         yield app
 
@@ -92,6 +110,28 @@ def test_the_last_attempt_gives_up(shop: Celery, telemetry: Telemetry) -> None:
     assert last.attributes["taskqueue.task.attempt"] == 3
     assert last.attributes["error.type"] == "KeyError"
     assert last.status.status_code is StatusCode.ERROR
+
+
+@pytest.mark.parametrize("positional", [False, True])
+def test_a_maximum_that_is_given_with_a_retry_is_that_of_the_attempt(
+    shop: Celery, telemetry: Telemetry, positional: bool
+) -> None:
+    """It holds for the attempt that gives it, and is forgotten by the next."""
+    shop.tasks["patient"].delay(2, positional)
+    attempts = telemetry.expect(3, "process patient")
+    assert [a.attributes["taskqueue.task.max_attempts"] for a in attempts] == [6, 6, 1]
+    assert [a.attributes[OUTCOME] for a in attempts] == ["retry", "retry", "success"]
+
+
+def test_a_maximum_given_with_autoretry_is_known_from_the_start(
+    shop: Celery, telemetry: Telemetry
+) -> None:
+    """`retry_kwargs` of the task; the attempt that is over it has given up."""
+    shop.tasks["auto_once"].delay()
+    attempts = telemetry.expect(2, "process auto_once")
+    assert [a.attributes["taskqueue.task.max_attempts"] for a in attempts] == [2, 2]
+    assert attempts[1].attributes[OUTCOME] == "failure"
+    assert attempts[1].attributes["taskqueue.retry.reason"] == "max retries exceeded"
 
 
 def test_an_eta_is_not_waiting(shop: Celery, telemetry: Telemetry) -> None:
