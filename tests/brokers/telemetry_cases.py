@@ -12,8 +12,9 @@ OUTCOME: Final = "taskqueue.task.outcome"
 # Timers that are not due in a test: what arrives was sent by an end.
 LATER: Final = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 
-# For a producer, before a Celery worker is stopped: until its main process has every result. A
-# pool process whose results nobody reads any more stays for up to 30 s (billiard, without us too).
+# For a producer, before a Celery worker is stopped: until its main process has read the start of
+# every task from the pool. When Celery stops it forgets those it has not (`AsynPool.flush`), reads
+# nothing more, and billiard keeps the process that waits to be read for 30 s; without us, too.
 RESTING: Final = """
 while any((app.control.inspect(limit=1).active() or {}).values()):
     pass

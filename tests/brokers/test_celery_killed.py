@@ -11,6 +11,7 @@ import celery
 import pytest
 
 from tests.brokers.proxy import Proxy
+from tests.brokers.telemetry_cases import RESTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,9 +258,11 @@ def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: La
     """Recycled or stopped: no span and no count of what it ran is lost, with no timer in it."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue, *arguments], env=NEVER_BY_ITSELF)
-    sent = own_lab.producer(app).run("for n in range(6): ok.delay(n)")
+    producer = own_lab.producer(app)
+    sent = producer.run("for n in range(6): ok.delay(n)")
     worker.wait_for_log("succeeded", count=6)
-    assert worker.stop(timeout=45) == 0  # billiard's children may wait 30 s for an answer
+    producer.run(RESTING)
+    assert worker.stop() == 0
     spans = own_lab.receiver.expect_trace(sent.trace_id, 12)
     pids = {span.attributes["process.pid"] for span in spans if span.kind == "consumer"}
     assert len(pids) == 6 if arguments else len(pids) <= 2

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.telemetry_cases import RESTING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -64,6 +66,8 @@ def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
     sent["unwatched"] = producer.run("look.delay()")
     worker.wait_for_log(ENDS, count=len(SENT) + 2)
     sent |= _cut_short(request.param, producer, worker)
+    if request.param in PROCESSES:
+        producer.run(RESTING)
     yield Told(pool=request.param, sent=sent, returncode=_stopped(worker, producer), worker=worker)
     lab.close()
 
@@ -73,7 +77,7 @@ def _stopped(worker: ManagedProcess, producer: Producer) -> int:
     worker.send_signal(signal.SIGTERM)
     worker.wait_for_log("Warm shutdown")
     producer.run("app.control.broadcast('ping')")
-    returncode = worker.wait(45)  # billiard's children may wait 30 s for an answer
+    returncode = worker.wait()
     worker.wait_for_log_end()
     return returncode
 
