@@ -11,6 +11,7 @@ from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.quiet import hush
+from otel_queue_plugins.dramatiq import pika_client
 from otel_queue_plugins.dramatiq.facts import stamp_received
 
 
@@ -18,6 +19,7 @@ from otel_queue_plugins.dramatiq.facts import stamp_received
 def keep_thread_quiet() -> None:
     """No client spans for the rest of this thread's life."""
     hush()
+    pika_client.respect_suppression()
 
 
 class TracedConsumer(Consumer):

@@ -1,37 +1,35 @@
-"""With an instrumented broker client: a worker that has nothing to do exports nothing."""
+"""With the instrumentations of redis and pika: a worker with nothing to do exports nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
+    from otel_queue_plugins.cli.received import ReceivedSpan
     from tests.brokers.harness import Lab
+
+for name in ("redis", "pika"):
+    pytest.importorskip(f"opentelemetry.instrumentation.{name}")
 
 APP = """
     import importlib
+    import logging
+    import sys
 
     import dramatiq
-    import wrapt
-    from opentelemetry import context, trace
 
     from otel_queue_plugins.dramatiq import instrument
     from tests.brokers.apps.settings import BROKER_URL, QUEUE, dramatiq_broker
 
+    client = "redis" if BROKER_URL.startswith("redis") else "pika"
+    module = importlib.import_module(f"opentelemetry.instrumentation.{client}")
+    getattr(module, f"{client.title()}Instrumentor")().instrument()
+    logging.getLogger("opentelemetry").addHandler(logging.StreamHandler(sys.stdout))
+
     broker = dramatiq_broker()
     instrument(broker)
-
-    def traced(wrapped, instance, args, kwargs):
-        if context.get_value("suppress_instrumentation"):
-            return wrapped(*args, **kwargs)
-        with trace.get_tracer("client").start_as_current_span("client call"):
-            return wrapped(*args, **kwargs)
-
-    if BROKER_URL.startswith("redis"):
-        wrapt.wrap_function_wrapper("redis.client", "Redis.execute_command", traced)
-    else:
-        blocking = "pika.adapters.blocking_connection"
-        for name in ("basic_publish", "basic_ack", "basic_nack", "queue_declare"):
-            wrapt.wrap_function_wrapper(blocking, f"BlockingChannel.{name}", traced)
 
     @dramatiq.actor(queue_name=QUEUE, actor_name="inner")
     def inner():
@@ -45,35 +43,72 @@ APP = """
     def fail():
         raise ValueError
 """
+OURS = "otel_queue_plugins"
 
 
-def _clients_of_worker(lab: Lab) -> list[str]:
-    return [
-        span.parent_id
-        for span in lab.receiver.spans()
-        if span.name == "client call" and span.service == "worker"
-    ]
+def _clients(lab: Lab, service: str) -> list[ReceivedSpan]:
+    spans = lab.receiver.spans()
+    return [span for span in spans if span.service == service and span.scope_name != OURS]
 
 
-def test_only_what_actors_send_has_client_spans_in_a_worker(own_lab: Lab) -> None:
-    """They are inside the send span; no poll, ack, nack or second hop has one."""
+def _delivered(lab: Lab, count: int) -> None:
+    def there() -> bool:
+        ours = [span for span in lab.receiver.spans() if span.scope_name == OURS]
+        return len([span for span in ours if span.kind == "consumer"]) == count
+
+    lab.receiver.until(there, f"{count} deliveries")
+
+
+def _beyond(spans: list[ReceivedSpan]) -> set[str]:
+    """The spans around `spans` that are not among them."""
+    return {span.parent_id for span in spans} - {span.span_id for span in spans}
+
+
+def test_only_sends_have_client_spans(own_lab: Lab) -> None:
+    """They are inside the send span; no poll, receive, ack, nack or second hop has one."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
-    own_lab.dramatiq(app)
+    worker = own_lab.dramatiq(app)
     own_lab.receiver.wait_for(lambda: False, 1.5)
-    assert _clients_of_worker(own_lab) == []
+    assert _clients(own_lab, "worker") == []
     sent = producer.run("outer.send_with_options(delay=100); fail.send()")
-    own_lab.receiver.until(
-        lambda: len([s for s in own_lab.receiver.spans() if s.kind == "consumer"]) == 3, "3"
-    )
+    _delivered(own_lab, 3)
     own_lab.receiver.wait_for(lambda: False, 0.5)
-    spans = own_lab.receiver.trace(sent.trace_id)
-    (send,) = [span for span in spans if span.name == "send inner"]
-    assert set(_clients_of_worker(own_lab)) == {send.span_id}
+    ours = [span for span in own_lab.receiver.trace(sent.trace_id) if span.scope_name == OURS]
+    sends = {span.name: span.span_id for span in ours if span.kind == "producer"}
+    assert _beyond(_clients(own_lab, "worker")) == {sends["send inner"]}
+    by_producer = _beyond(_clients(own_lab, "web"))
+    assert by_producer == {sends["send outer"], sends["send fail"]}
+    assert "NoneType" not in worker.log
 
 
 def test_broker_spans_can_be_had(own_lab: Lab) -> None:
-    """With OTEL_QUEUE_BROKER_SPANS."""
+    """With OTEL_QUEUE_BROKER_SPANS; RabbitMQ pushes, so there is something to see by a message."""
     app = own_lab.app(APP)
+    producer = own_lab.producer(app)
     own_lab.dramatiq(app, env={"OTEL_QUEUE_BROKER_SPANS": "true"})
-    own_lab.receiver.until(lambda: bool(_clients_of_worker(own_lab)), "a client span")
+    sent = producer.run("outer.send()")
+    _delivered(own_lab, 2)
+    spans = {span.span_id: span for span in own_lab.receiver.trace(sent.trace_id)}
+    inside = {name for name in spans if spans[name].name == "send inner"}
+    own_lab.receiver.until(
+        lambda: bool(_beyond(_clients(own_lab, "worker")) - inside), "a client's own span"
+    )
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_settle_span_holds_the_clients(own_lab: Lab, noisy: bool) -> None:
+    """The call to the broker is inside of it, where both are asked for. pika traces no acks."""
+    app = own_lab.app(APP)
+    producer = own_lab.producer(app)
+    wanted = {"OTEL_QUEUE_SETTLE_SPANS": "true", "OTEL_QUEUE_BROKER_SPANS": str(noisy).lower()}
+    own_lab.dramatiq(app, env=wanted)
+    producer.run("inner.send(); fail.send()")
+    ack = own_lab.receiver.expect_span(f"ack {app.queue}")
+    nack = own_lab.receiver.expect_span(f"nack {app.queue}")
+    own_lab.receiver.wait_for(lambda: False, 0.5)
+    inside = {span.parent_id for span in _clients(own_lab, "worker")}
+    traced = noisy and own_lab.broker.system == "redis"
+    assert inside & {ack.span_id, nack.span_id} == (
+        {ack.span_id, nack.span_id} if traced else set()
+    )

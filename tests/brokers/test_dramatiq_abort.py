@@ -1,0 +1,93 @@
+"""dramatiq-abort: a message that waits and one that runs are told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.brokers.harness import Lab, Producer
+
+pytest.importorskip("dramatiq_abort")
+
+OUTCOME = "taskqueue.task.outcome"
+APP = """
+    import os
+    import sys
+    import threading
+    import time
+
+    import dramatiq
+    from dramatiq_abort import Abortable, abort, backends
+    from redis import Redis
+
+    from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, instrument
+    from tests.brokers.apps.settings import QUEUE, RESULTS_URL, dramatiq_broker
+
+    broker = dramatiq_broker()
+    backend = backends.RedisBackend(client=Redis.from_url(RESULTS_URL))
+    broker.add_middleware(Abortable(backend=backend))
+    if os.environ["POSITION"] == "last":
+        broker.add_middleware(OpenTelemetryMiddleware())
+    else:
+        instrument(broker)
+
+    @dramatiq.actor(queue_name=QUEUE, actor_name="long")
+    def long():
+        sys.stdout.write("long runs\\n")
+        sys.stdout.flush()
+        ended = time.monotonic() + 20
+        while time.monotonic() < ended:
+            threading.Event().wait(0.01)
+"""
+
+
+@pytest.fixture(scope="module", params=["first", "last"])
+def aborting(lab: Lab, request: pytest.FixtureRequest) -> Iterator[tuple[Producer, Any]]:
+    """Somebody who sends and aborts, and the worker."""
+    app, env = lab.app(APP), {"POSITION": request.param}
+    producer = lab.producer(app, env)
+    yield producer, lab.dramatiq(app, env=env)
+    lab.close()
+
+
+def test_a_message_that_is_aborted_while_it_waits_is_skipped(
+    aborting: tuple[Producer, Any], lab: Lab
+) -> None:
+    """It is no dead letter, and never ran."""
+    producer, _ = aborting
+    code = "message = long.send_with_options(delay=700); abort(message.message_id)"
+    sent = producer.run(code)
+    send, process = lab.receiver.expect_trace(sent.trace_id, 2)
+    assert process.parent_id == send.span_id
+    assert (process.attributes[OUTCOME], process.status) == ("skipped", "unset")
+    assert process.attributes["taskqueue.skip.reason"] == "aborted"
+    assert "taskqueue.dead_letter.queue" not in process.attributes
+    assert [event.name for event in process.events] == ["taskqueue.received", "taskqueue.skipped"]
+
+
+@pytest.mark.parametrize(("retries", "outcome"), [(0, "revoked"), (1, "retry")])
+def test_a_message_that_is_aborted_while_it_runs_is_interrupted(
+    aborting: tuple[Producer, Any], lab: Lab, retries: int, outcome: str
+) -> None:
+    """For good it is revoked, and no error; Retries may have it tried again, and skipped then."""
+    producer, worker = aborting
+    ran = worker.log.count("long runs")
+    options = f"max_retries={retries}, min_backoff=50, max_backoff=60"
+    code = f"message = long.send_with_options({options}); result = message.message_id"
+    sent = producer.run(code)
+    worker.wait_for_log("long runs", count=ran + 1)
+    producer.run(f"abort({sent.result!r})")
+    send, process, *again = lab.receiver.expect_trace(sent.trace_id, 2 + retries)
+    assert process.parent_id == send.span_id
+    assert (process.attributes[OUTCOME], process.status) == (
+        outcome,
+        "unset",
+    )
+    reason = "retry" if retries else "skip"
+    assert process.attributes[f"taskqueue.{reason}.reason"] == "aborted"
+    assert [span.attributes[OUTCOME] for span in again] == ["skipped"] * retries
+    assert worker.log.count("long runs") == ran + 1
