@@ -184,7 +184,7 @@ class QueueTelemetry:
         """
         if self.options.log_correlation or self.connect():
             return False
-        return carrier is None or not propagation.may_say_something(carrier)
+        return not carrier or not propagation.may_say_something(carrier)
 
     @never_raises(nothing)
     def hand_on(self, carrier: Carrier) -> None:

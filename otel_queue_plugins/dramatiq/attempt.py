@@ -65,7 +65,8 @@ _current: Final[ContextVar[Attempt | None]] = ContextVar(
 )
 
 ENDED: Final = Attempt(None, ProcessOperation())
-"""Stands for an attempt whose end is recorded, so that the rest of it can be forgotten."""
+"""Stands for an attempt of which there is nothing more to tell, or never was."""
+ENDED.ended = True
 
 
 def current() -> Attempt | None:
@@ -78,10 +79,10 @@ def current() -> Attempt | None:
 
 def of(message: Any) -> Attempt | None:
     """The attempt that `message` is, None if it has not begun."""
-    found: Attempt | None = vars(message).get(_MARK)
+    found: Attempt | None = message.__dict__.get(_MARK)
     return found
 
 
 def mark(message: Any, attempt: Attempt) -> None:
     """Make `attempt` the one of `message`: a proxy, or the frozen message of an eager broker."""
-    vars(message)[_MARK] = attempt
+    message.__dict__[_MARK] = attempt

@@ -23,8 +23,8 @@ def read(message: Any) -> Mapping[str, object]:
 
 
 def write(message: Any, carrier: Mapping[str, object]) -> None:
-    """Give `message` a carrier of its own."""
-    message.options[KEY] = dict(carrier)
+    """Give `message` this carrier, which is not changed any more from now on."""
+    message.options[KEY] = carrier
 
 
 def with_group_size(callback: Mapping[str, Any], size: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class TracedConsumer(Consumer):
     def __next__(self) -> MessageProxy | None:
         message = next(self.consumer)
         if message is not None:
-            _stamp(message)
+            stamp_received(message)
         return message
 
     def ack(self, message: MessageProxy) -> None:
@@ -90,6 +90,3 @@ class Consume:
     def stop(self) -> None:
         """Become a plain call, for somebody who holds on to this."""
         self._kind = None
-
-
-_stamp = never_raises(nothing)(stamp_received)

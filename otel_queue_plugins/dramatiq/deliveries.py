@@ -6,10 +6,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
 from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
+from otel_queue_plugins.dramatiq.facts import behind
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -32,44 +33,44 @@ class Deliveries:
         """This thread runs one delivery after the other, never one inside another."""
         self._thread.runs_one_at_a_time = True
 
-    @never_raises(nothing)
     def begin(self, message: Any) -> None:
         """A middleware or an actor is about to see `message`."""
-        if attempts.of(message) is not None or not self._facts.is_traced(message):
-            return
-        carrier = carriage.read(message)
-        if self._telemetry.passes_by(carrier):
-            return
-        before = attempts.current()
-        if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
-            self._end(before)
-        operation = self._telemetry.start_process(self._facts.delivered(message), carrier)
-        attempt = Attempt(message, operation)
-        attempts.mark(message, attempt)
-        attempt.enter()
+        try:
+            if attempts.of(message) is None:
+                self._begin(message)
+        except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
+            complain("begin of a delivery")
+
+    def note_processed(self, message: Any, error: BaseException | None, *, ends: bool) -> None:
+        """The actor is done with `message`; unless that `ends` it, more middleware may follow."""
+        try:
+            attempt = attempts.of(message) or self._begin(message)
+            if not attempt.ended:
+                attempt.error = error
+                attempt.after_seen = True
+            if ends:
+                self._end(attempt)
+        except Exception:  # noqa: BLE001 - see `begin`
+            complain("end of a delivery")
 
     @never_raises(nothing)
-    def note_processed(self, message: Any, error: BaseException | None) -> None:
-        """The actor is done with `message`; more middleware may follow, and an interrupt."""
-        attempt = self._found_or_begun(message)
-        if attempt is not None:
-            attempt.error = error
-            attempt.after_seen = True
-
-    @never_raises(nothing)
-    def note_skipped(self, message: Any) -> None:
+    def note_skipped(self, message: Any, *, ends: bool) -> None:
         """A middleware skipped `message`; Dramatiq is handling its exception right now."""
-        attempt = self._found_or_begun(message)
-        if attempt is not None:
+        attempt = attempts.of(message) or self._begin(message)
+        if not attempt.ended:
             attempt.skipped = attempt.after_seen = True
             attempt.skip = sys.exc_info()[1]
-
-    @never_raises(nothing)
-    def end(self, message: Any) -> None:
-        """Every middleware has had its say, or the message is being settled."""
-        attempt = attempts.of(message)
-        if attempt is not None:
+        if ends:
             self._end(attempt)
+
+    def end(self, message: Any) -> None:
+        """`message` is being settled: every middleware has had its say."""
+        try:
+            attempt = attempts.of(message)
+            if attempt is not None:
+                self._end(attempt)
+        except Exception:  # noqa: BLE001 - see `begin`
+            complain("end of a delivery")
 
     @never_raises(nothing)
     def end_rejected(self, message: Any) -> None:
@@ -86,15 +87,24 @@ class Deliveries:
             self._facts.delivered(message), carriage.read(message), outcome.unknown_task(message)
         )
 
-    def _found_or_begun(self, message: Any) -> Attempt | None:
-        """The open attempt of `message`; a middleware before ours may have kept it from us."""
-        if attempts.of(message) is None:
-            self.begin(message)
-        attempt = attempts.of(message)
-        return None if attempt is ENDED else attempt
+    def _begin(self, message: Any) -> Attempt:
+        """The attempt that `message` is from now on; a middleware may have kept it from us."""
+        plain = behind(message)
+        carrier = carriage.read(plain)
+        if self._telemetry.passes_by(carrier) or not self._facts.is_traced(plain):
+            attempts.mark(message, ENDED)
+            return ENDED
+        before = attempts.current()
+        if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
+            self._end(before)
+        operation = self._telemetry.start_process(self._facts.delivered(message), carrier)
+        attempt = Attempt(message, operation)
+        attempts.mark(message, attempt)
+        attempt.enter()
+        return attempt
 
     def _end(self, attempt: Attempt) -> None:
-        if attempt.ended or attempt is ENDED:
+        if attempt.ended:
             return
         attempts.mark(attempt.message, ENDED)
         try:

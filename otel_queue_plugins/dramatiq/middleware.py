@@ -62,7 +62,7 @@ class OpenTelemetryMiddleware(Middleware):
         if self._options.log_correlation:
             sdk.enable_log_correlation()
         self._workers = Workers(self._telemetry)
-        self._brokers: weakref.WeakKeyDictionary[Broker, TracedBroker] = weakref.WeakKeyDictionary()
+        self._brokers: dict[Broker, TracedBroker] = {}
         self._idle_on: weakref.WeakSet[Broker] = weakref.WeakSet()
 
     @property
@@ -124,13 +124,11 @@ class OpenTelemetryMiddleware(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_processed(message, exception)
-            self._end_if_last(traced, message)
+            traced.deliveries.note_processed(message, exception, ends=self._is_first(broker))
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_skipped(message)
-            self._end_if_last(traced, message)
+            traced.deliveries.note_skipped(message, ends=self._is_first(broker))
 
     def before_ack(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
@@ -165,20 +163,18 @@ class OpenTelemetryMiddleware(Middleware):
         if self.install(broker):
             self._workers.stopped(worker)
 
-    def _end_if_last(self, traced: TracedBroker, message: Any) -> None:
+    def _is_first(self, broker: Broker) -> bool:
         """First before is last after: nothing decides anything any more.
 
         Anywhere else the ack or nack is the moment when that is so.
         """
-        if traced.broker.middleware[0] is self:
-            traced.deliveries.end(message)
+        return broker.middleware[0] is self
 
     def _warn_unless_first(self, broker: Broker) -> None:
-        first = broker.middleware[0]
-        if first is not self:
+        if not self._is_first(broker):
             _log.warning(
                 "OpenTelemetryMiddleware comes after %s: what that does before a message runs is "
                 "outside of its span. otel_queue_plugins.dramatiq.instrument(broker) puts it "
                 "first.",
-                type(first).__name__,
+                type(broker.middleware[0]).__name__,
             )

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.core.guard import never_raises, nothing
+from opentelemetry import context as otel_context
+
+from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage
 from otel_queue_plugins.dramatiq.facts import Facts, eta_after
@@ -41,10 +43,6 @@ class Send:
 _current_send: Final[ContextVar[Send | None]] = ContextVar("otel_queue_dramatiq_send", default=None)
 
 
-def _no_send() -> Send | None:
-    return None
-
-
 class Sends:
     """The sends of one broker."""
 
@@ -52,47 +50,60 @@ class Sends:
         self._telemetry = telemetry
         self._facts = facts
         self._thread = threading.local()
+        self._delays = False
 
     @never_raises(nothing)
     def note_delayed(self, message: Any) -> None:
         """This consumer thread holds `message` until its time comes."""
+        self._delays = True
         self._held()[message.message_id] = message
 
-    @never_raises(_no_send)
     def begin(self, message: Any, delay: float | None) -> Send | None:
-        """Start what this `enqueue` is; None if it is part of one that has started already."""
-        outer = _current_send.get()
-        if outer is not None and outer.message_id == message.message_id:
+        """Start what this `enqueue` is; None if it is part of one that has started, or nothing."""
+        try:
+            outer, message_id = _current_send.get(), message.message_id
+            if outer is not None and outer.message_id == message_id:
+                return None
+            attempt = attempts.current()
+            if attempt is None and self._has_nothing_to_tell():
+                return None
+            send = Send(message_id)
+            if self._facts.is_traced(message) and not self._is_second_hop(message_id, delay):
+                self._start(send, message, delay, attempt)
+            send.token = _current_send.set(send)
+        except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
+            complain("begin of a send")
             return None
-        send = Send(message.message_id)
-        if self._facts.is_traced(message) and not self._is_second_hop(message, delay):
-            self._start(send, message, delay)
-        send.token = _current_send.set(send)
         return send
 
-    @never_raises(nothing)
     def write(self, message: Any, delay: float | None) -> None:
         """Give the message that goes out its carrier: the last moment before it is encoded."""
-        send = _current_send.get()
-        if send is None or send.message_id != message.message_id:
-            self._send_unwrapped(message, delay)
-        elif send.carrier is not None:
-            carriage.write(message, send.carrier)
+        try:
+            send = _current_send.get()
+            if send is None or send.message_id != message.message_id:
+                self._send_unwrapped(message, delay)
+            elif send.carrier is not None:
+                carriage.write(message, send.carrier)
+        except Exception:  # noqa: BLE001 - see `begin`
+            complain("writing the carrier of a message")
 
-    @never_raises(nothing)
     def end(self, send: Send, error: BaseException | None) -> None:
         """`enqueue` has returned, or raised `error`."""
-        if send.token is not None:
-            _current_send.reset(send.token)
-        if send.operation is not None:
-            self._telemetry.end_send(send.operation, error)
-        if send.attempt is not None:
-            send.attempt.requeue = None if error else send.delay
-            send.attempt.requeue_error = error
+        try:
+            if send.token is not None:
+                _current_send.reset(send.token)
+            if send.operation is not None:
+                self._telemetry.end_send(send.operation, error)
+            if send.attempt is not None:
+                send.attempt.requeue = None if error else send.delay
+                send.attempt.requeue_error = error
+        except Exception:  # noqa: BLE001 - see `begin`
+            complain("end of a send")
 
-    def _start(self, send: Send, message: Any, delay: float | None) -> None:
+    def _start(
+        self, send: Send, message: Any, delay: float | None, attempt: Attempt | None
+    ) -> None:
         carrier: dict[str, object] = {}
-        attempt = attempts.current()
         if attempt is not None and attempt.message.message_id == message.message_id:
             send.attempt, send.delay = attempt, (delay or 0) / 1000
             self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
@@ -114,8 +125,12 @@ class Sends:
                 carriage.write(message, send.carrier)
             self.end(send, None)
 
-    def _is_second_hop(self, message: Any, delay: float | None) -> bool:
-        return delay is None and message.message_id in self._held()
+    def _has_nothing_to_tell(self) -> bool:
+        """Nobody listens, and no context is current that a message could hand on."""
+        return not self._telemetry.connect() and not otel_context.get_current()
+
+    def _is_second_hop(self, message_id: str, delay: float | None) -> bool:
+        return self._delays and delay is None and message_id in self._held()
 
     def _held(self) -> weakref.WeakValueDictionary[str, Any]:
         """The delayed messages of this thread, for as long as its worker keeps them."""
@@ -134,15 +149,14 @@ class Enqueue:
         self._enqueue = enqueue
         self._sends: Sends | None = sends
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, message: Any, **options: Any) -> Any:
         """As `Broker.enqueue`."""
         sends = self._sends
-        message = args[0] if args else kwargs.get("message")
-        send = sends.begin(message, kwargs.get("delay")) if sends else None
+        send = sends.begin(message, options.get("delay")) if sends else None
         if sends is None or send is None:
-            return self._enqueue(*args, **kwargs)
+            return self._enqueue(message, **options)
         try:
-            enqueued = self._enqueue(*args, **kwargs)
+            enqueued = self._enqueue(message, **options)
         except BaseException as error:
             sends.end(send, error)
             raise

@@ -11,6 +11,7 @@ from dramatiq.errors import QueueNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
 from opentelemetry import baggage, context, trace
 
+from otel_queue_plugins.dramatiq import uninstrument
 from tests.dramatiq.conftest import attribute
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def test_one_send_that_emits_its_hook_six_times_is_one_span(shop: Shop) -> None:
     shop.instrument()
     again.enqueue(message)
     assert len(shop.spans()) == 1
+    uninstrument(again)
     shop.broker = broker
 
 
