@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from concurrent.futures import Future
 from contextvars import copy_context
@@ -9,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+logger = logging.getLogger("otel_queue_plugins")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +43,31 @@ def apart(call: Callable[P, T]) -> Callable[P, T]:
         return outcome.result()
 
     return called
+
+
+def warn_of_grpc(providers: Iterable[object]) -> None:
+    """One line when exporters that are not ours would stop the hub, and what to do about it.
+
+    It is not done here: it changes all gRPC of the process, which is the application's to decide.
+    """
+    if not _does_grpc_block():
+        return
+    from otel_queue_plugins.sdk import inherited
+
+    if any(inherited.exports_over_grpc(provider) for provider in providers):
+        logger.warning(
+            "exporting over gRPC stops every greenlet of this process while the backend does not "
+            "answer: under gevent call grpc.experimental.gevent.init_gevent() right after monkey "
+            "patching, or export over http/protobuf"
+        )
+
+
+def _does_grpc_block() -> bool:
+    """Whether this process has greenlets, and gRPC does not know. Of eventlet it never does."""
+    if "grpc" not in sys.modules or _thread_runner() is None:
+        return False
+    cygrpc = sys.modules.get("grpc._cython.cygrpc")
+    return not getattr(cygrpc, "g_gevent_activated", True)
 
 
 def _thread_runner() -> Callable[[Callable[[], None]], None] | None:

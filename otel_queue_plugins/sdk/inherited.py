@@ -122,7 +122,7 @@ def _reconnect(exporter: Any) -> None:
             if renew := _renewal(value):
                 _abandoned.append(value)
                 setattr(holder, name, renew(value))
-    if callable(getattr(exporter, "_initialize_channel_and_stub", None)):
+    if _has_channel(exporter):
         _abandoned.append((getattr(exporter, "_channel", None), client))
         exporter._channel = None
         exporter._client = _ChannelAtFirstCall(exporter)
@@ -160,6 +160,15 @@ class _ChannelAtFirstCall:
     def Export(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - the stub's name
         self._exporter._initialize_channel_and_stub()
         return self._exporter._client.Export(*args, **kwargs)
+
+
+def exports_over_grpc(provider: Any) -> bool:
+    """Whether an OTLP exporter over gRPC is among the provider's."""
+    return any(_has_channel(each) for each in _reachable(_roots(provider)))
+
+
+def _has_channel(each: Any) -> bool:
+    return callable(getattr(each, "_initialize_channel_and_stub", None))
 
 
 def keep_grpc_from_closing(providers: Iterable[Any]) -> None:

@@ -8,8 +8,16 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import background, environment, flushing, forks, identity, validation
-from otel_queue_plugins.sdk.current import has_providers
+from otel_queue_plugins.sdk import (
+    background,
+    environment,
+    flushing,
+    forks,
+    green,
+    identity,
+    validation,
+)
+from otel_queue_plugins.sdk.current import current_providers, has_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
 
 if TYPE_CHECKING:
@@ -57,6 +65,8 @@ def _prepare(pid: int) -> None:
 
 def _set_up(environ: MutableMapping[str, str]) -> None:
     forks.watch()
+    if has_providers() and not _done.installed:
+        green.warn_of_grpc(current_providers())
     if environment.is_off(environ) or has_providers():
         return
     plan = environment.read(environ)

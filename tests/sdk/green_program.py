@@ -1,4 +1,7 @@
-"""`python -m tests.sdk.green_program gevent|eventlet`: how long the hub stood still meanwhile."""
+"""`python -m tests.sdk.green_program gevent|eventlet ours|user|told`: how long the hub stood still.
+
+With providers of ours, of the user's, or of the user's who has told gRPC about gevent.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,17 @@ if sys.argv[1] == "gevent":
 else:
     import_module("eventlet").monkey_patch()
 
+if sys.argv[2] == "told":
+    import_module("grpc.experimental.gevent").init_gevent()
+
+import os
 import threading
 import time
 
 from opentelemetry import trace
 
 from otel_queue_plugins import sdk
+from tests.sdk.programs import use_own_providers
 
 
 def watch_the_hub(gaps: list[float]) -> None:
@@ -29,6 +37,8 @@ def watch_the_hub(gaps: list[float]) -> None:
 
 def main() -> None:
     """Record for a second and a half, flush, and say how it went."""
+    if sys.argv[2] != "ours":
+        use_own_providers(os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"])
     sdk.validate()
     sdk.ensure_providers()
     gaps: list[float] = []
@@ -40,6 +50,8 @@ def main() -> None:
     print(f"flushed {sdk.flush(1)}", flush=True)
     print(f"longest gap {max(gaps) * 1000:.0f} ms", flush=True)
     print("ends", flush=True)
+    if sys.argv[2] != "ours":
+        os._exit(0)
 
 
 main()

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.environment import clean_environment, telemetry_environment
-from tests.receiver import Fault
+from tests.receiver import Fault, GrpcReceiver
 
 if TYPE_CHECKING:
-    from tests.processes import Processes
+    from tests.processes import ManagedProcess, Processes
+    from tests.receiver import FaultyReceiver
     from tests.sdk.conftest import Receiver
 
 pytestmark = pytest.mark.slow
 
 LONGEST_GAP_MS = 250
+ADVICE = "grpc.experimental.gevent.init_gevent()"
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
@@ -28,25 +30,64 @@ def test_the_hub_goes_on(
     processes: Processes, receiver: Receiver, protocol: str, library: str, fault: Fault
 ) -> None:
     """Neither an export nor a flush stops other greenlets, and the process ends on time."""
+    receiver.fault = fault
+    program = start(processes, receiver, protocol, library, "ours")
+    expect_the_hub_went_on(program)
+    assert len(receiver.spans()) == (30 if fault is Fault.OK else 0)
+
+
+@pytest.mark.parametrize("fault", [Fault.OK, Fault.HANG])
+def test_the_hub_goes_on_with_a_users_grpc_that_knows_of_gevent(
+    processes: Processes, fault: Fault
+) -> None:
+    """What the warning advises works, and is advised no more."""
+    with GrpcReceiver() as receiver:
+        receiver.fault = fault
+        program = start(processes, receiver, "grpc", "gevent", "told")
+        expect_the_hub_went_on(program)
+        assert len(receiver.spans()) == (30 if fault is Fault.OK else 0)
+        assert ADVICE not in program.log
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_users_grpc_that_would_stop_the_hub_is_said(processes: Processes, library: str) -> None:
+    """One line with the remedy; the exporter is the user's, and stays as it is."""
+    with GrpcReceiver() as receiver:
+        program = start(processes, receiver, "grpc", library, "user")
+        program.wait_for_log("ends")
+        assert program.log.count(ADVICE) == 1
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_users_http_needs_no_advice(
+    processes: Processes, http_receiver: FaultyReceiver, library: str
+) -> None:
+    """Sockets are green there."""
+    http_receiver.fault = Fault.HANG
+    program = start(processes, http_receiver, "http/protobuf", library, "user")
+    expect_the_hub_went_on(program)
+    assert ADVICE not in program.log
+
+
+def start(
+    processes: Processes, receiver: Receiver, protocol: str, library: str, whose: str
+) -> ManagedProcess:
+    """`tests.sdk.green_program`, as its first lines say."""
     if find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    receiver.fault = fault
     named = telemetry_environment(receiver.endpoint, service="green", protocol=protocol)
-    program = processes.python(
-        "-W",
-        "ignore",
-        "-m",
-        "tests.sdk.green_program",
-        library,
-        env=clean_environment(**named, OTEL_QUEUE_FLUSH_TIMEOUT="1"),
-        name=library,
-    )
+    env = clean_environment(**named, OTEL_QUEUE_FLUSH_TIMEOUT="1")
+    program = ["-m", "tests.sdk.green_program", library, whose]
+    return processes.python("-W", "ignore", *program, env=env, name=library)
+
+
+def expect_the_hub_went_on(program: ManagedProcess) -> None:
+    """No greenlet waited for long, and the process ends."""
     program.wait_for_log("ends")
     assert program.wait(5) == 0
     gap = re.search(r"longest gap (\d+) ms", program.log)
     assert gap is not None
     assert int(gap[1]) < LONGEST_GAP_MS
-    assert len(receiver.spans()) == (30 if fault is Fault.OK else 0)
 
 
 def test_without_greenlets_a_call_is_left_as_it_is() -> None:

@@ -1,7 +1,7 @@
 """A Celery app whose workers end, fork, log and lose their backend.
 
-`PROVIDERS=user`: SDK providers are set at import, before any fork. `FORMATS`: log lines show what
-log correlation adds. `CELERY_*` are settings.
+`PROVIDERS=user`: SDK providers are set at import, before any fork; `PROVIDERS=green`: after gRPC
+was told about gevent. `FORMATS`: log lines show what log correlation adds. `CELERY_*` are settings.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from importlib import import_module
 
 from celery import Celery
 from celery.utils.log import get_task_logger
@@ -21,7 +22,9 @@ from tests.brokers.apps.settings import celery_settings
 LINE = "%(message)s trace=%(trace_id)s span=%(span_id)s task=%(task_id)s name=%(task_name)s"
 FORMATS = {"worker_log_format": LINE, "worker_task_log_format": LINE}
 
-if os.environ.get("PROVIDERS") == "user":
+if os.environ.get("PROVIDERS") == "green":
+    import_module("grpc.experimental.gevent").init_gevent()
+if os.environ.get("PROVIDERS") in {"user", "green"}:
     use_own_providers()
 
 app = Celery("telemetry")
@@ -50,6 +53,18 @@ def tick() -> None:
 def say_pid() -> None:
     """Say which process runs it."""
     sys.stdout.write(f"ran in {os.getpid()}\n")
+    sys.stdout.flush()
+
+
+@app.task(name="watch")
+def watch(seconds: float) -> None:
+    """Say by how much the longest of many short sleeps was too long."""
+    gaps: list[float] = []
+    while sum(gaps) + 0.01 * len(gaps) < seconds:
+        began = time.perf_counter()
+        time.sleep(0.01)
+        gaps.append(time.perf_counter() - began - 0.01)
+    sys.stdout.write(f"longest gap {1000 * max(gaps):.0f} ms\n")
     sys.stdout.flush()
 
 
