@@ -14,18 +14,23 @@ from typing import Any, Final, NamedTuple
 
 from celery._state import get_current_task
 
+from otel_queue_plugins.celery import reading, steps
+from otel_queue_plugins.celery.steps import UNLOCK_CHORD, arguments
 from otel_queue_plugins.core.guard import never_raises
-from otel_queue_plugins.core.messages import Joined, Membership, Trigger, Workflow
+from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Membership, Trigger, Workflow
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
-
-UNLOCK_CHORD: Final = "celery.chord_unlock"
 
 
 class Group(NamedTuple):
-    """What is being sent at once, its outermost group's id, and the size of the innermost one."""
+    """What is being sent at once, its outermost group's id, and the size of the innermost one.
+
+    `of_callbacks` says that it is a group of Celery's making, of what was told with `link` or
+    `link_error`.
+    """
 
     id: str
     size: int | None
+    of_callbacks: bool = False
 
 
 _joined: Final[ContextVar[Joined | None]] = ContextVar("otel_queue_celery_joined", default=None)
@@ -58,21 +63,29 @@ def place(
     """
     group, chain, name = facts.get("group"), options.get("chain"), facts.get("task")
     together, joins = _group.get(), _joined.get()
-    if not (delivery or group or chain or together or name == UNLOCK_CHORD):
+    if not (delivery or group or together or name == UNLOCK_CHORD or chain is not None):
         return NOWHERE
     sent_on = _is_sent_on(options, delivery)
-    workflow = _step(facts, chain, delivery if sent_on else None)
-    if joins and not (workflow or group):
+    workflow = steps.of_message(facts, body, options, delivery, sent_on=sent_on, joins=joins)
+    if together and together.of_callbacks:
+        workflow = NO_WORKFLOW
+    elif joins and not (workflow or group):
         workflow = Workflow(kind="chord", id=joins.id)
     trigger: Trigger = "callback" if sent_on else "call"
-    if workflow or joins or (group and not sent_on):
+    if (workflow and workflow.kind) or joins or (group and not sent_on):
         trigger = "workflow"
     if name == UNLOCK_CHORD:
-        membership = _member(_first(_arguments(body)), None, together)
+        membership = _member(_first(arguments(body)), None, together)
     else:
         index = _index(facts, options, delivery)
-        membership = _member(facts.get("group"), index, together)
-    return Place(trigger, workflow, membership, joins)
+        membership = _member(group, index, together)
+    return Place(trigger, workflow, membership, joins and _as_it_travels(joins, facts, chain))
+
+
+def _as_it_travels(joins: Joined, facts: Mapping[str, Any], chain: Any) -> Joined:
+    """`joins` without the id if the receiver finds that among Celery's own facts."""
+    known = reading.joined(facts, chain) == joins.id
+    return Joined(id="", size=joins.size) if known else joins
 
 
 def _is_sent_on(options: Mapping[str, Any], delivery: ProcessOperation | None) -> bool:
@@ -80,32 +93,6 @@ def _is_sent_on(options: Mapping[str, Any], delivery: ProcessOperation | None) -
     if failed_request.get() is not None:
         return True
     return delivery is not None and options.get("parent_id") == delivery.delivery.id
-
-
-def _step(facts: Mapping[str, Any], chain: Any, before: ProcessOperation | None) -> Workflow | None:
-    """The step of a chain that a message is. `chain` are the steps after it, the last one first.
-
-    A chain is known by the id of its last task, the one that `chain.delay()` returns.
-    """
-    if not isinstance(chain, list) or not (chain or before):
-        return None
-    known = before.incoming.envelope.workflow if before and before.incoming.envelope else None
-    identity = _id_of_last(chain) if chain else facts.get("id")
-    if known and not chain and known.id == facts.get("group"):
-        identity = known.id
-    if not isinstance(identity, str):
-        return None
-    if before is None:
-        return Workflow(kind="chain", id=identity, step=0)
-    if known is None or known.id != identity or known.step is None:
-        return Workflow(kind="chain", id=identity)
-    return Workflow(kind="chain", id=identity, step=known.step + 1)
-
-
-def _id_of_last(chain: list[Any]) -> Any:
-    last = chain[0]
-    options = last.get("options") if isinstance(last, Mapping) else None
-    return options.get("task_id") if isinstance(options, Mapping) else None
 
 
 def _index(
@@ -135,13 +122,17 @@ def _member(group: Any, index: int | None, together: Group | None) -> Membership
     )
 
 
-def _arguments(body: Any) -> Any:
-    """The positional arguments in the body of a message of either protocol."""
-    return body.get("args") if isinstance(body, Mapping) else _first(body)
-
-
 def _first(values: Any) -> Any:
     return values[0] if isinstance(values, (list, tuple)) and values else None
+
+
+def _callbacks(options: Mapping[str, Any]) -> Any:
+    """What Celery is calling because a task ended, if that is what it does."""
+    failed, task = failed_request.get(), get_current_task()
+    if failed is not None:
+        return failed.errbacks or ()
+    ended = task and options.get("parent_id") == task.request.id
+    return task.request.callbacks or () if ended else ()
 
 
 def _no_group() -> Group | None:
@@ -171,7 +162,8 @@ class Canvas:
         outer, tasks = _group.get(), group.kwargs.get("tasks")
         identity = outer.id if outer else options.get("task_id") or group.options.get("task_id")
         size = len(tasks) if isinstance(tasks, (list, tuple)) else None
-        return Group(identity or uuid.uuid4().hex, size)
+        of_callbacks = bool(size) and tasks[0] in _callbacks(options)
+        return Group(identity or uuid.uuid4().hex, size, of_callbacks)
 
     def delay(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Signature.delay`, which is how Celery sends the body of a chord."""

@@ -46,7 +46,7 @@ def delivery(
     worker_pid: int | None = None,
 ) -> Delivery:
     """The delivery that `request` is. Values of another type than Celery's count as absent."""
-    headers = request.get
+    headers, place = request.get, workflow(request)
     retries = headers("retries")
     info = headers("delivery_info") or {}
     priority = info.get("priority")
@@ -65,7 +65,8 @@ def delivery(
         redelivered=info.get("redelivered") is True,
         worker_name=text(headers("hostname")),
         worker_pid=worker_pid,
-        workflow=workflow(request),
+        workflow=place,
+        joins=text(joined(request, request.get("chain"))) if place else None,
         span_id=receipt.span_id if receipt else None,
     )
 
@@ -111,11 +112,40 @@ def trigger(request: Request) -> Trigger | None:
 
 
 def workflow(request: Request) -> Workflow | None:
-    """The group or chord a message is a member of; a body has its chord's id, but no index."""
-    group = request.get("group")
-    if not isinstance(group, str):
+    """The place of a message in a workflow, but for the step in a chain, which its sender told."""
+    group, chain = request.get("group"), request.get("chain")
+    if group is None and chain is None:
         return None
     index = request.get("group_index")
-    member = isinstance(index, int)
-    kind = "group" if member and not request.get("chord") else "chord"
-    return Workflow(kind=kind, id=group, step=index if member else None)
+    if isinstance(group, str) and isinstance(index, int):
+        return Workflow(kind="chord" if request.get("chord") else "group", id=group, step=index)
+    if isinstance(chain, list):
+        identity = chain_id(chain, request.get("id"))
+        return Workflow(kind="chain", id=identity) if isinstance(identity, str) else None
+    return Workflow(kind="chord", id=group) if isinstance(group, str) else None
+
+
+def chain_id(chain: list[Any], own: object) -> object:
+    """What a chain is known by: the id of its last task, the one that `chain.delay()` returns.
+
+    `chain` are the steps after the task with the id `own`, the last one first.
+    """
+    return options_of(chain[0]).get("task_id") if chain else own
+
+
+def joined(request: Request, chain: object) -> object:
+    """The group that the body of a chord has to be told from; None for a member of one.
+
+    If the body is a chain, Celery notes it at the last step.
+    """
+    if request.get("group_index") is not None:
+        return None
+    if isinstance(chain, list) and chain and not request.get("group"):
+        return options_of(chain[0]).get("group_id")
+    return request.get("group")
+
+
+def options_of(signature: object) -> Mapping[str, Any]:
+    """The options of a signature as it travels; none of what is no signature."""
+    options = signature.get("options") if isinstance(signature, Mapping) else None
+    return options if isinstance(options, Mapping) else {}

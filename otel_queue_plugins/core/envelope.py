@@ -72,12 +72,15 @@ def decode(text: object, creation: SpanContext | None) -> Envelope | None:
 def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, str | None]]:
     since, first = envelope.enqueued_at, envelope.first_enqueued_at
     triggers = (letter for letter, name in _TRIGGERS.items() if name == envelope.trigger)
-    implied = envelope.trigger == _implied_trigger(envelope.workflow)
+    implied = envelope.trigger == _implied_trigger(envelope.workflow, envelope.joins)
+    ago = None if first is None else _millis(since - first)
+    here = _short_id(envelope.previous, creation)
     return [
         ("r", envelope.relation),
         ("e", None if envelope.eta is None else _millis(envelope.eta - since)),
-        ("f", None if first is None else _millis(since - first)),
-        ("p", _context_text(envelope.previous, creation) if envelope.previous else None),
+        ("a", here and f"{here}{ago or ''}"),
+        ("f", None if here else ago),
+        ("p", None if here or not envelope.previous else _context_text(envelope.previous)),
         ("t", None if implied else next(triggers, None)),
         ("w", _workflow_text(envelope.workflow) if envelope.workflow else None),
         ("j", _joined_text(envelope.joins, creation) if envelope.joins else None),
@@ -85,17 +88,18 @@ def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, 
 
 
 def _with_parts(since: float, found: dict[str, str], creation: SpanContext | None) -> Envelope:
-    relation, until, first = found.get("r"), _number(found.get("e")), _number(found.get("f"))
-    workflow = _workflow(found.get("w", ""))
+    relation, until, again = found.get("r"), _number(found.get("e")), found.get("a", "")
+    first = _number(found.get("f") or again[_SHORT_ID:])
+    workflow, joins = _workflow(found.get("w", "")), _joined(found.get("j", ""), creation)
     return Envelope(
         enqueued_at=since,
         relation=relation if relation in RELATIONS else None,
         eta=None if until is None else since + until / 1000,
         first_enqueued_at=None if first is None else since - first / 1000,
-        previous=_context(found.get("p", ""), creation),
-        trigger=_TRIGGERS.get(found.get("t", "")) or _implied_trigger(workflow),
+        previous=_context(found.get("p") or _long_id(again[:_SHORT_ID]), creation),
+        trigger=_TRIGGERS.get(found.get("t", "")) or _implied_trigger(workflow, joins),
         workflow=workflow,
-        joins=_joined(found.get("j", ""), creation),
+        joins=joins,
     )
 
 
@@ -123,16 +127,18 @@ def plain(text: str) -> str:
     return text[:64].translate(_UNSAFE).encode("ascii", "ignore").decode()
 
 
-def _context_text(context: SpanContext, creation: SpanContext | None) -> str:
-    same_trace = creation is not None and creation.trace_id == context.trace_id
-    if same_trace:
-        return urlsafe_b64encode(context.span_id.to_bytes(8, "big")).decode()[:_SHORT_ID]
+def _short_id(context: SpanContext | None, creation: SpanContext | None) -> str | None:
+    """The span id of `context` in base 64 (RFC 4648, section 5) if it is in the same trace."""
+    if context is None or creation is None or creation.trace_id != context.trace_id:
+        return None
+    return urlsafe_b64encode(context.span_id.to_bytes(8, "big")).decode()[:_SHORT_ID]
+
+
+def _context_text(context: SpanContext) -> str:
     return f"{context.trace_id:032x}{context.span_id:016x}"
 
 
 def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
-    if len(text) == _SHORT_ID:
-        text = _long_id(text)
     span_id, trace = _id(text[-_ID_DIGITS:]), text[:-_ID_DIGITS]
     trace_id = _trace_id(trace) if trace else creation and creation.trace_id
     if not span_id or not trace_id:
@@ -141,17 +147,18 @@ def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
 
 
-def _implied_trigger(workflow: Workflow | None) -> Trigger | None:
-    """Why a step is sent whose chain the receiver has to know."""
-    return "workflow" if workflow and _is_short(workflow) else None
-
-
 def _long_id(short: str) -> str:
-    """The hex digits of a span id that was written in base 64 (RFC 4648, section 5)."""
+    """The hex digits of a span id that was written by `_short_id`."""
     try:
         return urlsafe_b64decode(f"{short}=").hex()
     except ValueError:
         return ""
+
+
+def _implied_trigger(workflow: Workflow | None, joins: Joined | None) -> Trigger | None:
+    """Why a message is sent whose chain or group the receiver has to know."""
+    known = (workflow and _is_short(workflow)) or (joins and not joins.id)
+    return "workflow" if known else None
 
 
 def _is_short(workflow: Workflow) -> bool:

@@ -224,6 +224,37 @@ def test_an_errback_that_is_sent(shop: Celery, telemetry: Telemetry) -> None:
     assert parent_ids(telemetry.one("send note")) == ids(telemetry.one("process fail"))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_errbacks_are_no_group_because_celery_sends_them_as_one(
+    shop: Celery, telemetry: Telemetry, count: int
+) -> None:
+    """Celery makes a group of what takes one argument, be it alone: nobody asked for a workflow."""
+    note = shop.tasks["note"]
+    shop.tasks["fail"].apply_async(link_error=[note.s() for _ in range(count)])
+    telemetry.expect(2 + 2 * count)
+    for errback in telemetry.spans("process note"):
+        assert errback.attributes[TRIGGER] == "callback"
+        assert not {KIND, ID, STEP} & errback.attributes.keys()
+
+
+def test_callbacks_are_no_group_unless_they_are_written_as_one(
+    shop: Celery, telemetry: Telemetry
+) -> None:
+    """Of several callbacks Celery makes a group, too; that of the user stays one."""
+    add, done = shop.tasks["add"], shop.tasks["done"]
+    add.apply_async((1, 1), link=[done.s(), done.s()])
+    telemetry.expect(6)
+    for callback in telemetry.spans("process done"):
+        assert callback.attributes[TRIGGER] == "callback"
+        assert KIND not in callback.attributes
+    telemetry.exporter.clear()
+    add.apply_async((1, 1), link=group(done.s(), done.s()))
+    telemetry.expect(6)
+    callbacks = telemetry.spans("process done")
+    assert [span.attributes[KIND] for span in callbacks] == ["group", "group"]
+    assert sorted(span.attributes[STEP] for span in callbacks) == [0, 1]
+
+
 def test_a_failed_header_tells_the_errbacks_of_the_body(shop: Celery, telemetry: Telemetry) -> None:
     """The body never runs; its errback runs in the trace of the workflow."""
     fail, add, total, mourn = (shop.tasks[name] for name in ("fail", "add", "total", "mourn"))

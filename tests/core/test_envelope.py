@@ -45,7 +45,11 @@ envelopes = st.builds(
     joins=st.none()
     | st.builds(Joined, id=names, size=st.integers(0, 2**40), trace_id=traces)
     | st.builds(Joined, id=st.just(""), size=st.integers(1, 2**40), trace_id=traces),
-).filter(lambda made: made.trigger or not made.workflow or made.workflow.id)
+).filter(
+    lambda made: (
+        made.trigger or all(part is None or part.id for part in (made.workflow, made.joins))
+    )
+)
 
 
 @given(original=envelopes)
@@ -93,7 +97,7 @@ def test_what_the_receiver_knows_costs_few_bytes() -> None:
         workflow=step,
         joins=Joined(id="", size=3, trace_id=CREATION.trace_id),
     )
-    assert envelope.encode(retried, CREATION) == "f4240;f1f4;p__________4;wcb;j:3"
+    assert envelope.encode(retried, CREATION) == "f4240;a__________41f4;wcb;j:3"
 
 
 def test_what_earlier_versions_wrote_is_read() -> None:
@@ -120,8 +124,10 @@ def test_a_later_version_may_say_more() -> None:
         "1;rsideways",
         "1;p123",
         "1;p" + "0" * 16,
-        "1;p" + "A" * 11,
-        "1;p" + "A" * 10 + "!",
+        "1;a",
+        "1;a" + "A" * 11,
+        "1;a" + "A" * 10 + "!",
+        "1;p" + "B" * 11,
         "1;p" + "g" * 16,
         "1;p" + "1" * 47,
         "1;p" + "g" * 32 + "1" * 16,
@@ -146,7 +152,7 @@ def test_a_broken_part_is_not_there(text: str) -> None:
     assert envelope.decode(text, CREATION) == Envelope(enqueued_at=1e-6)
 
 
-@pytest.mark.parametrize("part", ["p" + "1" * 16, "jg:3"])
+@pytest.mark.parametrize("part", ["p" + "1" * 16, "a" + "B" * 11, "jg:3"])
 def test_what_needs_a_creation_context_is_nothing_without(part: str) -> None:
     """Ids that leave out the trace mean the one of the creation context."""
     assert envelope.decode(f"1;{part}", None) == Envelope(enqueued_at=1e-6)
