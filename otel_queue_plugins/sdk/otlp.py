@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 GRPC = "grpc"
 HTTP = "http/protobuf"
 _DEFAULT_ENDPOINT = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
+# OTLP's own ports; the other protocol answers there with what no exporter understands.
+_PORT_OF_THE_OTHER = {HTTP: 4317, GRPC: 4318}
+_OTHER = {HTTP: GRPC, GRPC: HTTP}
 _TLS_PORTS = frozenset({443, 8443})
 _DEFAULT_TIMEOUT = 10.0
 _LEAST_MILLISECONDS = 100
@@ -119,6 +122,18 @@ def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, end
         )
     elif url.scheme == "http" and port in _TLS_PORTS:
         reading.reject(name, f"port {port} speaks TLS; write https://", signal)
+    elif port == _PORT_OF_THE_OTHER[protocol]:
+        _doubt_port(reading, signal, protocol, name)
+
+
+def _doubt_port(reading: Reading, signal: str, protocol: str, name: str) -> None:
+    wrong, right = _PORT_OF_THE_OTHER[protocol], _PORT_OF_THE_OTHER[_OTHER[protocol]]
+    reading.doubt(
+        name,
+        f"port {wrong} is mostly {_OTHER[protocol]}, not {protocol}; "
+        f"use port {right}, or OTEL_EXPORTER_OTLP_PROTOCOL={_OTHER[protocol]}",
+        signal,
+    )
 
 
 def _timeout(reading: Reading, signal: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,15 @@ SIGNALS = ("traces", "metrics", "logs")
 class Problem:
     """A setting that cannot or must not be used, and what to do about it.
 
-    `signals` are the signals it turns off (empty: none). `value` is what the log may show.
+    `signals` are the signals it concerns (empty: all of them or none), which it turns off unless
+    it `is_doubt`: it may be right. `value` is what the log may show.
     """
 
     variable: str
     value: str
     fix: str
     signals: tuple[str, ...] = ()
+    is_doubt: bool = False
 
     def __str__(self) -> str:
         return f"{self.variable}={self.value!r}: {self.fix}"
@@ -32,14 +34,11 @@ class Problem:
 
 def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Those that differ only in the signal become one."""
-    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    found: dict[Problem, tuple[str, ...]] = {}
     for each in problems:
-        key = (each.variable, each.value, each.fix)
+        key = replace(each, signals=())
         found[key] = tuple(dict.fromkeys((*found.get(key, ()), *each.signals)))
-    return tuple(
-        Problem(variable=variable, value=value, fix=fix, signals=signals)
-        for (variable, value, fix), signals in found.items()
-    )
+    return tuple(replace(key, signals=signals) for key, signals in found.items())
 
 
 class Reading:
@@ -73,6 +72,13 @@ class Reading:
         """Add a problem that turns `signals` off. `value` is shown in place of the real one."""
         shown = self._environ.get(variable, "") if value is None else value
         self.problems.append(Problem(variable=variable, value=shown, fix=fix, signals=signals))
+
+    def doubt(self, variable: str, advice: str, *signals: str) -> None:
+        """Add what may be right and mostly is not."""
+        shown = self._environ.get(variable, "")
+        self.problems.append(
+            Problem(variable=variable, value=shown, fix=advice, signals=signals, is_doubt=True)
+        )
 
     def choice(self, names: tuple[str, ...], allowed: Iterable[str], *signals: str) -> str:
         """One of `allowed`, without regard to case; "" when unset or not one of them."""

@@ -26,13 +26,15 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
     """Check `OTEL_*` and `OTEL_QUEUE_*`.
 
     With `OTEL_QUEUE_STRICT=true` the first problem raises `ConfigurationError`. Otherwise each
-    is one ERROR log line, said once per process, and the signal it concerns stays off; unknown
-    propagators are taken out of `environ`, because the API cannot be imported with them.
+    is one ERROR log line, said once per process, and the signal it concerns stays off; what may be
+    right is a WARNING line, and has no effect. Unknown propagators are taken out of `environ`,
+    because the API cannot be imported with them.
     """
     forks.watch()
     problems = _relevant(environment.read(environ).problems)
-    if problems and environment.is_strict(environ):
-        raise ConfigurationError(str(problems[0]))
+    wrong = [problem for problem in problems if not problem.is_doubt]
+    if wrong and environment.is_strict(environ):
+        raise ConfigurationError(str(wrong[0]))
     report(problems)
     propagators.guard(environ)
 
@@ -45,13 +47,15 @@ def _relevant(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def report(problems: tuple[Problem, ...]) -> None:
-    """One ERROR line for each problem not yet said in this process."""
+    """One ERROR line for each problem not yet said in this process, WARNING for a doubt."""
     for problem in problems:
         line = f"{problem}{_effect(problem)}"
         if line not in _said:
             _said.add(line)
-            logger.error("%s", line)
+            logger.log(logging.WARNING if problem.is_doubt else logging.ERROR, "%s", line)
 
 
 def _effect(problem: Problem) -> str:
-    return f" ({', '.join(problem.signals)} off)" if problem.signals else ""
+    if problem.is_doubt or not problem.signals:
+        return ""
+    return f" ({', '.join(problem.signals)} off)"

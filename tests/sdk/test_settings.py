@@ -194,10 +194,45 @@ def test_what_is_refused(variable: str, value: str, fix: str) -> None:
     assert "\n" not in line
 
 
+@pytest.mark.parametrize(
+    ("variable", "protocol", "port", "advice"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "", 4317, "use port 4318, or {}=grpc"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc", 4318, "use port 4317, or {}=http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", 4317, "use port 4318, or {}=grpc"),
+    ],
+)
+def test_a_port_of_the_other_protocol_is_doubted(
+    caplog: pytest.LogCaptureFixture, variable: str, protocol: str, port: int, advice: str
+) -> None:
+    """It may be right, so it is a warning, in strict mode too, and the signals stay on."""
+    endpoint = f"http://doubted:{port}"
+    environ = {variable: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    validate({**environ, "OTEL_QUEUE_STRICT": "true"})
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{variable}='{endpoint}': port {port} is mostly")
+    assert record.getMessage().endswith(advice.format("OTEL_EXPORTER_OTLP_PROTOCOL"))
+    assert "traces" in read(environ).exporters
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("", 4318), ("grpc", 4317), ("grpc", 55690)])
+def test_other_ports_are_not_doubted(protocol: str, port: int) -> None:
+    """A port says nothing unless it is the other protocol's own."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://c:{port}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    assert read(environ).problems == ()
+
+
 def test_grpc_without_fork_support_is_refused() -> None:
     """With gRPC's fork handlers off, every forked child hangs or crashes (measured: 8 of 8)."""
-    environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "GRPC_ENABLE_FORK_SUPPORT": "0"}
-    plan = read(environ)
+    grpc = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    }
+    plan = read({**grpc, "GRPC_ENABLE_FORK_SUPPORT": "0"})
     assert plan.exporters == {}
     assert {problem.variable for problem in plan.problems} == {"GRPC_ENABLE_FORK_SUPPORT"}
     assert read({**ENDPOINT, "GRPC_ENABLE_FORK_SUPPORT": "0"}).problems == ()
