@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.sdk.conftest import Programs
 
 PLUGIN = """
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
@@ -30,6 +32,15 @@ class Printing(SpanExporter):
     def export(self, spans):
         print("printed", [span.name for span in spans], flush=True)
         return SpanExportResult.SUCCESS
+
+class Marking(TextMapPropagator):
+    fields = {"x-mark"}
+
+    def inject(self, carrier, context=None, setter=None):
+        setter.set(carrier, "x-mark", "set")
+
+    def extract(self, carrier, context=None, getter=None):
+        return context
 """
 ENTRY_POINTS = """
 [opentelemetry_traces_sampler]
@@ -37,6 +48,8 @@ nothing = plugin:nothing
 no_sampler = plugin:no_sampler
 [opentelemetry_traces_exporter]
 printing = plugin:Printing
+[opentelemetry_propagator]
+marking = plugin:Marking
 """
 
 
@@ -113,6 +126,32 @@ def test_propagators(
     assert program.wait() == 0
     assert program.log.splitlines()[-1] == f"carrier {sorted(keys)}"
     assert ("datadog: not installed" in program.log) is ("datadog" in propagators)
+
+
+def test_a_propagator_by_entry_point(programs: Programs, path: str) -> None:
+    """As packages for `jaeger`, `xray` and others bring one."""
+    program = programs.start("carrying", PYTHONPATH=path, OTEL_PROPAGATORS="tracecontext,marking")
+    assert program.wait() == 0
+    assert program.log == "carrier ['x-mark']\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("jaeger", "jaeger"), ("xray", "aws-xray"), ("ottrace", "ot-trace")],
+)
+def test_a_known_propagator_that_is_not_installed(
+    programs: Programs, http_receiver: FaultyReceiver, name: str, package: str
+) -> None:
+    """The line says what to install; the others in the list are used."""
+    if entry_points(group="opentelemetry_propagator", name=name):
+        pytest.skip(f"{name} is installed")
+    program = programs.start(
+        "carrying", endpoint=http_receiver.endpoint, OTEL_PROPAGATORS=f"tracecontext,{name}"
+    )
+    assert program.wait() == 0
+    problem, carrier = program.log.splitlines()
+    assert f"pip install opentelemetry-propagator-{package}; it is left out" in problem
+    assert carrier == "carrier ['traceparent']"
 
 
 @pytest.mark.parametrize("module", ["otel_queue_plugins.core.propagation", "otel_queue_plugins"])
