@@ -93,10 +93,11 @@ def _enter(request: Any) -> Token[Context] | None:
     later. It knows the id that the delivery's span will have, if that is in the sender's trace.
     """
     facts = vars(request)
-    incoming, receipt = propagation.read(reading.carrier(facts)), reading.receipt(facts)
+    incoming = propagation.read(reading.carrier(facts))
+    _, span_id, _ = reading.receipt(facts)
     told = incoming.envelope.relation if incoming.envelope else None
-    if incoming.creation is None or receipt is None or told is not None:
+    if incoming.creation is None or span_id is None or told is not None:
         return context.attach(incoming.context)
     creation = incoming.creation
-    here = SpanContext(creation.trace_id, receipt.span_id, True, creation.trace_flags)  # noqa: FBT003
+    here = SpanContext(creation.trace_id, span_id, True, creation.trace_flags)  # noqa: FBT003
     return context.attach(trace.set_span_in_context(NonRecordingSpan(here), incoming.context))

@@ -37,7 +37,7 @@ class Lifecycle:
         That is `WorkController.start`, and what else may be a greenlet, which starts with no
         context.
         """
-        if self._telemetry.options.broker_spans:
+        if self._telemetry.options.broker_spans or context.get_value(quiet.PLAIN_KEY):
             return wrapped(*args, **kwargs)
         token = quiet.hush()
         try:

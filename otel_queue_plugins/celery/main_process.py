@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -42,31 +43,37 @@ class MainProcess:
         self._cancelled: dict[Any, Ending] = {}
         self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
-    @never_raises(nothing)
-    def task_received(self, sender: Any, request: Any, **_: Any) -> None:
-        """Tell the process that will run the task when the message came, and its span's id."""
-        if not self._covers(request.app) or not self._telemetry.connect():
-            return
-        properties = request.request_dict.get("properties") or {}
-        receipt = Receipt(time.time(), random.getrandbits(64) or 1, _time_limit(sender, request))
-        request.request_dict["properties"] = {**properties, RECEIPT_KEY: receipt}
-
     def create_request_cls(
         self, wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `celery.worker.request.create_request_cls`, for the `on_success` in its result."""
+        """Around `create_request_cls(base, task, pool, ...)`, whose result is one task's requests.
+
+        A request is made when its message is received. That is also what `task_received` says, but
+        a signal costs as much as all that we do about it.
+        """
         made = wrapped(*args, **kwargs)
-        on_success = made.on_success
+        initialise, on_success, receipt = made.__init__, made.on_success, _receipts(*args, **kwargs)
+
+        def received(request: Any, *args: Any, **kwargs: Any) -> None:
+            initialise(request, *args, **kwargs)
+            self._note_received(request, receipt)
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
             if self._cancelled:
                 self._cancelled.pop(request, None)
-            if isinstance(handed_back, tuple) and isinstance(handed_back[-1], Unrecorded):
+            if type(handed_back) is tuple and type(handed_back[-1]) is Unrecorded:
                 self._record_handed_back(request, handed_back)
             return on_success(request, handed_back, **kwargs)
 
+        made.__init__ = received
         made.on_success = on_result
         return made
+
+    @never_raises(nothing)
+    def _note_received(self, request: Any, receipt: Callable[[], Receipt]) -> None:
+        if self._covers(request.app) and self._telemetry.connect():
+            facts = request.request_dict
+            facts["properties"] = {**facts["properties"], RECEIPT_KEY: receipt()}
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.
@@ -203,11 +210,18 @@ def _is_reported(request: Any) -> bool:
     return reference is not None and (job is None or job.ready())
 
 
-def _time_limit(consumer: Any, request: Any) -> float | None:
-    """The hard time limit of a request in seconds: its own, its task's or the worker's."""
-    own = (request.time_limits or (None,))[0]
-    limit = own or request.task.time_limit or getattr(consumer.controller, "time_limit", None)
-    return limit if isinstance(limit, (int, float)) else None
+def _received_here() -> Receipt:
+    return (time.time(), None, None)
+
+
+@never_raises(lambda: _received_here)
+def _receipts(_base: Any, task: Any, pool: Any, *_: object, **__: object) -> Callable[[], Receipt]:
+    """What makes the receipts of requests for `task` that `pool` will run."""
+    prefork = getattr(sys.modules.get("celery.concurrency.prefork"), "TaskPool", ())
+    if not isinstance(pool, prefork):
+        return _received_here
+    limit = task.time_limit or getattr(pool, "options", {}).get("timeout")
+    return lambda: (time.time(), random.getrandbits(64) or 1, limit)
 
 
 def _signal_name(signum: Any) -> str:

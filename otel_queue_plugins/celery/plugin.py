@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import wrapt
 from celery import Celery, signals
 from celery._state import _get_active_apps
 from opentelemetry.metrics import MeterProvider
@@ -27,6 +26,7 @@ from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import TRACED, Running
 from otel_queue_plugins.core.options import Options, check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
@@ -163,7 +163,7 @@ class CeleryPlugin:
     def uninstall(self) -> None:
         """Take receivers and wrappers back, newest first.
 
-        A wrapper that somebody else has wrapped in the meantime stays, and covers no app any more.
+        A wrapper that somebody else has wrapped in the meantime stays, and does nothing any more.
         """
         self._apps = weakref.WeakSet()
         while self._undo:
@@ -174,11 +174,10 @@ class CeleryPlugin:
                 task.__trace__ = original
 
     def _connect(self) -> None:
-        main, lifecycle = self._main, self._lifecycle
+        lifecycle = self._lifecycle
         for signal, receiver in (
             (signals.before_task_publish, self._publishing.before_task_publish),
             (signals.beat_init, self._publishing.beat_init),
-            (signals.task_received, main.task_received),
             (signals.task_unknown, self._refused.task_unknown),
             (signals.task_rejected, self._refused.task_rejected),
             (signals.worker_init, lifecycle.worker_init),
@@ -196,22 +195,14 @@ class CeleryPlugin:
         """Put `wrapper` around a function, unless this version of Celery has none of that name."""
         parent: Any = importlib.import_module(module)
         parent = getattr(parent, owner) if owner else parent
-        original = vars(parent).get(name)
-        if original is None or getattr(original, "_self_wrapper", None) == wrapper:
-            return
-        wrapt.wrap_function_wrapper(parent, name, wrapper)
-        self._undo.append(partial(_unwrap, parent, name, vars(parent)[name], original))
+        if name in vars(parent):
+            self._undo.append(wrap(parent, name, wrapper))
 
     def _trace_existing_tasks(self) -> None:
         """Tasks whose tracers were built before us."""
         for task in _existing_tasks():
             if task.__trace__ is not None:
                 task.__trace__ = self._running.traced(task.__trace__, task, eager=False)
-
-
-def _unwrap(parent: Any, name: str, ours: Any, original: Any) -> None:
-    if vars(parent)[name] is ours:
-        setattr(parent, name, original)
 
 
 def _existing_tasks() -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from otel_queue_plugins.core import propagation
 from otel_queue_plugins.core.messages import Delivery, Route, Trigger, Workflow
@@ -14,17 +14,13 @@ Request = Mapping[str, Any]
 RECEIPT_KEY: Final = "otq"
 
 
-class Receipt(NamedTuple):
-    """What the process that got a message tells the one that runs it.
+# What the code that got a message tells the code that runs it: when (seconds since the epoch), and
+# where that is another process, the id for the span and the time limit of the task or the worker
+# (seconds). It travels in the message's properties, which Celery neither copies on a retry nor
+# takes for user headers. A plain tuple takes the main process least time to pickle.
+Receipt = tuple[float | None, int | None, float | None]
 
-    It travels in the message's properties, which Celery neither copies on a retry nor takes for
-    user headers. `at` is in seconds since the epoch, `time_limit` (seconds) the one that the main
-    process enforces by killing.
-    """
-
-    at: float
-    span_id: int
-    time_limit: float | None = None
+NO_RECEIPT: Final[Receipt] = (None, None, None)
 
 
 def carrier(request: Request) -> Mapping[str, object]:
@@ -33,7 +29,7 @@ def carrier(request: Request) -> Mapping[str, object]:
     Other tracers nest a `headers` of their own; the top wins (`celery.app.task.Context`).
     """
     nested = request.get("headers")
-    if nested is None or not isinstance(nested, Mapping):
+    if nested is None or not isinstance(nested, dict):
         return request
     return request if any(name in request for name in propagation.fields()) else nested
 
@@ -42,7 +38,7 @@ def delivery(
     request: Request,
     route: Route,
     max_retries: int | None,
-    receipt: Receipt | None,
+    receipt: Receipt = NO_RECEIPT,
     worker_pid: int | None = None,
 ) -> Delivery:
     """The delivery that `request` is. Values of another type than Celery's count as absent."""
@@ -50,6 +46,7 @@ def delivery(
     retries = headers("retries")
     info = headers("delivery_info") or {}
     priority = info.get("priority")
+    received_at, span_id, _ = receipt
     eta, expires = headers("eta"), headers("expires")
     return Delivery(
         route=route,
@@ -61,13 +58,13 @@ def delivery(
         trigger=trigger(request),
         eta=None if eta is None else timestamp(eta),
         expires_at=None if expires is None else timestamp(expires),
-        received_at=receipt.at if receipt else None,
+        received_at=received_at,
         redelivered=info.get("redelivered") is True,
         worker_name=text(headers("hostname")),
         worker_pid=worker_pid,
         workflow=place,
         joins=text(joined(request, request.get("chain"))) if place else None,
-        span_id=receipt.span_id if receipt else None,
+        span_id=span_id,
     )
 
 
@@ -81,11 +78,11 @@ def max_retries(task: Any) -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-def receipt(request: Request) -> Receipt | None:
-    """What the receiving process said of this delivery, if it said anything."""
+def receipt(request: Request) -> Receipt:
+    """What the receiving process said of this delivery. No broker delivers a tuple."""
     properties = request.get("properties")
-    found = properties.get(RECEIPT_KEY) if isinstance(properties, Mapping) else None
-    return found if isinstance(found, Receipt) else None
+    found = properties.get(RECEIPT_KEY) if isinstance(properties, dict) else None
+    return found if isinstance(found, tuple) else NO_RECEIPT
 
 
 def timestamp(value: object) -> float | None:
@@ -103,10 +100,10 @@ def text(value: object) -> str | None:
 
 def trigger(request: Request) -> Trigger | None:
     """Why the message was sent, as far as Celery tells; the rest its sender knows."""
+    if request.get("celery_beat_task"):
+        return "schedule"
     nested = request.get("headers")
-    if request.get("celery_beat_task") or (
-        isinstance(nested, Mapping) and nested.get("celery_beat_task")
-    ):
+    if isinstance(nested, dict) and nested.get("celery_beat_task"):
         return "schedule"
     return None
 

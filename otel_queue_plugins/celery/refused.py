@@ -57,5 +57,5 @@ class Refused:
         request = {**headers, "delivery_info": message.delivery_info or {}}
         request.setdefault("id", task_id or (message.properties or {}).get("correlation_id") or "")
         route = self._routes.of_request(app, name, request)
-        delivery = reading.delivery(request, route, None, None)
+        delivery = reading.delivery(request, route, None)
         self._telemetry.record_undelivered(delivery, reading.carrier(request), ending)

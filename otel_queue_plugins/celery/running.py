@@ -11,7 +11,6 @@ from billiard import common
 from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.messages import Delivery
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
@@ -26,6 +25,10 @@ class Unrecorded(float):
     process may have decided already, because of a time limit or a signal. What counts is whether
     the main process takes the result or not.
     """
+
+
+def _no_operation() -> ProcessOperation | None:
+    return None
 
 
 class Running:
@@ -58,9 +61,9 @@ class Running:
             return tracer
 
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
-            if self._passes_by(request or {}, eager=eager):
-                return tracer(uuid, args, kwargs, request)
             operation = self._start(task, request or {}, eager=eager)
+            if operation is None:
+                return tracer(uuid, args, kwargs, request)
             try:
                 result = tracer(uuid, args, kwargs, request)
             except BaseException as error:
@@ -76,50 +79,41 @@ class Running:
         _note_maximum(task, *args, **kwargs)
         return wrapped(*args, **kwargs)
 
-    @never_raises(bool)
-    def _passes_by(self, request: reading.Request, *, eager: bool) -> bool:
-        return self._telemetry.passes_by(None if eager else reading.carrier(request))
-
-    @never_raises(ProcessOperation)
-    def _start(self, task: Any, request: reading.Request, *, eager: bool) -> ProcessOperation:
-        delivery = self._delivery(task, request)
+    @never_raises(_no_operation)
+    def _start(
+        self, task: Any, request: reading.Request, *, eager: bool
+    ) -> ProcessOperation | None:
+        """The delivery that begins, None where there is nothing to tell and to hand on."""
         carrier = None if eager else reading.carrier(request)
-        return self._telemetry.start_process(delivery, carrier)
-
-    def _delivery(self, task: Any, request: reading.Request) -> Delivery:
+        if self._telemetry.passes_by(carrier):
+            return None
         route = self._routes.of_request(task.app, task.name, request)
-        return reading.delivery(request, route, reading.max_retries(task), reading.receipt(request))
+        limit, receipt = reading.max_retries(task), reading.receipt(request)
+        delivery = reading.delivery(request, route, limit, receipt)
+        return self._telemetry.start_process(delivery, carrier)
 
     def _returned(
         self, operation: ProcessOperation, task: Any, request: reading.Request, result: Any
     ) -> Any:
         """What to hand back for `result`, a `celery.app.trace.trace_ok_t`."""
-        unrecorded = self._unrecorded(operation, request, result)
-        if unrecorded is not None:
-            self._telemetry.abandon_process(operation)
-            return unrecorded
+        if self._is_reported(operation):
+            unrecorded = _unrecorded(operation, request, result)
+            if unrecorded is not None:
+                self._telemetry.abandon_process(operation)
+                return unrecorded
         ending = outcomes.of_result(result, task, operation.delivery)
         self._telemetry.end_process(operation, ending)
         return result
 
-    @never_raises(nothing)
-    def _unrecorded(
-        self, operation: ProcessOperation, request: reading.Request, result: Any
-    ) -> Any:
-        """`result` for the main process to record, None where that is for this process."""
-        if not self._reported(operation) or not _contested(operation, request):
-            return None
-        return result._replace(runtime=Unrecorded(result.runtime or 0.0))
-
     def _escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
         """What gets out of a tracer is for the pool: where that is another process, it tells."""
-        if self._reported(operation):
+        if self._is_reported(operation):
             self._telemetry.abandon_process(operation)
         else:
             ending = outcomes.of_escaped(error, task, operation.delivery)
             self._telemetry.end_process(operation, ending)
 
-    def _reported(self, operation: ProcessOperation) -> bool:
+    def _is_reported(self, operation: ProcessOperation) -> bool:
         """Whether the main process records this delivery if this process does not."""
         return operation.delivery.span_id is not None and self._supervised()
 
@@ -143,12 +137,19 @@ def _note_maximum(
         operation.delivery = operation.delivery._replace(max_attempts=max_retries + 1)
 
 
+@never_raises(nothing)
+def _unrecorded(operation: ProcessOperation, request: reading.Request, result: Any) -> Any:
+    """`result` for the main process to record, None where that is for this process."""
+    if not _contested(operation, request):
+        return None
+    return result._replace(runtime=Unrecorded(result.runtime or 0.0))
+
+
 def _contested(operation: ProcessOperation, request: reading.Request) -> bool:
     """Whether the main process may have given the task up by now."""
     if getattr(common, "terminate_handler_fired", _no)():
         return True
-    receipt = reading.receipt(request)
-    limit = receipt.time_limit if receipt else None
+    limit = (request.get("timelimit") or (None,))[0] or reading.receipt(request)[2]
     if limit is None:
         return False
     return time.time() - operation.started_ns / 1e9 > limit - min(MARGIN_S, limit / 10)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated
-from celery import signals
 from celery.concurrency.prefork import TaskPool
 from celery.worker import strategy
 from celery.worker.request import Request
@@ -70,13 +68,12 @@ class Pool(TaskPool):
 
 
 class Worker:
-    """The main process of a worker, without the worker; it is the consumer, too."""
+    """The main process of a worker, without the worker."""
 
     def __init__(self, app: Celery) -> None:
         self.app = app
         self.pool = Pool()
         self.task = app.tasks["hold"]
-        self.controller = SimpleNamespace(time_limit=None)
 
     def run(self) -> Any:
         """Receive a message and give it to the pool."""
@@ -95,7 +92,6 @@ class Worker:
             headers=message.headers,
             decoded=True,
         )
-        signals.task_received.send(sender=self, request=request)
         request.execute_using_pool(self.pool)
         return request
 
