@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import wrapt
 from dramatiq import group
 
+from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.dramatiq import workflow
 
 if TYPE_CHECKING:
@@ -20,16 +20,15 @@ _traced: Final[weakref.WeakSet[Broker]] = weakref.WeakSet()
 def trace(broker: Broker) -> None:
     """See the groups of `broker` from now on."""
     _traced.add(broker)
-    if not isinstance(vars(group)["run"], wrapt.FunctionWrapper):
-        wrapt.wrap_function_wrapper(group, "run", _run)
+    wrap(group, "run", _run)
 
 
 def forget(broker: Broker) -> None:
     """Leave the groups of `broker` alone; with the last one `group` is as it was."""
     _traced.discard(broker)
-    wrapper = vars(group)["run"]
-    if not _traced and isinstance(wrapper, wrapt.FunctionWrapper):
-        setattr(group, "run", wrapper.__wrapped__)  # noqa: B010 - a method, to a type checker
+    if not _traced:
+        take_back = wrap(group, "run", _run)
+        take_back()
 
 
 def is_traced(broker: Broker) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-import wrapt
-
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.dramatiq.importing import when_imported
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -29,6 +28,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] | None = None
+        self.take_back: Callable[[], None] = nothing
         self.brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
 
 
@@ -46,18 +46,13 @@ class DramatiqInstrumentor:
         """Instrument the brokers of this process; arguments that are not ours are ignored."""
         if _process.options is None:
             _process.options = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
-            wrapt.register_post_import_hook(_instrument_module, "dramatiq.broker")
+            when_imported("dramatiq.broker", _instrument_module)
 
     @never_raises(nothing)
     def uninstrument(self, **_kwargs: Any) -> None:
         """Restore what `instrument` has changed."""
         _process.options = None
-        module = sys.modules.get("dramatiq.broker")
-        if module is None:
-            return
-        wrapper = vars(module.Broker)["__init__"]
-        if isinstance(wrapper, wrapt.FunctionWrapper):
-            module.Broker.__init__ = wrapper.__wrapped__
+        _process.take_back()
         for broker in list(_process.brokers):
             _uninstrument_broker(broker)
 
@@ -66,8 +61,7 @@ class DramatiqInstrumentor:
 def _instrument_module(module: ModuleType) -> None:
     if _process.options is None:
         return
-    if not isinstance(vars(module.Broker)["__init__"], wrapt.FunctionWrapper):
-        wrapt.wrap_function_wrapper(module.Broker, "__init__", _init)
+    _process.take_back = wrap(module.Broker, "__init__", _init)
     if module.global_broker is not None:
         _instrument_broker(module.global_broker)
 

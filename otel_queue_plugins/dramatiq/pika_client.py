@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-import wrapt
 from opentelemetry import context
 
 from otel_queue_plugins.core.quiet import PLAIN_KEY
+from otel_queue_plugins.core.wrapping import wrap
 
 _MODULE: Final = "opentelemetry.instrumentation.pika.utils"
 
@@ -21,8 +21,8 @@ _MODULE: Final = "opentelemetry.instrumentation.pika.utils"
 def respect_suppression() -> None:
     """Let received messages pass by where suppression is on, if pika is instrumented at all."""
     proxy = getattr(sys.modules.get(_MODULE), "ReadyMessagesDequeProxy", None)
-    if proxy is not None and not isinstance(vars(proxy)["popleft"], wrapt.FunctionWrapper):
-        wrapt.wrap_function_wrapper(proxy, "popleft", _popleft)
+    if proxy is not None:
+        wrap(proxy, "popleft", _popleft)
 
 
 def _popleft(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
+from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk.logs import LABELS, task_in_progress
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ def export_logs() -> None:
 
     Not a handler: Celery empties the root logger's list of them, and so does `dictConfig`.
     """
-    from wrapt import wrap_function_wrapper
-
-    wrap_function_wrapper("logging", "Logger.callHandlers", _call_handlers)
+    wrap(logging.Logger, "callHandlers", _call_handlers)
 
 
 def _call_handlers(

@@ -6,6 +6,8 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from otel_queue_plugins.core.wrapping import wrap
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -20,9 +22,7 @@ def enable_log_correlation() -> None:
     may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
     its handlers are and whoever replaces them. Doing it twice does nothing.
     """
-    from wrapt import wrap_function_wrapper
-
-    wrap_function_wrapper("logging", "Logger.makeRecord", _make_labelled)
+    wrap(logging.Logger, "makeRecord", _make_labelled)
 
 
 def _make_labelled(

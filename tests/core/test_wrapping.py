@@ -1,0 +1,134 @@
+"""Wrapping functions of others: seen by nobody, and taken back without a trace."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from otel_queue_plugins.core.wrapping import wrap
+
+
+class Recorder:
+    """A wrapper that notes its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+
+    def around(self, call: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        self.calls.append((instance, args, kwargs))
+        return call(*args, **kwargs) + 1
+
+
+def fresh() -> type:
+    """A class that nobody has wrapped anything of."""
+
+    class Shop:
+        def price(self, item: int, *, times: int = 1) -> int:
+            """What it costs."""
+            return item * times
+
+    return Shop
+
+
+def module() -> ModuleType:
+    """A module with one function."""
+    made = ModuleType("made")
+    exec("def price(item, *, times=1):\n    return item * times", vars(made))  # noqa: S102
+    return made
+
+
+def test_a_method_is_called_through_the_wrapper() -> None:
+    """It gets the bound method, the instance and what was passed; what it returns is returned."""
+    owner, recorder = fresh(), Recorder()
+    wrap(owner, "price", recorder.around)
+    shop = owner()
+    assert shop.price(2, times=3) == owner.price(shop, 2, times=3) == 7
+    assert recorder.calls == [(shop, (2,), {"times": 3})] * 2
+
+
+def test_a_function_is_called_through_the_wrapper() -> None:
+    """There is no instance."""
+    owner, recorder = module(), Recorder()
+    wrap(owner, "price", recorder.around)
+    assert owner.price(2, times=3) == 7
+    assert recorder.calls == [(None, (2,), {"times": 3})]
+
+
+@pytest.mark.parametrize("make", [fresh, module])
+def test_it_looks_like_what_it_wraps(make: Any) -> None:
+    """Name, signature and documentation stay, and `__wrapped__` leads to the original."""
+    owner = make()
+    original = owner.price
+    wrap(owner, "price", Recorder().around)
+    assert owner.price.__wrapped__ is original
+    assert inspect.signature(owner.price) == inspect.signature(original)
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        assert getattr(owner.price, name) == getattr(original, name)
+
+
+@pytest.mark.parametrize("make", [fresh, module])
+def test_it_is_taken_back_exactly(make: Any) -> None:
+    """The very function that was there is there again."""
+    owner = make()
+    before = dict(vars(owner))
+    wrap(owner, "price", Recorder().around)()
+    assert dict(vars(owner)) == before
+
+
+@pytest.mark.parametrize("make", [fresh, module])
+def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
+    """Theirs is not thrown away, ours is not called any more."""
+    owner, recorder = make(), Recorder()
+    take_back = wrap(owner, "price", recorder.around)
+    ours = owner.price
+
+    @functools.wraps(ours)
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs) + 100
+
+    owner.price = theirs
+    take_back()
+    assert vars(owner)["price"] is theirs
+    arguments = [owner(), 2] if inspect.isclass(owner) else [2]
+    assert owner.price(*arguments, times=3) == 106
+    assert recorder.calls == []
+
+
+def test_wrapping_twice_is_wrapping_once() -> None:
+    """Also below what somebody else has put around it; another wrapper of ours is another."""
+    owner, recorder, other = fresh(), Recorder(), Recorder()
+    take_back = wrap(owner, "price", recorder.around)
+    once = owner.price
+    assert wrap(owner, "price", recorder.around) is take_back
+    assert owner.price is once
+    wrap(owner, "price", other.around)
+    wrap(owner, "price", recorder.around)
+    assert owner().price(1) == 3
+    assert len(recorder.calls) == len(other.calls) == 1
+
+
+def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
+    """Below the wrapper of somebody else a dead one of ours does not stand for a new one."""
+    owner, recorder = fresh(), Recorder()
+    take_back = wrap(owner, "price", recorder.around)
+    ours = owner.price
+
+    @functools.wraps(ours)
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs)
+
+    owner.price = theirs
+    take_back()
+    wrap(owner, "price", recorder.around)
+    assert owner().price(1) == 2
+    assert len(recorder.calls) == 1
+
+
+def test_only_what_the_owner_has_itself_is_wrapped() -> None:
+    """An inherited function belongs to another class, and would not be taken back there."""
+    with pytest.raises(KeyError):
+        wrap(type("Child", (fresh(),), {}), "price", Recorder().around)
