@@ -76,6 +76,39 @@ def script() -> None:
     end()
 
 
+def rich_script() -> None:
+    """Records what `script` does, and a span with much on it."""
+    sdk.ensure_providers()
+    tracer = trace.get_tracer("tests")
+    other = trace.SpanContext(7, 7, is_remote=True)
+    record("root")
+    with tracer.start_as_current_span(
+        "rich", attributes={"a": "abcdef", "b": 2, "c": 3}, links=[trace.Link(other)] * 3
+    ) as span:
+        span.add_event("first", {"a": 1, "b": 2})
+        span.add_event("second")
+
+
+def foreign_provider() -> None:
+    """A tracer provider that is not the SDK's, as some vendors bring one, and nothing for metrics.
+
+    Prints the names that it was asked for, in this process and in a child.
+    """
+
+    class Foreign(trace.NoOpTracerProvider):
+        def get_tracer(self, name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
+            print(f"asked for {name}", flush=True)
+            return super().get_tracer(name, *args, **kwargs)
+
+    foreign = Foreign()
+    trace.set_tracer_provider(foreign)
+    sdk.validate()
+    sdk.ensure_providers()
+    record("script")
+    os.waitpid(fork(record, "child"), 0)
+    print("flushed", sdk.flush(), "unchanged", trace.get_tracer_provider() is foreign, flush=True)
+
+
 def own_providers() -> None:
     """The user set providers; prints whether they are still the global ones."""
     use_own_providers("http/protobuf")

@@ -82,6 +82,10 @@ def test_several_exporters_of_a_signal() -> None:
         ),
         ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"}, "http://localhost:4317"),
         (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"},
+            "http://localhost:4317",
+        ),
+        (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC"},
             "http://c:4317",
         ),
@@ -224,6 +228,36 @@ def test_other_ports_are_not_doubted(protocol: str, port: int) -> None:
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
     }
     assert read(environ).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "value"),
+    [
+        ("INSECURE", "true"),
+        ("CERTIFICATE", "/no/such.pem"),
+        ("PROTOCOL", "udp"),
+        ("COMPRESSION", "brotli"),
+        ("TIMEOUT", "-1"),
+        ("HEADERS", "novalue"),
+        ("ENDPOINT", "http://collector:443"),
+    ],
+)
+def test_a_signals_own_variable_is_checked_too(suffix: str, value: str) -> None:
+    """And turns off that signal alone."""
+    name = f"OTEL_EXPORTER_OTLP_METRICS_{suffix}"
+    plan = read({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318", name: value})
+    assert [(each.variable, each.signals) for each in plan.problems] == [(name, ("metrics",))]
+    assert set(plan.exporters) == {"traces"}
+
+
+@pytest.mark.parametrize("name", ["traceidratio", "parentbased_traceidratio"])
+@pytest.mark.parametrize("ratio", ["1.5", "-0.1", "half", "nan"])
+def test_a_ratio_that_is_none_is_refused(name: str, ratio: str) -> None:
+    """The SDK would sample everything."""
+    environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": ratio}
+    plan = read(environ)
+    assert [problem.variable for problem in plan.problems] == ["OTEL_TRACES_SAMPLER_ARG"]
+    assert set(plan.exporters) == {"metrics"}
 
 
 def test_grpc_without_fork_support_is_refused() -> None:

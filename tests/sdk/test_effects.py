@@ -1,0 +1,135 @@
+"""What a variable of OpenTelemetry's asks for is what leaves the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from otel_queue_plugins.cli.received import ReceivedPoint, ReceivedSpan
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs
+
+pytestmark = pytest.mark.slow
+
+
+def rich_span(programs: Programs, receiver: FaultyReceiver, **environ: str) -> ReceivedSpan:
+    """The one with much on it, recorded with these variables set."""
+    assert programs.start("rich_script", endpoint=receiver.endpoint, **environ).wait() == 0
+    return receiver.expect_span("rich", timeout=1)
+
+
+def test_limits_of_a_span(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """Numbers of attributes, events and links, and the length of a value."""
+    span = rich_span(
+        programs,
+        http_receiver,
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="2",
+        OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT="4",
+        OTEL_SPAN_EVENT_COUNT_LIMIT="1",
+        OTEL_SPAN_LINK_COUNT_LIMIT="2",
+        OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT="1",
+    )
+    assert len(span.attributes) == 2
+    assert max(len(str(value)) for value in span.attributes.values()) <= 4
+    assert (len(span.events), len(span.links)) == (1, 2)
+    assert all(len(event.attributes) <= 1 for event in span.events)
+
+
+def test_without_limits_everything_is_there(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """None of ours is added."""
+    span = rich_span(programs, http_receiver)
+    assert dict(span.attributes) == {"a": "abcdef", "b": 2, "c": 3}
+    assert (len(span.events), len(span.links)) == (2, 3)
+    assert dict(span.events[0].attributes) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("sampler", ["traceidratio", "parentbased_traceidratio"])
+@pytest.mark.parametrize(("ratio", "spans"), [("0", 0), ("1", 2), ("", 2)])
+def test_ratios(
+    programs: Programs, http_receiver: FaultyReceiver, sampler: str, ratio: str, spans: int
+) -> None:
+    """From 0 to 1; unset is 1."""
+    environ = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": ratio}
+    program = programs.start("rich_script", endpoint=http_receiver.endpoint, **environ)
+    assert program.wait() == 0
+    http_receiver.expect_total("work", 1, timeout=1)
+    assert len(http_receiver.spans()) == spans
+
+
+@pytest.mark.parametrize(
+    ("preference", "kind"),
+    [
+        ("", "histogram"),
+        ("explicit_bucket_histogram", "histogram"),
+        ("Base2_Exponential_Bucket_Histogram", "exponential_histogram"),
+    ],
+)
+def test_kinds_of_histogram(
+    programs: Programs, http_receiver: FaultyReceiver, preference: str, kind: str
+) -> None:
+    """Explicit buckets unless asked otherwise."""
+    point = point_of_histogram(
+        programs,
+        http_receiver,
+        OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=preference,
+    )
+    assert point.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("preference", "environ", "count"),
+    [
+        ("", {}, 1),
+        ("Always_Off", {}, 0),
+        ("trace_based", {"OTEL_TRACES_SAMPLER": "always_off"}, 0),
+        ("ALWAYS_ON", {"OTEL_TRACES_SAMPLER": "always_off"}, 1),
+    ],
+)
+def test_exemplars(
+    programs: Programs,
+    http_receiver: FaultyReceiver,
+    preference: str,
+    environ: dict[str, str],
+    count: int,
+) -> None:
+    """Measurements point at their sampled span unless asked otherwise, in whatever case."""
+    point = point_of_histogram(
+        programs, http_receiver, OTEL_METRICS_EXEMPLAR_FILTER=preference, **environ
+    )
+    assert len(point.exemplars) == count
+
+
+def point_of_histogram(
+    programs: Programs, receiver: FaultyReceiver, **environ: str
+) -> ReceivedPoint:
+    """The one histogram of `script`."""
+    assert programs.start("script", endpoint=receiver.endpoint, **environ).wait() == 0
+    receiver.expect_total("took", 1, timeout=1)
+    (point,) = receiver.latest_points("took")
+    return point
+
+
+def test_an_emptied_endpoint_holds_for_spawned_children(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """They read the environment anew: what is off stays off."""
+    program = programs.start(
+        "family", "spawn", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
+    )
+    assert program.wait() == 0
+    http_receiver.until(lambda: len(http_receiver.spans()) == 4, "four spans")
+    assert http_receiver.requests("/v1/metrics") == []
+
+
+def test_a_foreign_provider_is_used_and_nothing_is_added(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """A vendor's tracer provider decides about metrics too, before and after a fork."""
+    program = programs.start("foreign_provider", endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    assert program.log == "asked for tests\nasked for tests\nflushed True unchanged True\n"
+    assert http_receiver.requests() == []
