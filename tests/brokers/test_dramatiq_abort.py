@@ -35,13 +35,18 @@ APP = """
     else:
         instrument(broker)
 
-    @dramatiq.actor(queue_name=QUEUE, actor_name="long")
-    def long():
+    def run():
         sys.stdout.write("long runs\\n")
         sys.stdout.flush()
         ended = time.monotonic() + 20
         while time.monotonic() < ended:
             threading.Event().wait(0.01)
+
+    def actor(name, retries):
+        options = {"max_retries": retries, "min_backoff": 50, "max_backoff": 60}
+        return dramatiq.actor(run, queue_name=QUEUE, actor_name=name, **options)
+
+    once, twice = actor("once", 0), actor("twice", 1)
 """
 
 
@@ -59,7 +64,7 @@ def test_a_message_that_is_aborted_while_it_waits_is_skipped(
 ) -> None:
     """It is no dead letter, and never ran."""
     producer, _ = aborting
-    code = "message = long.send_with_options(delay=700); abort(message.message_id)"
+    code = "message = once.send_with_options(delay=700); abort(message.message_id)"
     sent = producer.run(code)
     send, process = lab.receiver.expect_trace(sent.trace_id, 2)
     assert process.parent_id == send.span_id
@@ -69,15 +74,15 @@ def test_a_message_that_is_aborted_while_it_waits_is_skipped(
     assert [event.name for event in process.events] == ["taskqueue.received", "taskqueue.skipped"]
 
 
-@pytest.mark.parametrize(("retries", "outcome"), [(0, "revoked"), (1, "retry")])
+@pytest.mark.parametrize(("name", "outcome"), [("once", "revoked"), ("twice", "retry")])
 def test_a_message_that_is_aborted_while_it_runs_is_interrupted(
-    aborting: tuple[Producer, Any], lab: Lab, retries: int, outcome: str
+    aborting: tuple[Producer, Any], lab: Lab, name: str, outcome: str
 ) -> None:
     """For good it is revoked, and no error; Retries may have it tried again, and skipped then."""
     producer, worker = aborting
     ran = worker.log.count("long runs")
-    options = f"max_retries={retries}, min_backoff=50, max_backoff=60"
-    code = f"message = long.send_with_options({options}); result = message.message_id"
+    retries = int(name == "twice")
+    code = f"message = {name}.send(); result = message.message_id"
     sent = producer.run(code)
     worker.wait_for_log("long runs", count=ran + 1)
     producer.run(f"abort({sent.result!r})")

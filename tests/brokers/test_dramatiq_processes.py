@@ -51,7 +51,10 @@ def test_an_interrupted_message_is_a_retry_and_goes_on_in_the_next_worker(own_la
 def test_a_message_whose_worker_was_killed_is_delivered_again_in_the_same_trace(
     own_lab: Lab,
 ) -> None:
-    """Nobody can write the span of the first delivery; the second one tells that there was one."""
+    """Nobody can write the span of the first; the second says what the broker knows of it.
+
+    To Redis it is a message like any other: Dramatiq puts its id back into the list.
+    """
     app = own_lab.module(APP)
     env = {"DIED": str(own_lab.directory / "died"), "HEARTBEAT": "1000"}
     producer = own_lab.producer(app, env)
@@ -63,8 +66,8 @@ def test_a_message_whose_worker_was_killed_is_delivered_again_in_the_same_trace(
     send, process = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=20)
     assert process.parent_id == send.span_id
     assert process.attributes[OUTCOME] == "success"
-    if own_lab.broker.system == "rabbitmq":
-        assert process.attributes["taskqueue.redelivered"] is True
+    known = True if own_lab.broker.system == "rabbitmq" else None
+    assert process.attributes.get("taskqueue.redelivered") is known
 
 
 def test_a_worker_without_the_command_line(own_lab: Lab) -> None:

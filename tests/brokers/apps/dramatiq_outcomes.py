@@ -138,7 +138,7 @@ async def slow_async() -> None:
     await asyncio.sleep(5)
 
 
-@actor("notified", notify_shutdown=True, min_backoff=1500, max_backoff=2000)
+@actor("notified", notify_shutdown=True, min_backoff=6000, max_backoff=8000)
 def notified() -> None:
     """Run until the worker stops; tried again when that worker is gone."""
     _say("notified runs")
