@@ -110,3 +110,18 @@ def test_importing_us_loads_neither_framework_nor_sdk(module: str) -> None:
         if name.split(".")[0] in {"celery", "dramatiq", "kombu"}
         or name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))
     ]
+
+
+def test_instrumenting_loads_no_library_of_size() -> None:
+    """asyncio, importlib.metadata and email are a third of what we may add to a process."""
+    program = (
+        "import sys, opentelemetry.trace; before = set(sys.modules); "
+        f"import {OURS}.core.telemetry, {OURS}.sdk.shortcuts, {OURS}.dramatiq.instrumentor; "
+        f"{OURS}.sdk.validate(); {OURS}.sdk.enable_log_correlation(); "
+        "print('loaded', *sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+    assert f"{OURS}.core.wrapping" in loaded
+    assert not {"asyncio", "email", "importlib.metadata", "wrapt"} & set(loaded)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ def when_imported(name: str, tell: Callable[[ModuleType], None]) -> None:
         sys.meta_path.insert(0, _Watch(name, tell))
 
 
-class _Watch(MetaPathFinder):
+class _Watch:
     """Finds nothing itself, and goes when it has seen what it waits for."""
 
     def __init__(self, name: str, tell: Callable[[ModuleType], None]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
+
+from otel_queue_plugins.sdk.installed import offered
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -55,8 +56,5 @@ def _names(value: str) -> list[str]:
 
 
 def _unknown(value: str) -> list[str]:
-    return [
-        name
-        for name in dict.fromkeys(_names(value))
-        if name.lower() != "none" and not entry_points(group=_GROUP, name=name)
-    ]
+    names = [name for name in dict.fromkeys(_names(value)) if name.lower() != "none"]
+    return [name for name in names if not offered(_GROUP, name=name)]

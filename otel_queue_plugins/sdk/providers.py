@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
@@ -35,6 +34,7 @@ from otel_queue_plugins.sdk.exporters import (
     ProcessMetricExporter,
     ProcessSpanExporter,
 )
+from otel_queue_plugins.sdk.installed import offered
 from otel_queue_plugins.sdk.otlp import Target
 
 logger = logging.getLogger("otel_queue_plugins")
@@ -126,5 +126,5 @@ def _maker(signal: str, choice: Target | str, make: Any) -> Any:
 
 
 def _component(signal: str, name: str) -> Any:
-    (point,) = tuple(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))[:1]
+    (point,) = tuple(offered(f"opentelemetry_{signal}_exporter", name=name))[:1]
     return point.load()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from otel_queue_plugins.sdk.installed import offered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,9 +122,9 @@ class Reading:
 
     def component(self, variable: str, group: str, name: str, *signals: str) -> bool:
         """Whether an installed package offers entry point `name` in `group`."""
-        if entry_points(group=group, name=name):
+        if offered(group, name=name):
             return True
-        known = ", ".join(sorted({point.name for point in entry_points(group=group)}))
+        known = ", ".join(sorted({point.name for point in offered(group)}))
         self.reject(
             variable, f"{name!r} is not installed or misspelt; there are: {known}", *signals
         )

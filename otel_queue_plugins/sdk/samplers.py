@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
+
+from otel_queue_plugins.sdk.installed import offered
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -73,7 +74,7 @@ def build(choice: Choice) -> Sampler:
     if choice.name in _RATIOS:
         ratio = TraceIdRatioBased(float(choice.argument or 1))
         return ratio if choice.name == "traceidratio" else ParentBased(ratio)
-    (point,) = tuple(entry_points(group=_GROUP, name=choice.name))[:1]
+    (point,) = tuple(offered(_GROUP, name=choice.name))[:1]
     sampler = point.load()(choice.argument or None)
     if not isinstance(sampler, Sampler):
         message = f"{_VARIABLE}: {choice.name} made a {type(sampler).__name__}, not a Sampler"
