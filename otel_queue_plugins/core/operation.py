@@ -102,12 +102,14 @@ class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
     `prepared` is None when nobody collects telemetry; the context is handed on all the same.
+    `notes` are the adapter's own.
     """
 
     __slots__ = (
         "delivery",
         "ended",
         "incoming",
+        "notes",
         "prepared",
         "span",
         "started_ns",
@@ -133,6 +135,7 @@ class ProcessOperation(Operation):
         self.span = span
         self.started_ns = started_ns
         self.ended = False
+        self.notes: object = None
 
     def enter(self) -> None:
         """Make the delivery and its span current."""

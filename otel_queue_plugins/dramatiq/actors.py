@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dramatiq.middleware import AgeLimit, MiddlewareError, Retries
 
@@ -22,20 +22,49 @@ class WrongOptionError(MiddlewareError, ValueError):
     """
 
 
+class Terms(NamedTuple):
+    """What a message is delivered under. `max_age` in seconds, `requeued_at` since the epoch.
+
+    `max_attempts` is None where retries have no bound or somebody else decides (`retry_when`).
+    """
+
+    attempt: int = 1
+    max_attempts: int | None = None
+    priority: int | None = None
+    max_age: float | None = None
+    requeued_at: float | None = None
+
+
+_ANY: Final = Terms()
+_TERMS: Final = frozenset(
+    {"retries", "max_retries", "broker_priority", "max_age", "requeue_timestamp"}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorFacts:
-    """The defaults that a message of an actor may override. Ages are in milliseconds.
-
-    `max_retries` is None where retries have no bound or somebody else decides (`retry_when`).
-    """
+    """What is known about an actor. A message may come under other terms."""
 
     actor: Actor[Any, Any] | None = None
     function: str | None = None
-    priority: int | None = None
-    max_retries: int | None = None
-    max_age: int | None = None
     relation: str | None = None
     traced: bool = True
+    terms: Terms = _ANY
+
+    def terms_of(self, options: dict[str, Any]) -> Terms:
+        """The terms of a message with these options."""
+        if _TERMS.isdisjoint(options):
+            return self.terms
+        known, said = self.terms, options.get
+        retries, max_age = said("max_retries"), _number(said("max_age"))
+        requeued = _number(said("requeue_timestamp"))
+        return Terms(
+            attempt=(_number(said("retries")) or 0) + 1,
+            max_attempts=_attempts(retries) if "max_retries" in options else known.max_attempts,
+            priority=_number(said("broker_priority")) or known.priority,
+            max_age=max_age / 1000 if max_age else known.max_age,
+            requeued_at=requeued / 1000 if requeued else None,
+        )
 
 
 UNKNOWN: Final = ActorFacts()
@@ -47,11 +76,9 @@ def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
     return ActorFacts(
         actor=actor,
         function=_function(actor.fn),
-        priority=actor.priority or None,
-        max_retries=_max_retries(broker, options),
-        max_age=options.get("max_age") or _setting(broker, AgeLimit, "max_age"),
         relation=relation(options),
         traced=options.get(carriage.TRACE, True) is not False,
+        terms=_terms(broker, actor),
     )
 
 
@@ -84,12 +111,28 @@ def _setting(broker: Broker, kind: type, name: str) -> Any:
     return getattr(middleware_of(broker, kind), name, None)
 
 
-def _max_retries(broker: Broker, options: dict[str, Any]) -> int | None:
+def _terms(broker: Broker, actor: Actor[Any, Any]) -> Terms:
+    max_age = _number(actor.options.get("max_age") or _setting(broker, AgeLimit, "max_age"))
+    return Terms(
+        max_attempts=_max_attempts(broker, actor.options),
+        priority=actor.priority or None,
+        max_age=max_age / 1000 if max_age else None,
+    )
+
+
+def _max_attempts(broker: Broker, options: dict[str, Any]) -> int | None:
     retries = middleware_of(broker, Retries)
     if retries is None or options.get("retry_when", retries.retry_when) is not None:
         return None
-    bound = options.get("max_retries", retries.max_retries)
-    return bound if isinstance(bound, int) else None
+    return _attempts(options.get("max_retries", retries.max_retries))
+
+
+def _attempts(retries: object) -> int | None:
+    return retries + 1 if isinstance(retries, int) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _function(function: Any) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any, Final
 
-from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 
-MAX_DEPTH: Final = 64
 _MARK: Final = "_otel_queue_attempt"
 
 
@@ -21,12 +19,10 @@ class Attempt:
 
     __slots__ = (
         "after_seen",
-        "depth",
         "ended",
         "error",
         "message",
         "operation",
-        "outer",
         "requeue",
         "requeue_error",
         "skip",
@@ -36,8 +32,6 @@ class Attempt:
     def __init__(self, message: Any, operation: ProcessOperation) -> None:
         self.message = message
         self.operation = operation
-        self.outer: Attempt | None = None
-        self.depth = 0
         self.error: BaseException | None = None
         self.skip: BaseException | None = None
         self.skipped = False
@@ -45,24 +39,8 @@ class Attempt:
         self.ended = False
         self.requeue: float | None = None
         self.requeue_error: BaseException | None = None
+        operation.notes = self
 
-    def enter(self) -> None:
-        """Be the current attempt."""
-        outer = current()
-        if outer is not None and outer.depth < MAX_DEPTH:
-            self.outer, self.depth = outer, outer.depth + 1
-        _current.set(self)
-
-    def leave(self) -> None:
-        """Be over. In another thread or task than `enter` was called in, only that."""
-        self.ended = True
-        if _current.get() is self:
-            _current.set(current())
-
-
-_current: Final[ContextVar[Attempt | None]] = ContextVar(
-    "otel_queue_dramatiq_attempt", default=None
-)
 
 ENDED: Final = Attempt(None, ProcessOperation())
 """Stands for an attempt of which there is nothing more to tell, or never was."""
@@ -70,11 +48,10 @@ ENDED.ended = True
 
 
 def current() -> Attempt | None:
-    """The innermost attempt in this context that has not ended."""
-    attempt = _current.get()
-    while attempt is not None and attempt.ended:
-        attempt = attempt.outer
-    return attempt
+    """The attempt that the running code belongs to, unless that has ended."""
+    operation = current_delivery.get()
+    found = operation.notes if operation is not None else None
+    return found if isinstance(found, Attempt) and not found.ended else None
 
 
 def of(message: Any) -> Attempt | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
+from otel_queue_plugins.dramatiq.actors import UNKNOWN
 from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
 from otel_queue_plugins.dramatiq.facts import behind
 
@@ -78,36 +79,37 @@ class Deliveries:
         if attempts.of(message) is not None:
             self.end(message)
             return
-        if message.actor_name not in self._broker.actors and self._facts.is_traced(message):
+        if message.actor_name not in self._broker.actors and self._facts.of_traced(message):
             self._record_unknown(message)
 
     def _record_unknown(self, message: Any) -> ProcessOperation:
         attempts.mark(message, ENDED)
         return self._telemetry.record_undelivered(
-            self._facts.delivered(message), carriage.read(message), outcome.unknown_task(message)
+            self._facts.delivered(message, UNKNOWN),
+            carriage.read(message),
+            outcome.unknown_task(message),
         )
 
     def _begin(self, message: Any) -> Attempt:
         """The attempt that `message` is from now on; a middleware may have kept it from us."""
         plain = behind(message)
         carrier = carriage.read(plain)
-        if self._telemetry.passes_by(carrier) or not self._facts.is_traced(plain):
+        actor = None if self._telemetry.passes_by(carrier) else self._facts.of_traced(plain)
+        if actor is None:
             attempts.mark(message, ENDED)
             return ENDED
         before = attempts.current()
         if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
             self._end(before)
-        operation = self._telemetry.start_process(self._facts.delivered(message), carrier)
+        operation = self._telemetry.start_process(self._facts.delivered(message, actor), carrier)
         attempt = Attempt(message, operation)
         attempts.mark(message, attempt)
-        attempt.enter()
         return attempt
 
     def _end(self, attempt: Attempt) -> None:
         if attempt.ended:
             return
+        attempt.ended = True
+        attempt.operation.notes = None
         attempts.mark(attempt.message, ENDED)
-        try:
-            self._telemetry.end_process(attempt.operation, outcome.of(self._broker, attempt))
-        finally:
-            attempt.leave()
+        self._telemetry.end_process(attempt.operation, outcome.of(self._broker, attempt))

@@ -34,13 +34,14 @@ class Facts:
         """The middleware of the broker may have changed, and with it the actors' defaults."""
         self._actors.clear()
 
-    def is_traced(self, message: Any) -> bool:
-        """Whether neither the message nor its actor says `otel_trace=False`."""
-        chosen = message.options.get(carriage.TRACE)
-        return self.actor(message).traced if chosen is None else chosen is not False
+    def of_traced(self, message: Any) -> ActorFacts | None:
+        """The facts of the actor of `message`; None if either says `otel_trace=False`."""
+        actor, chosen = self._actor(message), message.options.get(carriage.TRACE)
+        traced = actor.traced if chosen is None else chosen is not False
+        return actor if traced else None
 
-    def actor(self, message: Any) -> ActorFacts:
-        """The facts of the actor of `message`, if it is declared here."""
+    def _actor(self, message: Any) -> ActorFacts:
+        """UNKNOWN, if it is not declared here."""
         name = message.actor_name
         actor = self._broker.actors.get(name)
         if actor is None:
@@ -50,37 +51,41 @@ class Facts:
             known = self._actors[name] = actors.facts_of(self._broker, actor)
         return known
 
-    def sent(self, message: Any, delay: float | None, attempt: Attempt | None) -> Message:
+    def sent(
+        self, message: Any, actor: ActorFacts, delay: float | None, attempt: Attempt | None
+    ) -> Message:
         """`message` as user code sends it, due in `delay` milliseconds."""
         cause = workflow.cause_of(message, attempt)
+        route, eta = self._route(message), eta_after(delay)
+        relation = actors.relation(message.options) or actor.relation
+        if cause is workflow.ALONE:
+            return Message(route, message.message_id, None, eta, relation)
         return Message(
-            route=self._route(message),
+            route=route,
             id=message.message_id,
             conversation_id=cause.workflow.id if cause.workflow else None,
-            eta=eta_after(delay),
-            relation=actors.relation(message.options) or self.actor(message).relation,
+            eta=eta,
+            relation=relation,
             trigger=cause.trigger,
             workflow=cause.workflow,
             membership=cause.membership,
             joins=cause.joins,
         )
 
-    def delivered(self, message: Any) -> Delivery:
+    def delivered(self, message: Any, actor: ActorFacts) -> Delivery:
         """`message` as a worker gets it."""
         received = message.__dict__
         message = behind(message)
-        options, actor = message.options, self.actor(message)
-        retries = options.get("max_retries", actor.max_retries)
-        max_age = _number(options.get("max_age") or actor.max_age)
+        terms = actor.terms_of(message.options)
         born_at = message.message_timestamp / 1000
         return Delivery(
             route=self._route(message),
             id=message.message_id,
-            attempt=(_number(options.get("retries")) or 0) + 1,
-            max_attempts=retries + 1 if isinstance(retries, int) else None,
-            priority=_number(options.get("broker_priority")) or actor.priority,
-            expires_at=born_at + max_age / 1000 if max_age else None,
-            enqueued_at=(_number(options.get("requeue_timestamp")) or 0) / 1000 or born_at,
+            attempt=terms.attempt,
+            max_attempts=terms.max_attempts,
+            priority=terms.priority,
+            expires_at=born_at + terms.max_age if terms.max_age else None,
+            enqueued_at=terms.requeued_at or born_at,
             received_at=received.get(_RECEIVED_AT),
             redelivered=received.get("redelivered") is True,
         )
@@ -103,7 +108,7 @@ class Facts:
             task=message.actor_name,
             server_address=self._place.address,
             server_port=self._place.port,
-            function=self.actor(message).function,
+            function=self._actor(message).function,
         )
 
 
@@ -123,7 +128,3 @@ def stamp_received(message: Any) -> None:
         message.__dict__[_RECEIVED_AT] = time.time()
     except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
         complain("noting when a message arrived")
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None

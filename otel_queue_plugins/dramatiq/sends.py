@@ -23,6 +23,7 @@ from otel_queue_plugins.dramatiq.facts import Facts, eta_after
 if TYPE_CHECKING:
     from otel_queue_plugins.core.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
+    from otel_queue_plugins.dramatiq.actors import ActorFacts
     from otel_queue_plugins.dramatiq.attempt import Attempt
 
 
@@ -68,8 +69,9 @@ class Sends:
             if attempt is None and self._has_nothing_to_tell():
                 return None
             send = Send(message_id)
-            if self._facts.is_traced(message) and not self._is_second_hop(message_id, delay):
-                self._start(send, message, delay, attempt)
+            actor = self._facts.of_traced(message)
+            if actor is not None and not self._is_second_hop(message_id, delay):
+                self._start(send, message, actor, delay, attempt)
             send.token = _current_send.set(send)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
             complain("begin of a send")
@@ -101,7 +103,12 @@ class Sends:
             complain("end of a send")
 
     def _start(
-        self, send: Send, message: Any, delay: float | None, attempt: Attempt | None
+        self,
+        send: Send,
+        message: Any,
+        actor: ActorFacts,
+        delay: float | None,
+        attempt: Attempt | None,
     ) -> None:
         carrier: dict[str, object] = {}
         if attempt is not None and attempt.message.message_id == message.message_id:
@@ -110,7 +117,7 @@ class Sends:
         elif not self._telemetry.connect():
             self._telemetry.hand_on(carrier)
         else:
-            sent = self._facts.sent(message, delay, attempt)
+            sent = self._facts.sent(message, actor, delay, attempt)
             send.operation = self._telemetry.start_send(sent, carrier)
         send.carrier = carrier or None
 

@@ -40,7 +40,7 @@ class RunningGroup:
 _running: Final[ContextVar[RunningGroup | None]] = ContextVar(
     "otel_queue_dramatiq_group", default=None
 )
-_ALONE: Final = Cause()
+ALONE: Final = Cause()
 _SCHEDULED_AT: Final = "scheduled_at"  # what periodiq's scheduler sends its messages with
 
 
@@ -78,7 +78,7 @@ def cause_of(message: Any, attempt: Attempt | None) -> Cause:
     if group_now is None and _SCHEDULED_AT in message.options:
         return Cause(trigger="schedule", workflow=_first_step(message) if piped else None)
     if group_now is None:
-        return Cause(workflow=_first_step(message)) if piped else _ALONE
+        return Cause(workflow=_first_step(message)) if piped else ALONE
     membership = _next_member(message, group_now)
     workflow = Workflow(kind="group", id=membership.id, step=membership.index)
     return Cause(workflow=_first_step(message) if piped else workflow, membership=membership)
