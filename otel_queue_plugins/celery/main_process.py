@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import sys
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from otel_queue_plugins.celery import outcomes, reading
-from otel_queue_plugins.celery.reading import RECEIPT_KEY, Receipt
+from otel_queue_plugins.celery.receiving import Receiving, received_at
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import Unrecorded
 from otel_queue_plugins.core.guard import never_raises, nothing
@@ -39,6 +36,8 @@ class MainProcess:
         self._telemetry = telemetry
         self._routes = routes
         self._covers = covers
+        self._receiving = Receiving(telemetry, covers)
+        self.strategy = self._receiving.strategy
         self._decided: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
         self._cancelled: dict[Any, Ending] = {}
         self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -46,17 +45,10 @@ class MainProcess:
     def create_request_cls(
         self, wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `create_request_cls(base, task, pool, ...)`, whose result is one task's requests.
-
-        A request is made when its message is received. That is also what `task_received` says, but
-        a signal costs as much as all that we do about it.
-        """
+        """Around `celery.worker.request.create_request_cls(base, task, pool, ...)`."""
         made = wrapped(*args, **kwargs)
-        initialise, on_success, receipt = made.__init__, made.on_success, _receipts(*args, **kwargs)
-
-        def received(request: Any, *args: Any, **kwargs: Any) -> None:
-            initialise(request, *args, **kwargs)
-            self._note_received(request, receipt)
+        self._receiving.accompany(made, *args, **kwargs)
+        on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
             if self._cancelled:
@@ -65,15 +57,8 @@ class MainProcess:
                 self._record_handed_back(request, handed_back)
             return on_success(request, handed_back, **kwargs)
 
-        made.__init__ = received
         made.on_success = on_result
         return made
-
-    @never_raises(nothing)
-    def _note_received(self, request: Any, receipt: Callable[[], Receipt]) -> None:
-        if self._covers(request.app) and self._telemetry.connect():
-            facts = request.request_dict
-            facts["properties"] = {**facts["properties"], RECEIPT_KEY: receipt()}
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.
@@ -178,6 +163,8 @@ class MainProcess:
         headers = request.request_dict
         route = self._routes.of_request(request.app, request.type, headers)
         receipt = reading.receipt(headers)
+        if receipt is reading.NO_RECEIPT:
+            receipt = (received_at(request), None, None)
         delivery = reading.delivery(
             headers, route, reading.max_retries(request.task), receipt, request.worker_pid
         )
@@ -208,20 +195,6 @@ def _is_reported(request: Any) -> bool:
     reference = request._apply_result  # noqa: SLF001 - Celery has no public name for it
     job = reference() if reference else None
     return reference is not None and (job is None or job.ready())
-
-
-def _received_here() -> Receipt:
-    return (time.time(), None, None)
-
-
-@never_raises(lambda: _received_here)
-def _receipts(_base: Any, task: Any, pool: Any, *_: object, **__: object) -> Callable[[], Receipt]:
-    """What makes the receipts of requests for `task` that `pool` will run."""
-    prefork = getattr(sys.modules.get("celery.concurrency.prefork"), "TaskPool", ())
-    if not isinstance(pool, prefork):
-        return _received_here
-    limit = task.time_limit or getattr(pool, "options", {}).get("timeout")
-    return lambda: (time.time(), random.getrandbits(64) or 1, limit)
 
 
 def _signal_name(signum: Any) -> str:

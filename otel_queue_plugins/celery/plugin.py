@@ -145,6 +145,7 @@ class CeleryPlugin:
         self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
         self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
         self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
+        self._wrap("celery.worker.strategy", None, "default", main.strategy)
         quietly = self._lifecycle.quietly
         self._wrap("celery.worker.worker", "WorkController", "start", self._work)
         self._wrap("celery.concurrency.base", None, "apply_target", quietly)
