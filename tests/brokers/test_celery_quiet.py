@@ -37,7 +37,7 @@ APP = """
     ):
         wrapt.wrap_function_wrapper(module, name, traced)
 
-    @app.task(name="inner", acks_late=True)
+    @app.task(name="inner", acks_late=True, time_limit=60)
     def inner():
         pass
 
