@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from celery import Celery, signals
 from celery._state import _get_active_apps
-from celery.concurrency import get_implementation
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -22,24 +20,16 @@ from otel_queue_plugins.celery.coexistence import Coexistence
 from otel_queue_plugins.celery.errbacks import Errbacks
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
-from otel_queue_plugins.celery.publishing import Publishing
+from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import TRACED, Running
-from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options, check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
-
-_RUN_BY_ITS_MAIN_THREAD: Final = ("celery.concurrency.prefork", "celery.concurrency.solo")
-_RUN_BY_OTHERS: Final = (
-    ("celery.concurrency.base", "apply_target"),
-    ("celery.concurrency.thread", "apply_target"),
-    ("celery.concurrency.gevent", "apply_timeout"),
-)
 
 
 def instrument(
@@ -136,7 +126,10 @@ class CeleryPlugin:
     def install(self) -> None:
         """Connect receivers and put in place the wrappers that every process needs."""
         self._connect()
-        self._wrap("celery.app.base", "Celery", "send_task", self._publishing.send_task)
+        publishing = self._publishing
+        self._wrap("celery.app.base", "Celery", "send_task", publishing.send_task)
+        self._wrap("celery.app.amqp", "AMQP", "_create_task_sender", publishing.create_task_sender)
+        publishing.observe_existing(_get_active_apps())
         self._wrap("celery.app.trace", None, "build_tracer", self._running.build_tracer)
         self._wrap("celery.app.task", "Task", "retry", self._running.retry)
         self._wrap("celery.canvas", "group", "apply_async", self._canvas.apply_group)
@@ -145,7 +138,7 @@ class CeleryPlugin:
         backend = "celery.backends.base", "Backend"
         self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
 
-    def install_in_worker(self, sender: Any = None, **_: Any) -> None:
+    def install_in_worker(self, **_: Any) -> None:
         """Put in place the wrappers for the process that receives messages."""
         request, consumer = "celery.worker.request", "celery.worker.consumer.consumer"
         main = self._main
@@ -158,21 +151,11 @@ class CeleryPlugin:
         self._wrap("celery.worker.strategy", None, "default", main.strategy)
         quietly = self._lifecycle.quietly
         self._wrap("celery.worker.worker", "WorkController", "start", self._work)
+        self._wrap("celery.concurrency.base", None, "apply_target", quietly)
         self._wrap("celery.worker.pidbox", "gPidbox", "loop", quietly)
         self._wrap("kombu.asynchronous.timer", "Entry", "__call__", quietly)
         self._wrap(consumer, "Consumer", "on_decode_error", self._refused.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
-        self._install_in_pool(getattr(sender, "pool_cls", None))
-
-    @never_raises(nothing)
-    def _install_in_pool(self, pool: Any) -> None:
-        """Threads and greenlets start with no context, and acknowledge their tasks in that."""
-        kind = None if pool is None else get_implementation(pool)
-        if getattr(kind, "__module__", None) in {None, *_RUN_BY_ITS_MAIN_THREAD}:
-            return
-        for module, name in _RUN_BY_OTHERS:
-            if module in sys.modules:
-                self._wrap(module, None, name, self._lifecycle.quietly)
 
     def _work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
@@ -189,6 +172,7 @@ class CeleryPlugin:
         self._apps = weakref.WeakSet()
         while self._undo:
             self._undo.pop()()
+        leave_existing(_get_active_apps())
         for task in _existing_tasks():
             original = getattr(task.__trace__, TRACED, None)
             if original is not None:
@@ -197,7 +181,6 @@ class CeleryPlugin:
     def _connect(self) -> None:
         lifecycle = self._lifecycle
         for signal, receiver in (
-            (signals.before_task_publish, self._publishing.before_task_publish),
             (signals.beat_init, self._publishing.beat_init),
             (signals.task_unknown, self._refused.task_unknown),
             (signals.task_rejected, self._refused.task_rejected),

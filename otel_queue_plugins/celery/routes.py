@@ -78,6 +78,21 @@ class Routes:
         return known[reading]
 
 
+def published_to(options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Exchange and routing key that Celery will make of what a router decided.
+
+    A queue on a direct exchange is sent to by its name (`AMQP._create_task_sender`).
+    """
+    exchange, routing_key = options.get("exchange"), options.get("routing_key")
+    if exchange and routing_key:
+        return exchange, routing_key
+    queue: Any = options.get("queue")
+    bound = getattr(queue, "exchange", None)
+    if bound is None or (options.get("exchange_type") or bound.type) == "direct":
+        return "", getattr(queue, "name", queue)
+    return exchange or bound, routing_key or queue.routing_key
+
+
 def destination(app: Any, exchange: str, routing_key: str) -> str:
     """The queue behind `exchange` and `routing_key` by the name its users know.
 

@@ -56,12 +56,17 @@ class QueueTelemetry:
         )
 
     @never_raises(SendOperation)
-    def start_send(self, message: Message, carrier: Carrier) -> SendOperation:
-        """User code sends `message`: open its span, make it current, write it into `carrier`."""
+    def start_send(
+        self, message: Message, carrier: Carrier, started_at: float | None = None
+    ) -> SendOperation:
+        """User code sends `message`: open its span, make it current, write it into `carrier`.
+
+        `started_at` (seconds since the epoch) is None for now.
+        """
         if not self.connect():
             self.hand_on(carrier)
             return SendOperation()
-        started = self._clock()
+        started = self._clock() if started_at is None else int(started_at * 1e9)
         prepared = self._prepare(message.route)
         span = sending.start_span(self._connection, prepared, message, started)
         context = set_span_in_context(span)

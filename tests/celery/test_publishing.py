@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -173,6 +174,24 @@ def test_a_publish_that_raises(
     assert [event.name for event in failed.events] == ["exception"]
     points = telemetry.points("messaging.client.sent.messages")
     assert any(point.attributes.get("error.type") == kind for point in points)
+
+
+def test_a_publish_that_raises_early_lasts_from_the_call_on(
+    shop: Celery, telemetry: Telemetry
+) -> None:
+    """Also where Celery has not come so far that it could say what it was about to send."""
+    asked: list[int] = []
+
+    class Router:
+        def route(self, *_: object) -> None:
+            asked.append(time.time_ns())
+            raise RouterError
+
+    before = time.time_ns()
+    with pytest.raises(RouterError):
+        shop.send_task("add", router=Router())
+    failed = telemetry.one("send add")
+    assert before - 1000 <= failed.start_time <= asked[0] < failed.end_time
 
 
 def test_a_publish_that_raises_inside_a_task(shop: Celery, telemetry: Telemetry) -> None:
