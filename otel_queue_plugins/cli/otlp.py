@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_queue_plugins.cli.received import (
     Attributes,
@@ -39,51 +39,55 @@ _STATUSES = ("unset", "ok", "error")
 _TEMPORALITIES = ("", "delta", "cumulative")
 
 
+class _Where(NamedTuple):
+    """What all that one scope of one resource has sent shares."""
+
+    resource: Attributes
+    scope_name: str
+    scope_version: str
+    schema_url: str
+
+    @property
+    def service(self) -> str:
+        return str(self.resource.get("service.name", ""))
+
+
 def read_spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
     """Every span of an export request, in wire order."""
-    for group in request.resource_spans:
-        resource = _attributes(group.resource.attributes)
-        for scoped in group.scope_spans:
-            schema_url = scoped.schema_url or group.schema_url
-            for span in scoped.spans:
-                yield _span(
-                    span,
-                    service=_service(resource),
-                    resource=resource,
-                    scope_name=scoped.scope.name,
-                    scope_version=scoped.scope.version,
-                    schema_url=schema_url,
-                )
+    for span, where in _items(request.resource_spans, "scope_spans", "spans"):
+        yield _span(span, where)
 
 
 def read_points(request: ExportMetricsServiceRequest) -> Iterator[ReceivedPoint]:
     """Every data point of an export request, in wire order."""
-    for group in request.resource_metrics:
-        resource = _attributes(group.resource.attributes)
-        for scoped in group.scope_metrics:
-            schema_url = scoped.schema_url or group.schema_url
-            for metric in scoped.metrics:
-                yield from _points(
-                    metric,
-                    service=_service(resource),
-                    resource=resource,
-                    scope_name=scoped.scope.name,
-                    schema_url=schema_url,
-                )
+    for metric, where in _items(request.resource_metrics, "scope_metrics", "metrics"):
+        yield from _points(metric, where)
 
 
 def read_logs(request: ExportLogsServiceRequest) -> Iterator[ReceivedLog]:
     """Every log record of an export request, in wire order."""
-    for group in request.resource_logs:
+    for record, where in _items(request.resource_logs, "scope_logs", "log_records"):
+        yield _log(record, where)
+
+
+def _items(groups: Iterable[Any], scopes: str, items: str) -> Iterator[tuple[Any, _Where]]:
+    """What was sent, each with where it comes from: `items` in `scopes` of each resource."""
+    for group in groups:
         resource = _attributes(group.resource.attributes)
-        for scoped in group.scope_logs:
-            for record in scoped.log_records:
-                yield _log(record, resource, scoped.scope.name)
+        for scoped in getattr(group, scopes):
+            scope, schema_url = scoped.scope, scoped.schema_url or group.schema_url
+            where = _Where(resource, scope.name, scope.version, schema_url)
+            for item in getattr(scoped, items):
+                yield item, where
 
 
-def _span(span: Span, **where: Any) -> ReceivedSpan:
+def _span(span: Span, where: _Where) -> ReceivedSpan:
     return ReceivedSpan(
-        **where,
+        service=where.service,
+        resource=where.resource,
+        scope_name=where.scope_name,
+        scope_version=where.scope_version,
+        schema_url=where.schema_url,
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
@@ -114,7 +118,7 @@ def _span(span: Span, **where: Any) -> ReceivedSpan:
     )
 
 
-def _points(metric: Metric, **where: Any) -> Iterator[ReceivedPoint]:
+def _points(metric: Metric, where: _Where) -> Iterator[ReceivedPoint]:
     kind = metric.WhichOneof("data")
     if kind is None or kind == "summary":
         return
@@ -122,7 +126,10 @@ def _points(metric: Metric, **where: Any) -> Iterator[ReceivedPoint]:
     for point in data.data_points:
         is_histogram = kind.endswith("histogram")
         yield ReceivedPoint(
-            **where,
+            service=where.service,
+            resource=where.resource,
+            scope_name=where.scope_name,
+            schema_url=where.schema_url,
             name=metric.name,
             unit=metric.unit,
             description=metric.description,
@@ -157,11 +164,11 @@ def _exemplar(exemplar: Exemplar) -> ReceivedExemplar:
     )
 
 
-def _log(record: LogRecord, resource: Attributes, scope_name: str) -> ReceivedLog:
+def _log(record: LogRecord, where: _Where) -> ReceivedLog:
     return ReceivedLog(
-        service=_service(resource),
-        resource=resource,
-        scope_name=scope_name,
+        service=where.service,
+        resource=where.resource,
+        scope_name=where.scope_name,
         time_ns=record.time_unix_nano or record.observed_time_unix_nano,
         severity=record.severity_text,
         body=_value(record.body),
@@ -170,10 +177,6 @@ def _log(record: LogRecord, resource: Attributes, scope_name: str) -> ReceivedLo
         trace_id=record.trace_id.hex(),
         span_id=record.span_id.hex(),
     )
-
-
-def _service(resource: Attributes) -> str:
-    return str(resource.get("service.name", ""))
 
 
 def _number(point: NumberDataPoint | Exemplar) -> float:

@@ -13,6 +13,7 @@ from dramatiq.brokers.stub import StubBroker
 from opentelemetry import trace
 
 from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, instrument, uninstrument
+from tests.points import points_of
 
 with warnings.catch_warnings():  # versions before 2.0 warn about backends that are not installed
     warnings.simplefilter("ignore", ImportWarning)
@@ -94,17 +95,9 @@ class Shop:
         wanted = {key.replace("__", "."): value for key, value in attributes.items()}
         return sum(
             getattr(point, "count", None) or getattr(point, "value", 0)
-            for name, point in self._points()
-            if name == metric and wanted.items() <= dict(point.attributes).items()
+            for point in points_of(self._reader, metric)
+            if wanted.items() <= dict(point.attributes).items()
         )
-
-    def _points(self) -> Iterator[tuple[str, Any]]:
-        data = self._reader.get_metrics_data()
-        for resource in data.resource_metrics if data else ():
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        yield metric.name, point
 
 
 @pytest.fixture
