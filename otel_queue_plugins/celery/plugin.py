@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 from celery._state import _get_active_apps
+from celery.concurrency import get_implementation
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -24,12 +26,20 @@ from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import TRACED, Running
+from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options, check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
+
+_RUN_BY_ITS_MAIN_THREAD: Final = ("celery.concurrency.prefork", "celery.concurrency.solo")
+_RUN_BY_OTHERS: Final = (
+    ("celery.concurrency.base", "apply_target"),
+    ("celery.concurrency.thread", "apply_target"),
+    ("celery.concurrency.gevent", "apply_timeout"),
+)
 
 
 def instrument(
@@ -138,7 +148,7 @@ class CeleryPlugin:
         backend = "celery.backends.base", "Backend"
         self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
 
-    def install_in_worker(self, **_: Any) -> None:
+    def install_in_worker(self, sender: Any = None, **_: Any) -> None:
         """Put in place the wrappers for the process that receives messages."""
         request, consumer = "celery.worker.request", "celery.worker.consumer.consumer"
         main = self._main
@@ -151,11 +161,21 @@ class CeleryPlugin:
         self._wrap("celery.worker.strategy", None, "default", main.strategy)
         quietly = self._lifecycle.quietly
         self._wrap("celery.worker.worker", "WorkController", "start", self._work)
-        self._wrap("celery.concurrency.base", None, "apply_target", quietly)
         self._wrap("celery.worker.pidbox", "gPidbox", "loop", quietly)
         self._wrap("kombu.asynchronous.timer", "Entry", "__call__", quietly)
         self._wrap(consumer, "Consumer", "on_decode_error", self._refused.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
+        self._install_in_pool(getattr(sender, "pool_cls", None))
+
+    @never_raises(nothing)
+    def _install_in_pool(self, pool: Any) -> None:
+        """Threads and greenlets start with no context, and acknowledge their tasks in that."""
+        kind = None if pool is None else get_implementation(pool)
+        if getattr(kind, "__module__", None) in {None, *_RUN_BY_ITS_MAIN_THREAD}:
+            return
+        for module, name in _RUN_BY_OTHERS:
+            if module in sys.modules:
+                self._wrap(module, None, name, self._lifecycle.quietly)
 
     def _work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
