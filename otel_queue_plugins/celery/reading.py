@@ -29,7 +29,7 @@ def carrier(request: Request) -> Mapping[str, object]:
     Other tracers nest a `headers` of their own; the top wins (`celery.app.task.Context`).
     """
     nested = request.get("headers")
-    if nested is None or not isinstance(nested, dict):
+    if not isinstance(nested, dict):
         return request
     return request if any(name in request for name in propagation.fields()) else nested
 
@@ -47,11 +47,12 @@ def delivery(
     info = headers("delivery_info") or {}
     priority = info.get("priority")
     received_at, span_id, _ = receipt
-    eta, expires = headers("eta"), headers("expires")
+    root, eta, expires = headers("root_id"), headers("eta"), headers("expires")
+    worker_name = headers("hostname")
     return Delivery(
         route=route,
         id=str(headers("id")),
-        conversation_id=text(headers("root_id")),
+        conversation_id=root if isinstance(root, str) else None,
         attempt=retries + 1 if isinstance(retries, int) else 1,
         max_attempts=None if max_retries is None else max_retries + 1,
         priority=priority if isinstance(priority, int) else None,
@@ -60,7 +61,7 @@ def delivery(
         expires_at=None if expires is None else timestamp(expires),
         received_at=received_at,
         redelivered=info.get("redelivered") is True,
-        worker_name=text(headers("hostname")),
+        worker_name=worker_name if isinstance(worker_name, str) else None,
         worker_pid=worker_pid,
         workflow=place,
         joins=text(joined(request, request.get("chain"))) if place else None,
@@ -70,11 +71,10 @@ def delivery(
 
 def max_retries(task: Any) -> int | None:
     """How often `task` may be tried again. A call of `Task.retry` may say something else."""
+    limit = task.max_retries
     if getattr(task, "autoretry_for", None):
         told = getattr(task, "retry_kwargs", None) or {}
-        if isinstance(told.get("max_retries"), int):
-            return int(told["max_retries"])
-    limit = task.max_retries
+        limit = told.get("max_retries", limit)
     return limit if isinstance(limit, int) else None
 
 
