@@ -104,6 +104,7 @@ class Connection:
         self.tracer = tracer
         self.start_span = recording.start_span
         self.put = recording.put
+        self.note = recording.note
         self.instruments = Instruments(
             meter, optional=self._optional, counts=self.counts, recording=recording
         )

@@ -78,11 +78,7 @@ def describe(
     operation: ProcessOperation, ending: Ending, options: Options, ended_ns: int
 ) -> Attributes:
     """Put events and status of the ended delivery on its span; returns the attributes it gets."""
-    span = operation.span
-    received_at = operation.delivery.received_at
     attributes = _attributes(operation, ending)
-    if received_at is not None:
-        span.add_event(semconv.EVENT_RECEIVED, None, int(received_at * 1e9))
     if ending.outcome is not Outcome.SUCCESS:
         _describe_trouble(operation, ending, options, attributes, ended_ns)
     return attributes

@@ -47,6 +47,9 @@ def close_span(
     try:
         _measure(connection, operation, prepared, ending, ended_ns)
         if operation.span.is_recording():
+            received_at = operation.delivery.received_at
+            if received_at is not None:
+                connection.note(operation.span, semconv.EVENT_RECEIVED, int(received_at * 1e9))
             connection.put(operation.span, endings.describe(operation, ending, options, ended_ns))
     finally:
         operation.span.end(ended_ns)

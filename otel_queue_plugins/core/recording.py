@@ -27,6 +27,9 @@ class Shortcuts(Protocol):
     def put(self, span: Span, attributes: dict[str, Value]) -> None:
         """`span.set_attributes(attributes)`, shorter where possible."""
 
+    def note(self, span: Span, name: str, at_ns: int) -> None:
+        """`span.add_event(name, None, at_ns)`, shorter where possible."""
+
     def bind(self, histogram: Histogram) -> Record | None:
         """`histogram.record`, shorter."""
 
@@ -39,6 +42,7 @@ class Recording:
         shorter = shortcuts.spans(tracer) if shortcuts else None
         self.start_span: StartSpan = shorter or tracer.start_span
         self.put = shortcuts.put if shortcuts else _put
+        self.note = shortcuts.note if shortcuts else _note
 
     def of(self, histogram: Histogram) -> Record:
         """What records values of `histogram`."""
@@ -48,3 +52,7 @@ class Recording:
 
 def _put(span: Span, attributes: dict[str, Value]) -> None:
     span.set_attributes(attributes)
+
+
+def _note(span: Span, name: str, at_ns: int) -> None:
+    span.add_event(name, None, at_ns)

@@ -176,7 +176,7 @@ def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
     assert shortcuts.spans(tracer) is None
 
 
-@pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "_new_links"])
+@pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "add_event", "_new_links"])
 def test_a_patched_span_is_left_alone(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,9 +112,14 @@ class Tracing:
         assert short is not None
         self.start: Any = short if shorten else self.tracer.start_span
         self.put: Any = shortcuts.put if shorten else lambda span, late: span.set_attributes(late)
+        self.note: Any = shortcuts.note if shorten else _add_event
 
     def seen(self) -> tuple[list[object], list[dict[str, Any]]]:
         return self.processor.seen, self.processor.exported
+
+
+def _add_event(span: Any, name: str, at_ns: int) -> None:
+    span.add_event(name, None, at_ns)
 
 
 def both(**options: Any) -> tuple[Tracing, Tracing]:
@@ -167,6 +172,7 @@ link_arguments = st.tuples(
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.dictionaries(names, clean, max_size=5)),
+        st.tuples(st.just("note"), names, st.just(8)),
         st.tuples(st.just("set_attribute"), names, any_value),
         st.tuples(st.just("set_attributes"), st.dictionaries(names, any_value, max_size=3)),
         st.tuples(
@@ -187,6 +193,8 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
     what, *arguments = operation
     if what == "put":
         tracing.put(span, dict(arguments[0]))
+    elif what == "note":
+        tracing.note(span, *arguments)
     elif what == "add_link":
         span.add_link(*arguments[0])
     elif what == "record_exception":
@@ -342,27 +350,35 @@ def test_two_spans_share_nothing_that_changes() -> None:
 
 
 def test_an_ended_span_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    """A late `put` is dropped with the SDK's warning."""
+    """A late `put` or `note` is dropped with the SDK's warning."""
     short = Tracing(shorten=True)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
     span.end(ENDED)
     short.put(span, {"late": 1})
     assert "ended span" in caplog.text
+    caplog.clear()
+    short.note(span, "late", 1)
+    assert "ended span" in caplog.text
+    assert short.processor.exported[0]["events"] == []
     assert "late" not in short.processor.exported[0]["attributes"]
     assert "late" not in span.attributes
 
 
-def test_put_suits_any_span() -> None:
-    """Spans that record nothing, or are not the SDK's, get `set_attributes`."""
-    given = []
+def test_put_and_note_suit_any_span() -> None:
+    """Spans that record nothing, or are not the SDK's, get `set_attributes` and `add_event`."""
+    given: list[object] = []
 
     class Foreign(NonRecordingSpan):
         def set_attributes(self, attributes: Any) -> None:
             given.append(attributes)
 
-    shortcuts.put(INVALID_SPAN, {"a": 1})
-    shortcuts.put(Foreign(SpanContext(1, 2, is_remote=False)), {"a": 1})
-    assert given == [{"a": 1}]
+        def add_event(self, name: str, attributes: Any = None, timestamp: Any = None) -> None:
+            given.append((name, attributes, timestamp))
+
+    for span in (INVALID_SPAN, Foreign(SpanContext(1, 2, is_remote=False))):
+        shortcuts.put(span, {"a": 1})
+        shortcuts.note(span, "b", 2)
+    assert given == [{"a": 1}, ("b", None, 2)]
 
 
 def test_what_is_not_clean_is_cleaned() -> None:

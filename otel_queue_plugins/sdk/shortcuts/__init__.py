@@ -19,13 +19,13 @@ from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from otel_queue_plugins.sdk.shortcuts import recording, selftest, starting
 
-__all__ = ["Record", "StartSpan", "bind", "put", "spans"]
+__all__ = ["Record", "StartSpan", "bind", "note", "put", "spans"]
 
 Value = str | int | float | bool
 StartSpan = Callable[[str, "Context | None", SpanKind, dict[str, Value], Sequence[Link], int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
-# The class of spans that `put` need not hand over, once there are any.
+# The class of spans that `put` and `note` need not hand over, once there are any.
 _proven: set[type] = set()
 
 
@@ -47,6 +47,12 @@ def put(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
     if type(span) not in _proven or not starting.put(span, attributes):
         span.set_attributes(attributes)
+
+
+def note(span: Span, name: str, at_ns: int) -> None:
+    """`span.add_event(name, None, at_ns)` at less cost, where that can be had."""
+    if type(span) not in _proven or not starting.note(span, name, at_ns):
+        span.add_event(name, None, at_ns)
 
 
 def bind(histogram: Histogram) -> Record | None:

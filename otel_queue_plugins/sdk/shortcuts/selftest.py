@@ -76,14 +76,23 @@ def _is_equal(sampler: Any) -> bool:
     start_span = starting.direct(direct.tracer)
     if start_span is None:
         return False
-    usual.tell(usual.tracer.start_span, lambda span, late: span.set_attributes(late))
-    direct.tell(start_span, _put)
+    usual.tell(
+        usual.tracer.start_span,
+        lambda span, late: span.set_attributes(late),
+        lambda span, name, at_ns: span.add_event(name, None, at_ns),
+    )
+    direct.tell(start_span, _put, _note)
     return usual.seen == direct.seen
 
 
 def _put(span: Any, attributes: dict[str, Any]) -> None:
     if not (span.is_recording() and starting.put(span, attributes)):
         span.set_attributes(attributes)
+
+
+def _note(span: Any, name: str, at_ns: int) -> None:
+    if not (span.is_recording() and starting.note(span, name, at_ns)):
+        span.add_event(name, None, at_ns)
 
 
 @_once
@@ -129,13 +138,16 @@ class _Tracing:
         shown = [sorted((name, _shown(part)) for name, part in each.items()) for each in parts]
         self.seen += [span.to_json(), span.context, span.parent, parent_context, shown]
 
-    def tell(self, start_span: Callable[..., Any], put: Callable[..., None]) -> None:
+    def tell(
+        self, start_span: Callable[..., Any], put: Callable[..., None], note: Callable[..., None]
+    ) -> None:
         for parent, context in zip(_PARENTS, _CONTEXTS, strict=True):
             links = [Link(_PARENTS[0], {"a": 1}), Link(parent)][parent.is_remote :]
             attributes = {"text": "a", "number": 1, "share": 0.5, "yes": True}
             span = start_span("trial", context, SpanKind.CONSUMER, attributes, links, 1_000)
             put(span, {"late": 2, "later": "b"})
             put(span, {"late": 3})
+            note(span, "noted", 1_500)
             span.set_attribute("odd", [1, 2])
             span.add_event("event", {"b": 2}, 2_000)
             span.set_status(StatusCode.ERROR, "no")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - the parts of a span are private
 import threading
+from functools import cache
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 _CLEAN = frozenset({str, int, float, bool})
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _DEFAULT_COUNT = 128
+# Immutable, and so one for all links and events that have none.
+_NO_ATTRIBUTES = BoundedAttributes(_DEFAULT_COUNT)
+# What is not called any more.
+_REPLACED = ("__init__", "start", "set_attributes", "add_event", "_new_events", "_new_links")
 # What `_new_span` fills. A version of the SDK whose spans have other fields is not shortened.
 _FIELDS = {
     *("_name", "_context", "_parent", "_kind", "_attributes", "_events", "_links", "_resource"),
@@ -62,6 +67,18 @@ def put(span: Any, attributes: dict[str, Value]) -> bool:
     return True
 
 
+def note(span: Any, name: str, at_ns: int) -> bool:
+    """Add an event without attributes to a span of the SDK.
+
+    False, and nothing done, where the span is over.
+    """
+    with span._lock:
+        if span._end_time is not None:
+            return False
+        span._events.append(_event_class()(name, _NO_ATTRIBUTES, at_ns))
+    return True
+
+
 def direct(tracer: Any) -> StartSpan | None:
     """`tracer.start_span` for clean attributes; None if the tracer is not the SDK's as we know it.
 
@@ -74,7 +91,7 @@ def direct(tracer: Any) -> StartSpan | None:
         return None
     if not are_own(sdk.Tracer, "start_span", "_is_enabled"):
         return None
-    if not are_own(sdk._Span, "__init__", "start", "set_attributes", "_new_events", "_new_links"):
+    if not are_own(sdk._Span, *_REPLACED) or not are_own(sdk.Event, "__init__"):
         return None
     limits = tracer._span_limits
     if type(limits) is not sdk.SpanLimits or not _are_default(limits):
@@ -92,6 +109,13 @@ def span_class() -> type:
     return _Span
 
 
+@cache
+def _event_class() -> Any:
+    from opentelemetry.sdk.trace import Event
+
+    return Event
+
+
 def _are_default(limits: Any) -> bool:
     counts = {limits.max_span_attributes, limits.max_link_attributes}
     lengths = {limits.max_span_attribute_length, limits.max_attribute_length}
@@ -107,8 +131,6 @@ class _Direct:
         self._example = example
         self._span_class = type(example)
         self._list_class = type(example._events)
-        # Immutable, and so one for all links that have no attributes.
-        self._no_attributes = BoundedAttributes(_DEFAULT_COUNT)
 
     def start_span(
         self,
@@ -192,7 +214,7 @@ class _Direct:
             if type(link) is not Link or link.attributes or not link.context.is_valid:
                 return span._new_links(links)
         for link in links:
-            link._attributes = self._no_attributes
+            link._attributes = _NO_ATTRIBUTES
         bounded = self._list_class(span._limits.max_links)
         bounded.extend(links)
         return bounded
