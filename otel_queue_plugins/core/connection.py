@@ -102,6 +102,7 @@ class Connection:
     def _use(self, tracer: Tracer, meter: Meter) -> None:
         recording = Recording(tracer, self._shortcuts)
         self.tracer = tracer
+        self.begin_span = recording.begin_span
         self.start_span = recording.start_span
         self.put = recording.put
         self.note = recording.note

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,18 +11,21 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 from otel_queue_plugins.core import errors, semconv
 from otel_queue_plugins.core.bounds import bounded, printable, whole
 from otel_queue_plugins.core.messages import (
-    NO_WORKFLOW,
+    SUCCEEDED,
     CancellationScope,
     Delivery,
     Ending,
     Outcome,
-    Workflow,
 )
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.recording import Value
 
 Attributes = dict[str, Value]
+
+# Bound once: the members of an Enum are slow to reach in Python 3.11.
+SUCCESS: Final = SUCCEEDED.outcome
+_SUCCESS_TEXT: Final = SUCCESS.value
 
 ERRORS: Final = frozenset(
     {
@@ -77,57 +79,15 @@ def cancellation(ending: Ending) -> CancellationScope | None:
 def describe(
     operation: ProcessOperation, ending: Ending, options: Options, ended_ns: int
 ) -> Attributes:
-    """Put events and status of the ended delivery on its span; returns the attributes it gets."""
-    attributes = _attributes(operation, ending)
-    if ending.outcome is not Outcome.SUCCESS:
+    """Put events and status of the ended delivery on its span; returns the attributes due."""
+    if ending.outcome is SUCCESS:
+        attributes: Attributes = {semconv.TASK_OUTCOME: _SUCCESS_TEXT}
+    else:
+        attributes = {semconv.TASK_OUTCOME: ending.outcome.value}
         _describe_trouble(operation, ending, options, attributes, ended_ns)
-    return attributes
-
-
-def _attributes(operation: ProcessOperation, ending: Ending) -> Attributes:
-    delivery, waiting = operation.delivery, operation.waiting
-    facts = operation.incoming.envelope
-    attributes: Attributes = {
-        semconv.TASK_OUTCOME: ending.outcome.value,
-        semconv.PROCESS_PID: delivery.worker_pid or os.getpid(),
-        semconv.TASK_TRIGGER: delivery.trigger or (facts and facts.trigger) or "call",
-    }
-    for name, value in (
-        (semconv.TASK_WAIT, waiting.wait),
-        (semconv.TASK_PREFETCH_WAIT, waiting.prefetch_wait),
-        (semconv.TASK_SCHEDULED_DELAY, waiting.scheduled_delay),
-        (semconv.TASK_ATTEMPT, whole(delivery.attempt)),
-        (semconv.TASK_MAX_ATTEMPTS, whole(delivery.max_attempts)),
-        (semconv.TASK_PRIORITY, whole(delivery.priority)),
-        (semconv.WORKER_NAME, delivery.worker_name),
-        (semconv.CODE_FUNCTION_NAME, delivery.route.function),
-    ):
-        if value is not None:
-            attributes[name] = value
-    if delivery.redelivered:
-        attributes[semconv.REDELIVERED] = True
-    if delivery.expires_at is not None:
-        remaining = delivery.expires_at - operation.started_ns / 1e9
-        attributes[semconv.TASK_DEADLINE_REMAINING] = remaining
-    told = facts.workflow if facts else None
-    if delivery.workflow or told:
-        attributes.update(_place(delivery.workflow, told))
-    return attributes
-
-
-def _place(known: Workflow | None, told: Workflow | None) -> Attributes:
-    """The place in a workflow that the framework knows, with the step that the sender told."""
-    workflow = known or told
-    if workflow is None or told == NO_WORKFLOW:
-        return {}
-    attributes: Attributes = {semconv.WORKFLOW_KIND: bounded(workflow.kind)}
-    if workflow.id:
-        attributes[semconv.WORKFLOW_ID] = bounded(workflow.id)
-    step = workflow.step
-    if step is None and told and told.kind == workflow.kind:
-        step = told.step
-    if step is not None:
-        attributes[semconv.WORKFLOW_STEP] = step
+    most = whole(operation.delivery.max_attempts)
+    if most is not None:  # not said at the start: Celery's `retry` may change it
+        attributes[semconv.TASK_MAX_ATTEMPTS] = most
     return attributes
 
 

@@ -64,7 +64,7 @@ def decode(text: object, creation: SpanContext | None) -> Envelope | None:
     if micros is None:
         return None
     if not rest:
-        return Envelope(enqueued_at=micros / _MICRO)
+        return Envelope(micros / _MICRO)
     parts = rest.split(";")
     return _with_parts(micros / _MICRO, {part[:1]: part[1:] for part in parts}, creation)
 

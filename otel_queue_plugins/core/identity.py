@@ -30,6 +30,8 @@ class _IdGenerator(Protocol):
 
     def generate_trace_id(self) -> int: ...
 
+    def is_trace_id_random(self) -> bool: ...
+
 
 class ChosenIds:
     """An id generator that gives the chosen ids once, else what the wrapped one gives."""
@@ -52,6 +54,10 @@ class ChosenIds:
             return self._generator.generate_trace_id()
         _trace_id.set(None)
         return chosen
+
+    def is_trace_id_random(self) -> bool:
+        """What the wrapped one says."""
+        return self._generator.is_trace_id_random()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)

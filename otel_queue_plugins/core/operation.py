@@ -36,8 +36,11 @@ class Operation:
         """Make the span current."""
         outer = _innermost.get()
         self._depth = 0
-        self._outer = None if outer is None or outer.is_over() else self._inside(outer)
-        self._delivery = current_delivery.get()
+        if outer is None:
+            self._outer = self._delivery = None
+        else:
+            self._delivery = outer.of_delivery()
+            self._outer = None if outer.is_over() else self._inside(outer)
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
@@ -49,17 +52,17 @@ class Operation:
         outer, self._outer, self._place = self._outer, None, None
         while outer is not None and outer._place is not None:  # noqa: SLF001 - of its own class
             outer = outer._outer  # noqa: SLF001
-        if outer is None:
-            self._put_back(place)
-
-    def _put_back(self, place: Token[Operation | None]) -> None:
+        if outer is not None:
+            return
         try:
             _innermost.reset(place)
         except ValueError:
             return  # said in another thread or asyncio task, whose context is its own
         otel_context.detach(self._token)
-        if current_delivery.get() is not self._delivery:
-            current_delivery.set(self._delivery)
+
+    def of_delivery(self) -> ProcessOperation | None:
+        """The delivery in which this was entered."""
+        return self._delivery
 
     def is_over(self) -> bool:
         """Left in another thread or asyncio task, so that it is still innermost in this one."""
@@ -137,13 +140,18 @@ class ProcessOperation(Operation):
         self.ended = False
         self.notes: object = None
 
-    def enter(self) -> None:
-        """Make the delivery and its span current."""
-        super().enter()
-        current_delivery.set(self)
+    def of_delivery(self) -> ProcessOperation:
+        """Itself."""
+        return self
 
 
-current_delivery: Final[ContextVar[ProcessOperation | None]] = ContextVar(
-    "otel_queue_current_delivery", default=None
-)
-"""The delivery that the running code belongs to, None outside of any."""
+class CurrentDelivery:
+    """The delivery that the running code belongs to; read like a `ContextVar`."""
+
+    def get(self) -> ProcessOperation | None:
+        """It, None outside of any."""
+        innermost = _innermost.get()
+        return None if innermost is None else innermost.of_delivery()
+
+
+current_delivery: Final = CurrentDelivery()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, SpanKind
 
+from otel_queue_plugins.core import beginning, errors, identity, relation, semconv, waiting
 from otel_queue_plugins.core import ending as endings
-from otel_queue_plugins.core import errors, identity, relation, semconv, waiting
-from otel_queue_plugins.core.bounds import bounded, printable
+from otel_queue_plugins.core.bounds import printable
 from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import Prepared
 from otel_queue_plugins.core.propagation import Incoming
+from otel_queue_plugins.core.recording import Value
 
 
 def open_span(
@@ -29,9 +30,23 @@ def open_span(
     related = relation.of_delivery(incoming, waited, options)
     parent = incoming.context
     if incoming.creation and related != "child":
-        parent = set_span_in_context(INVALID_SPAN, parent)
-    span = _start_span(connection, prepared, delivery, incoming, parent, related, started_ns)
-    context = set_span_in_context(span, parent)
+        parent = with_span(INVALID_SPAN, parent)
+
+    def about() -> tuple[dict[str, Value], list[Link]]:
+        facts = incoming.envelope
+        attributes = beginning.attributes(prepared, delivery, facts, waited, started_ns)
+        return attributes, relation.links(incoming, related, delivery.joins)
+
+    chosen = delivery.span_id if connection.chooses_ids else None
+    if chosen is not None:
+        identity.choose(chosen)
+    try:
+        name = prepared.process_name
+        span = connection.begin_span(name, parent, SpanKind.CONSUMER, about, started_ns)
+    finally:
+        if chosen is not None:
+            identity.choose(None)
+    context = with_span(span, parent)
     return ProcessOperation(delivery, incoming, waited, context, prepared, span, started_ns)
 
 
@@ -55,41 +70,6 @@ def close_span(
         operation.span.end(ended_ns)
 
 
-def _start_span(
-    connection: Connection,
-    prepared: Prepared,
-    delivery: Delivery,
-    incoming: Incoming,
-    parent: Context,
-    related: str,
-    started_ns: int,
-) -> Span:
-    attributes = prepared.receive.copy()
-    attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(delivery.id)
-    conversation_id = delivery.conversation_id or _workflow_id(incoming)
-    if conversation_id is not None:
-        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
-    if delivery.span_id is not None and connection.chooses_ids:
-        identity.choose(delivery.span_id)
-    try:
-        return connection.start_span(
-            prepared.process_name,
-            parent,
-            SpanKind.CONSUMER,
-            attributes,
-            relation.links(incoming, related, delivery.joins),
-            started_ns,
-        )
-    finally:
-        if delivery.span_id is not None:
-            identity.choose(None)
-
-
-def _workflow_id(incoming: Incoming) -> str | None:
-    workflow = incoming.envelope.workflow if incoming.envelope else None
-    return workflow.id or None if workflow else None
-
-
 def _measure(
     connection: Connection,
     operation: ProcessOperation,
@@ -99,7 +79,10 @@ def _measure(
 ) -> None:
     instruments, waited, context = connection.instruments, operation.waiting, operation.context
     consumed = connection.counts.consumed
-    series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
+    if ending.outcome is endings.SUCCESS:
+        series = prepared.succeeded(consumed)
+    else:
+        series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
     consumed.add(series.cell)
     seconds = (ended_ns - operation.started_ns) / 1e9
     instruments.record_process_duration(seconds, series.attributes, context)
@@ -107,10 +90,10 @@ def _measure(
         instruments.record_wait(waited.wait, prepared.base, context)
     if instruments.prefetch_wait and waited.prefetch_wait is not None:
         instruments.prefetch_wait.record(waited.prefetch_wait, prepared.base, context)
-    if ending.outcome is not Outcome.SUCCESS or instruments.completion:
+    if ending.outcome is not endings.SUCCESS or instruments.completion:
         _measure_rarer(connection, operation, prepared, ending, ended_ns)
     first = operation.delivery.attempt == 1
-    if first and _trigger(operation) == "schedule" and waited.wait is not None:
+    if first and waited.wait is not None and _trigger(operation) == "schedule":
         instruments.drift.record(waited.wait, prepared.base, context)
 
 

@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, MutableMapping
 from typing import Final, NamedTuple
 
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_queue_plugins.core import envelope, w3c
+from otel_queue_plugins.core.current import span_in, with_span
 from otel_queue_plugins.core.envelope import Envelope
 from otel_queue_plugins.core.semconv import CARRIER_KEY
 
@@ -99,22 +100,19 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
 
     `facts` is an encoded envelope.
     """
-    clear(carrier)
-    if facts is not None:
-        carrier[CARRIER_KEY] = facts
-    context = get_current() if context is None else context
-    traceparent = w3c.encode(context) if fields.w3c else None
-    if traceparent is not None:
-        carrier[w3c.TRACEPARENT] = traceparent
-    elif context:
-        propagate.inject(carrier, context)
-
-
-def clear(carrier: Carrier) -> None:
-    """Remove every key of ours from `carrier`."""
     for name in fields():
         if name in carrier:
             del carrier[name]
+    if facts is not None:
+        carrier[CARRIER_KEY] = facts
+    context = get_current() if context is None else context
+    if not context:
+        return
+    traceparent = w3c.encode(context) if fields.w3c else None
+    if traceparent is not None:
+        carrier[w3c.TRACEPARENT] = traceparent
+    else:
+        propagate.inject(carrier, context)
 
 
 def may_say_something(carrier: Mapping[str, object]) -> bool:
@@ -139,10 +137,9 @@ def _read(carrier: Mapping[str, object]) -> Incoming:
     plain = fields.w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
     creation = w3c.decode(carrier.get(w3c.TRACEPARENT)) if plain else None
     if creation is not None:
-        context = trace.set_span_in_context(NonRecordingSpan(creation), NOTHING.context)
+        context = with_span(NonRecordingSpan(creation), NOTHING.context)
     else:
         context = propagate.extract(carrier, Context(), _GETTER) or NOTHING.context
-        found = trace.get_current_span(context).get_span_context()
+        found = span_in(context).get_span_context()
         creation = found if found.is_valid else None
-    facts = envelope.decode(carrier.get(CARRIER_KEY), creation)
-    return Incoming(context=context, creation=creation, envelope=facts)
+    return Incoming(context, creation, envelope.decode(carrier.get(CARRIER_KEY), creation))

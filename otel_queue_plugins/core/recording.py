@@ -10,7 +10,8 @@ from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 Value = str | int | float | bool
-StartSpan = Callable[[str, Context | None, SpanKind, dict[str, Value], Sequence[Link], int], Span]
+About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
+BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 
@@ -21,14 +22,14 @@ class Shortcuts(Protocol):
     live long, one dict per series.
     """
 
-    def spans(self, tracer: Tracer) -> StartSpan | None:
-        """`tracer.start_span`, shorter."""
+    def spans(self, tracer: Tracer) -> BeginSpan | None:
+        """As `Recording.begin_span`, shorter."""
 
     def put(self, span: Span, attributes: dict[str, Value]) -> None:
         """`span.set_attributes(attributes)`, shorter where possible."""
 
-    def note(self, span: Span, name: str, at_ns: int) -> None:
-        """`span.add_event(name, None, at_ns)`, shorter where possible."""
+    def note(self, span: Span, event: str, at_ns: int) -> None:
+        """`span.add_event(event, None, at_ns)`, shorter where possible."""
 
     def bind(self, histogram: Histogram) -> Record | None:
         """`histogram.record`, shorter."""
@@ -39,20 +40,43 @@ class Recording:
 
     def __init__(self, tracer: Tracer, shortcuts: Shortcuts | None) -> None:
         self._shortcuts = shortcuts
+        self._tracer = tracer
         shorter = shortcuts.spans(tracer) if shortcuts else None
-        self.start_span: StartSpan = shorter or tracer.start_span
+        self.begin_span: BeginSpan = shorter or self._begin_span
         self.put = shortcuts.put if shortcuts else _put
         self.note = shortcuts.note if shortcuts else _note
+
+    def start_span(
+        self,
+        name: str,
+        context: Context,
+        kind: SpanKind,
+        attributes: dict[str, Value],
+        links: Sequence[Link],
+        start_time: int,
+    ) -> Span:
+        """`tracer.start_span`; `attributes` now belongs to the span."""
+        return self.begin_span(name, context, kind, lambda: (attributes, links), start_time)
 
     def of(self, histogram: Histogram) -> Record:
         """What records values of `histogram`."""
         shorter = self._shortcuts.bind(histogram) if self._shortcuts else None
         return shorter or histogram.record
 
+    def _begin_span(
+        self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
+    ) -> Span:
+        """Start a span with the attributes and links that `about` returns.
+
+        It is not called where nobody would see them.
+        """
+        attributes, links = about()
+        return self._tracer.start_span(name, context, kind, attributes, links, start_time)
+
 
 def _put(span: Span, attributes: dict[str, Value]) -> None:
     span.set_attributes(attributes)
 
 
-def _note(span: Span, name: str, at_ns: int) -> None:
-    span.add_event(name, None, at_ns)
+def _note(span: Span, event: str, at_ns: int) -> None:
+    span.add_event(event, None, at_ns)

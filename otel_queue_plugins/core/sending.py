@@ -5,36 +5,47 @@ from __future__ import annotations
 import dataclasses
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from otel_queue_plugins.core import ending, envelope, errors, identity, relation, semconv
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.current import span_in
 from otel_queue_plugins.core.envelope import Envelope
 from otel_queue_plugins.core.messages import Joined, Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import Prepared
+from otel_queue_plugins.core.recording import Value
 
 
 def start_span(
-    connection: Connection, prepared: Prepared, message: Message, started_ns: int
+    connection: Connection,
+    prepared: Prepared,
+    message: Message,
+    context: Context,
+    started_ns: int,
 ) -> Span:
-    """The send span of `message`, child of the current one."""
-    attributes = prepared.send.copy()
-    attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(message.id)
-    if message.conversation_id is not None:
-        attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(message.conversation_id)
-    if message.membership and connection.chooses_ids:
-        here = get_current_span().get_span_context()
-        identity.choose_for_member(here, message.membership)
+    """The send span of `message`, child of the one in `context`."""
+
+    def about() -> tuple[dict[str, Value], tuple[Link, ...]]:
+        attributes = prepared.send.copy()
+        attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(message.id)
+        if message.conversation_id is None:
+            del attributes[semconv.MESSAGING_CONVERSATION_ID]
+        else:
+            attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(message.conversation_id)
+        return attributes, ()
+
+    start = connection.begin_span
+    if not message.membership:
+        return start(prepared.send_name, context, SpanKind.PRODUCER, about, started_ns)
+    if connection.chooses_ids:
+        identity.choose_for_member(span_in(context).get_span_context(), message.membership)
     try:
-        return connection.start_span(
-            prepared.send_name, None, SpanKind.PRODUCER, attributes, (), started_ns
-        )
+        return start(prepared.send_name, context, SpanKind.PRODUCER, about, started_ns)
     finally:
-        if message.membership:
-            identity.choose(None)
+        identity.choose(None)
 
 
 def facts(message: Message, options: Options, span: Span, enqueued_ns: int) -> str:
@@ -89,9 +100,12 @@ def finish(
 ) -> None:
     """Record the end of a send that took until `operation.ended_ns`."""
     try:
-        kind = None if error is None else errors.type_name(error)
-        series = prepared.sent(connection.counts.sent, kind)
-        connection.counts.sent.add(series.cell)
+        sent = connection.counts.sent
+        if error is None:
+            series = prepared.sent_well(sent)
+        else:
+            series = prepared.sent(sent, errors.type_name(error))
+        sent.add(series.cell)
         seconds = (operation.ended_ns - operation.started_ns) / 1e9
         connection.instruments.record_send_duration(seconds, series.attributes, operation.context)
         if error is not None and operation.span.is_recording():

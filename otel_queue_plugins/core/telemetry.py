@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 
 from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider, set_span_in_context
+from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins.core import processing, propagation, sending, settling
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.counts import Measure
+from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
-from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
+from otel_queue_plugins.core.messages import Delivery, Ending, Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
+from otel_queue_plugins.core.prepared import AllPrepared
 from otel_queue_plugins.core.propagation import Carrier, Incoming
 from otel_queue_plugins.core.recording import Shortcuts
 from otel_queue_plugins.core.settling import Settlement, SettleOperation
@@ -45,7 +46,7 @@ class QueueTelemetry:
         self.framework = framework
         self.options = options or Options()
         self._clock = clock
-        self._prepared: dict[Route, Prepared] = {}
+        self._prepare = AllPrepared(framework, self.options.span_name).of
         self._connection = Connection(
             optional_metrics=self.options.metrics,
             tracer_provider=tracer_provider,
@@ -55,7 +56,6 @@ class QueueTelemetry:
             clock=clock,
         )
 
-    @never_raises(SendOperation)
     def start_send(
         self, message: Message, carrier: Carrier, started_at: float | None = None
     ) -> SendOperation:
@@ -63,13 +63,23 @@ class QueueTelemetry:
 
         `started_at` (seconds since the epoch) is None for now.
         """
+        try:
+            return self._start_send(message, carrier, started_at)
+        except Exception:  # noqa: BLE001 - the rule of `guard`, without what its wrapper costs
+            complain("QueueTelemetry.start_send")
+            return SendOperation()
+
+    def _start_send(
+        self, message: Message, carrier: Carrier, started_at: float | None
+    ) -> SendOperation:
         if not self.connect():
             self.hand_on(carrier)
             return SendOperation()
         started = self._clock() if started_at is None else int(started_at * 1e9)
         prepared = self._prepare(message.route)
-        span = sending.start_span(self._connection, prepared, message, started)
-        context = set_span_in_context(span)
+        here = otel_context.get_current()
+        span = sending.start_span(self._connection, prepared, message, here, started)
+        context = with_span(span, here)
         operation = SendOperation(prepared, span, started, context)
         try:
             propagation.write(carrier, context, sending.facts(message, self.options, span, started))
@@ -78,15 +88,16 @@ class QueueTelemetry:
         operation.enter()
         return operation
 
-    @never_raises(nothing)
     def end_send(self, operation: SendOperation, error: BaseException | None = None) -> None:
         """The broker has the message, or `error` says why not. Saying it twice does nothing."""
         prepared = operation.prepared
         if prepared is None or operation.ended_ns:
             return
-        operation.ended_ns = max(self._clock(), operation.started_ns)
         try:
+            operation.ended_ns = max(self._clock(), operation.started_ns)
             sending.finish(self._connection, operation, prepared, error, self.options)
+        except Exception:  # noqa: BLE001 - as in `start_send`
+            complain("QueueTelemetry.end_send")
         finally:
             operation.leave()
 
@@ -103,7 +114,6 @@ class QueueTelemetry:
         known = operation.prepared or operation.incoming.envelope
         propagation.write(carrier, context, facts if known else None)
 
-    @never_raises(ProcessOperation)
     def start_process(
         self,
         delivery: Delivery,
@@ -115,13 +125,16 @@ class QueueTelemetry:
         `carrier` None means that the caller runs the task itself, in its own context.
         `started_at` (seconds since the epoch) is None for now.
         """
-        operation = self._open(delivery, carrier, started_at)
-        operation.enter()
-        if operation.prepared is not None:
-            self._connection.counts.entered(operation, operation.prepared)
+        try:
+            operation = self._open(delivery, carrier, started_at)
+            operation.enter()
+            if operation.prepared is not None:
+                self._connection.counts.entered(operation, operation.prepared)
+        except Exception:  # noqa: BLE001 - as in `start_send`
+            complain("QueueTelemetry.start_process")
+            return ProcessOperation()
         return operation
 
-    @never_raises(nothing)
     def end_process(self, operation: ProcessOperation, ending: Ending) -> None:
         """The framework has decided how the delivery ended. Saying it twice does nothing."""
         if operation.ended:
@@ -129,6 +142,8 @@ class QueueTelemetry:
         operation.ended = True
         try:
             self._close(operation, ending)
+        except Exception:  # noqa: BLE001 - as in `start_send`
+            complain("QueueTelemetry.end_process")
         finally:
             self._leave(operation)
 
@@ -199,15 +214,6 @@ class QueueTelemetry:
     def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
         """Report the slots of this worker, and how many messages it holds without running them."""
         self._connection.observe_worker(capacity=capacity, reserved=reserved)
-
-    def _prepare(self, route: Route) -> Prepared:
-        prepared = self._prepared.get(route)
-        if prepared is None:
-            if len(self._prepared) >= MAX_ROUTES:
-                self._prepared.clear()
-            prepared = Prepared(route, self.framework, self.options.span_name)
-            self._prepared[route] = prepared
-        return prepared
 
     def _open(
         self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None

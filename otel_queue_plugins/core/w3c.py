@@ -14,13 +14,18 @@ from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from otel_queue_plugins.core.current import span_in
 
 TRACEPARENT: Final = "traceparent"
 
 _STANDARD: Final = (TraceContextTextMapPropagator, W3CBaggagePropagator)
 _VERSION_0: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
+_FLAGS: Final = {f"{bits:02x}": TraceFlags(bits) for bits in range(256)}
+_FLAG_TEXTS: Final = tuple(_FLAGS)
+_NO_STATE: Final = INVALID_SPAN_CONTEXT.trace_state
 
 
 def is_all(propagator: TextMapPropagator) -> bool:
@@ -32,17 +37,22 @@ def is_all(propagator: TextMapPropagator) -> bool:
 
 def decode(traceparent: object) -> SpanContext | None:
     """The context in a `traceparent` of version 00; None for anything else, or an invalid one."""
-    found = _VERSION_0.fullmatch(traceparent) if isinstance(traceparent, str) else None
-    if found is None:
+    if not isinstance(traceparent, str) or not _VERSION_0.fullmatch(traceparent):
         return None
-    trace_id, span_id, flags = found.groups()
-    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))  # noqa: FBT003 - remote
-    return context if context.is_valid else None
+    trace_id, span_id = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
+    if not (trace_id and span_id):
+        return None
+    return SpanContext(trace_id, span_id, True, _FLAGS[traceparent[53:]])  # noqa: FBT003 - remote
 
 
 def encode(context: Context) -> str | None:
     """The `traceparent` that says all of `context`; None if that takes more than one."""
-    span = get_current_span(context).get_span_context()
-    if not span.is_valid or span.trace_state or baggage.get_all(context):
+    span = span_in(context).get_span_context()
+    state = span.trace_state
+    if not span.is_valid or (state is not _NO_STATE and state):
         return None
-    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    if len(context) > 1 and baggage.get_all(context):
+        return None
+    # Half of what f"{trace_id:032x}" takes.
+    trace_id, span_id = span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big")
+    return f"00-{trace_id.hex()}-{span_id.hex()}-{_FLAG_TEXTS[span.trace_flags & 255]}"

@@ -27,24 +27,14 @@ def of(delivery: Delivery, facts: Envelope | None, started_at: float) -> Waiting
     if eta is None and facts:
         eta = facts.eta
     if enqueued_at is None:
-        return Waiting(
-            wait=None if eta is None else max(0.0, started_at - eta),
-            prefetch_wait=_prefetch(delivery, eta, started_at),
-        )
-    ready_at = enqueued_at if eta is None or eta < enqueued_at else eta
-    wait = max(0.0, started_at - ready_at)
-    return Waiting(
-        wait=wait,
-        prefetch_wait=_prefetch(delivery, ready_at, started_at, wait),
-        scheduled_delay=None if eta is None else max(0.0, eta - enqueued_at),
-    )
-
-
-def _prefetch(
-    delivery: Delivery, ready_at: float | None, started_at: float, wait: float | None = None
-) -> float | None:
-    if delivery.received_at is None:
-        return None
-    held_from = max(delivery.received_at, ready_at or 0.0)
-    held = max(0.0, started_at - held_from)
-    return held if wait is None else min(held, wait)
+        ready_at, delay = eta, None
+    else:
+        ready_at = enqueued_at if eta is None or eta < enqueued_at else eta
+        delay = None if eta is None else max(0.0, eta - enqueued_at)
+    wait = None if ready_at is None else max(0.0, started_at - ready_at)
+    held_from = delivery.received_at
+    if held_from is None:
+        return Waiting(wait, None, delay)
+    if ready_at is not None and ready_at > held_from:
+        held_from = ready_at
+    return Waiting(wait, max(0.0, started_at - held_from), delay)

@@ -68,7 +68,7 @@ def test_ten_thousand_tasks(queue: Queue) -> None:
         queue.exporter.clear()
     assert total(queue, "messaging.client.consumed.messages") == 10_000
     assert len(queue.points("messaging.client.consumed.messages")) == MAX_SERIES + 1
-    assert len(queue.telemetry._prepared) <= MAX_ROUTES
+    assert len(queue.telemetry._prepare.__self__._known) <= MAX_ROUTES
     assert len(queue.points("taskqueue.worker.in_flight")) <= MAX_ROUTES
 
 
@@ -77,7 +77,7 @@ def test_exception_types_without_end(queue: Queue) -> None:
     for number in range(MAX_SERIES_OF_ROUTE + 50):
         error = type(f"Error{number}", (Exception,), {})()
         queue.process({}, Ending(outcome=Outcome.FAILURE, error=error))
-    prepared = queue.telemetry._prepared[ROUTE]
+    prepared = queue.telemetry._prepare(ROUTE)
     assert len(prepared._series) <= MAX_SERIES_OF_ROUTE
     [point] = queue.points("messaging.client.consumed.messages")
     assert point.value == MAX_SERIES_OF_ROUTE + 50

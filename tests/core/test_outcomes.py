@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -252,10 +253,16 @@ def test_the_place_in_a_workflow(
 
 
 def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
-    """What the contract lists as creation attributes is there when the span starts."""
+    """What the contract lists as creation attributes is there when the span starts, and more."""
+    known = {
+        "process.pid": os.getpid(),
+        "taskqueue.task.attempt": 1,
+        "taskqueue.task.trigger": "call",
+        "code.function.name": "shop.tasks.ship",
+    }
     send = queue.telemetry.start_send(_message(), {})
     process = queue.start({})
-    for operation, kind in ((send, "send"), (process, "process")):
+    for operation, kind, more in ((send, "send", {}), (process, "process", known)):
         assert dict(operation.span.attributes) == {
             **COMMON,
             "messaging.operation.name": kind,
@@ -264,6 +271,7 @@ def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
             "server.address": "queue.example",
             "server.port": 6379,
             "taskqueue.framework": "celery",
+            **more,
         }
     queue.telemetry.end_process(process, SUCCEEDED)
     queue.telemetry.end_send(send)

@@ -7,7 +7,7 @@ import contextvars
 import gc
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -151,7 +151,6 @@ class Verbs(RuleBasedStateMachine):
             assert current_delivery.get() is None
         finally:
             operations._innermost.set(None)
-            current_delivery.set(None)
             context.detach(self.outside)
 
 
@@ -318,3 +317,21 @@ def test_a_span_ends_even_when_its_metrics_fail(
     assert [span.name.split()[0] for span in queue.spans()] == ["send", "process", "process"]
     assert not context.get_current()
     assert len([one for one in caplog.records if "end_process" in one.getMessage()]) <= 1
+
+
+def test_a_send_that_cannot_be_told_of_goes_ahead(queue: Queue) -> None:
+    """What our own code does not survive is nobody else's trouble; nothing is recorded of it."""
+    broken: Any = object()
+    operation = queue.telemetry.start_send(broken, {})
+    queue.telemetry.end_send(operation)
+    assert queue.spans() == []
+    assert not context.get_current()
+
+
+def test_a_send_may_have_begun_before_it_is_told(queue: Queue) -> None:
+    """A caller that learns late what is sent says when sending began."""
+    began = queue.clock() / 1e9 - 2.0
+    operation = queue.telemetry.start_send(message(), {}, began)
+    queue.telemetry.end_send(operation)
+    [span] = queue.spans("send")
+    assert span.end_time - span.start_time == pytest.approx(2e9, abs=1e3)

@@ -20,7 +20,7 @@ from opentelemetry import metrics, trace
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.messages import Delivery, Route
-from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
+from otel_queue_plugins.core.operation import ProcessOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,11 +173,11 @@ def logging_script() -> None:
     logging.basicConfig(level=logging.INFO)
     logging.root.handlers = []
     logger = logging.getLogger("shop")
-    token = current_delivery.set(PAYING)
+    PAYING.enter()
     with trace.get_tracer("tests").start_as_current_span("work"):
         logger.warning("paid %d times", 7, extra={"customer": 12, "object": object()})
         logger.debug("below the level")
-    current_delivery.reset(token)
+    PAYING.leave()
     logger.info("outside")
     try:
         print(1 / 0)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_queue_plugins.core.operation import current_delivery
 from otel_queue_plugins.sdk import enable_log_correlation
 from tests.sdk.programs import PAYING
 
@@ -40,10 +39,10 @@ def test_a_record_in_a_task_names_its_trace_and_task(
     written: io.StringIO, tracer_provider: TracerProvider
 ) -> None:
     """trace_id and span_id as every backend writes them: 32 and 16 hex digits."""
-    token = current_delivery.set(PAYING)
+    PAYING.enter()
     with tracer_provider.get_tracer("tests").start_as_current_span("work") as span:
         logging.getLogger("tests.logs").warning("hello")
-    current_delivery.reset(token)
+    PAYING.leave()
     context = span.get_span_context()
     assert written.getvalue() == (
         f"hello {context.trace_id:032x} {context.span_id:016x} id-1 shop.pay\n"

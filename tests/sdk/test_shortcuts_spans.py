@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry import context
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
@@ -99,6 +100,16 @@ class Adding(SpanProcessor):
         self.exported.append(json.loads(span.to_json()))
 
 
+def eager(begin_span: Any) -> Any:
+    """`begin_span` with the arguments of `Tracer.start_span`."""
+
+    def start_span(name, parent, kind, attributes, links, at) -> Any:
+        here = context.get_current() if parent is None else parent
+        return begin_span(name, here, kind, lambda: (attributes, links), at)
+
+    return start_span
+
+
 class Tracing:
     """A provider of its own, with a way to start spans."""
 
@@ -110,9 +121,12 @@ class Tracing:
         self.tracer = self.provider.get_tracer("scope", "1", "https://schema")
         short = shortcuts.spans(self.tracer)
         assert short is not None
-        self.start: Any = short if shorten else self.tracer.start_span
+        self.start: Any = eager(short if shorten else self._begin)
         self.put: Any = shortcuts.put if shorten else lambda span, late: span.set_attributes(late)
         self.note: Any = shortcuts.note if shorten else _add_event
+
+    def _begin(self, name, parent, kind, about, at) -> Any:
+        return self.tracer.start_span(name, parent, kind, *about(), at)
 
     def seen(self) -> tuple[list[object], list[dict[str, Any]]]:
         return self.processor.seen, self.processor.exported

@@ -17,42 +17,44 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
-from otel_queue_plugins.sdk.shortcuts import recording, selftest, starting
+from otel_queue_plugins.sdk.shortcuts import adding, recording, selftest, starting
 
-__all__ = ["Record", "StartSpan", "bind", "note", "put", "spans"]
+__all__ = ["BeginSpan", "Record", "bind", "note", "put", "spans"]
 
 Value = str | int | float | bool
-StartSpan = Callable[[str, "Context | None", SpanKind, dict[str, Value], Sequence[Link], int], Span]
+About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
+BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 # The class of spans that `put` and `note` need not hand over, once there are any.
 _proven: set[type] = set()
 
 
-def spans(tracer: Tracer) -> StartSpan | None:
+def spans(tracer: Tracer) -> BeginSpan | None:
     """`tracer.start_span` at less cost, None where that cannot be had.
 
+    Attributes and links are what a function returns that is only called where somebody sees them.
     The attributes must be a fresh dict of `Value`s with non-empty names.
     """
     real = _behind(tracer, "ProxyTracer", "_tracer")
     if _is_off() or not _is_of_sdk(real) or not selftest.spans_are_equal():
         return None
-    start_span = starting.direct(real)
-    if start_span is not None:
+    begin_span = starting.direct(real)
+    if begin_span is not None:
         _proven.add(starting.span_class())
-    return start_span
+    return begin_span
 
 
 def put(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
-    if type(span) not in _proven or not starting.put(span, attributes):
+    if type(span) not in _proven or not adding.put(span, attributes):
         span.set_attributes(attributes)
 
 
-def note(span: Span, name: str, at_ns: int) -> None:
-    """`span.add_event(name, None, at_ns)` at less cost, where that can be had."""
-    if type(span) not in _proven or not starting.note(span, name, at_ns):
-        span.add_event(name, None, at_ns)
+def note(span: Span, event: str, at_ns: int) -> None:
+    """`span.add_event(event, None, at_ns)` at less cost, where that can be had."""
+    if type(span) not in _proven or not adding.note(span, event, at_ns):
+        span.add_event(event, None, at_ns)
 
 
 def bind(histogram: Histogram) -> Record | None:

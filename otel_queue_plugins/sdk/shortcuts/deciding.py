@@ -5,6 +5,8 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - the parts of a sampler are private
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import TraceFlags
+
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
 if TYPE_CHECKING:
@@ -45,10 +47,11 @@ def decider() -> Decide:
 def _delegate(sampler: Any, parent: SpanContext | None) -> Any:
     if parent is None:
         return sampler._root
-    if parent.is_remote:
-        if parent.trace_flags.sampled:
+    _, _, is_remote, flags, _, _ = parent
+    if is_remote:
+        if flags & TraceFlags.SAMPLED:
             return sampler._remote_parent_sampled
         return sampler._remote_parent_not_sampled
-    if parent.trace_flags.sampled:
+    if flags & TraceFlags.SAMPLED:
         return sampler._local_parent_sampled
     return sampler._local_parent_not_sampled

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - what a reader keeps is private
 import math
+from bisect import bisect_left
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import get_current
 
+from otel_queue_plugins.core.current import span_in
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
 if TYPE_CHECKING:
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.sdk.shortcuts import Record, Value
 
-    Aggregate = Callable[[Any, Any], None]
+    Add = Callable[[float, int, Mapping[str, Value], Context, bool], None]
+    Into = Callable[[Any, float, int, Mapping[str, Value], Context, bool], None]
 
 # Half a MiB for each histogram. With more than these in use, some are bound again and again.
 _MOST_SERIES = 1024
@@ -63,7 +67,8 @@ class _Series(NamedTuple):
     given: Mapping[str, Value]
     storages: object
     attributes: Mapping[str, Value]
-    aggregates: tuple[Aggregate, ...]
+    should_sample: Callable[[float, int, Mapping[str, Value], Context], bool]
+    adds: tuple[Add, ...]
 
 
 class _Direct:
@@ -82,61 +87,100 @@ class _Direct:
         Readers that come and go, in a forked child too, replace the consumer's storages and never
         change them, so that a series is as good as the storages it was made with.
         """
-        histogram, consumer = self._histogram, self._consumer
-        if not (histogram._is_enabled() and 0 <= value < math.inf):
-            histogram.record(value, attributes, context)
+        if not (self._histogram._is_enabled() and 0 <= value < math.inf):
+            self._histogram.record(value, attributes, context)
             return
         now, context = time_ns(), context or get_current()
-        storages = consumer._reader_storages
+        storages = self._consumer._reader_storages
         series = self._series.get(id(attributes))
         if series is None or series.storages is not storages:
             series = self._bind(attributes, storages)
-        measurement: Any = object.__new__(self._class)
-        fields = measurement.__dict__
-        fields["value"] = value
-        fields["time_unix_nano"] = now
-        fields["instrument"] = histogram
-        fields["context"] = context
-        fields["attributes"] = clean = series.attributes
-        sampled = consumer._sdk_config.exemplar_filter.should_sample(value, now, clean, context)
-        for aggregate in series.aggregates:
-            aggregate(measurement, sampled)
+        clean = series.attributes
+        sampled = series.should_sample(value, now, clean, context)
+        for add in series.adds:
+            add(value, now, clean, context, sampled)
 
     def _bind(self, given: Mapping[str, Value], storages: Any) -> _Series:
         clean: Mapping[str, Value] = self._class(0, 0, self._histogram, None, given).attributes
-        series = _Series(given, storages, clean, tuple(self._aggregates(clean, storages)))
+        should_sample = _asked(self._consumer._sdk_config.exemplar_filter)
+        series = _Series(given, storages, clean, should_sample, tuple(self._adds(clean, storages)))
         if id(given) in self._series or len(self._series) >= _MOST_SERIES:
             self._series.clear()  # The one that is there, and so each, was made with old storages.
         self._series[id(given)] = series
         return series
 
-    def _aggregates(self, clean: Mapping[str, Value], storages: Any) -> Iterator[Aggregate]:
+    def _adds(self, clean: Mapping[str, Value], storages: Any) -> Iterator[Add]:
         for storage in storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 names = match._view._attribute_keys
-                yield _aggregate(
-                    match, {k: v for k, v in clean.items() if names is None or k in names}
-                )
+                kept = {k: v for k, v in clean.items() if names is None or k in names}
+                yield self._add(match, kept)
 
+    def _add(self, match: Any, attributes: dict[str, Value]) -> Add:
+        """What `match.consume_measurement` comes to for measurements with these attributes.
 
-def _aggregate(match: Any, attributes: dict[str, Value]) -> Aggregate:
-    """What `match.consume_measurement` comes to for measurements with these attributes.
+        An aggregation that is not reset stays in use for good, be it its own or the overflow's.
+        """
+        from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
 
-    An aggregation that is not reset stays in use for good, be it its own or that of the overflow.
-    """
-    from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
-
-    key = _hash_attributes(attributes)
-    if not match._reset_on_collect:
+        key = _hash_attributes(attributes)
         with match._lock:
-            lasting: Aggregate = match._get_or_create_aggregation(key, attributes).aggregate
-        return lasting
+            lasting = match._get_or_create_aggregation(key, attributes.copy())
+        into: Into = _into_buckets if _has_buckets(lasting) else self._into_any
+        if not match._reset_on_collect:
+            return partial(into, lasting)
 
-    def aggregate(measurement: Any, sampled: Any) -> None:
-        with match._lock:
-            found = match._attributes_aggregation.get(key)
-            if found is None:
-                found = match._get_or_create_aggregation(key, attributes.copy())
-            found.aggregate(measurement, sampled)
+        def add(value: float, now: int, clean: Any, context: Context, sampled: bool) -> None:  # noqa: FBT001
+            with match._lock:
+                found = match._attributes_aggregation.get(key)
+                if found is None:
+                    found = match._get_or_create_aggregation(key, attributes.copy())
+                into(found, value, now, clean, context, sampled)
 
-    return aggregate
+        return add
+
+    def _into_any(self, into: Any, value: float, now: int, clean: Any, *rest: Any) -> None:
+        context, sampled = rest
+        into.aggregate(self._class(value, now, self._histogram, context, clean), sampled)
+
+
+def _asked(exemplar_filter: Any) -> Any:
+    """`should_sample` of a filter; of the one that is the default, what it comes to."""
+    from opentelemetry.sdk.metrics import TraceBasedExemplarFilter as ByTrace
+
+    if type(exemplar_filter) is ByTrace and are_own(ByTrace, "should_sample"):
+        return _is_in_sampled_span
+    return exemplar_filter.should_sample
+
+
+def _is_in_sampled_span(_value: float, _now: int, _clean: Any, context: Context) -> bool:
+    return span_in(context).get_span_context().trace_flags.sampled
+
+
+def _has_buckets(aggregation: Any) -> bool:
+    """Whether `_into_buckets` is what its `aggregate` does."""
+    from opentelemetry.sdk.metrics._internal.aggregation import (
+        _ExplicitBucketHistogramAggregation as Buckets,
+    )
+
+    return type(aggregation) is Buckets and are_own(Buckets, "aggregate", "_sample_exemplar")
+
+
+def _into_buckets(
+    into: Any,
+    value: float,
+    now: int,
+    clean: Any,
+    context: Context,
+    sampled: bool,  # noqa: FBT001
+) -> None:
+    with into._lock:
+        if into._value is None:
+            into._value = into._get_empty_bucket_counts()
+        into._sum += value
+        if into._record_min_max:
+            into._min = min(into._min, value)
+            into._max = max(into._max, value)
+        into._value[bisect_left(into._boundaries, value)] += 1
+    if sampled:
+        into._reservoir.offer(value, now, clean, context)

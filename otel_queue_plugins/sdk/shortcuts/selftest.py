@@ -5,7 +5,7 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - no exporter shows what a span keeps
 import logging
 import re
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk.shortcuts import recording, starting
+from otel_queue_plugins.sdk.shortcuts import adding, recording, starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,26 +73,46 @@ def spans_are_equal() -> bool:
 
 def _is_equal(sampler: Any) -> bool:
     usual, direct = _Tracing(sampler), _Tracing(sampler)
-    start_span = starting.direct(direct.tracer)
-    if start_span is None:
+    begin_span = starting.direct(direct.tracer)
+    if begin_span is None:
         return False
-    usual.tell(
-        usual.tracer.start_span,
-        lambda span, late: span.set_attributes(late),
-        lambda span, name, at_ns: span.add_event(name, None, at_ns),
-    )
-    direct.tell(start_span, _put, _note)
+    usual.tell(_Usual(usual.tracer))
+    direct.tell(_Shortened(begin_span))
     return usual.seen == direct.seen
 
 
-def _put(span: Any, attributes: dict[str, Any]) -> None:
-    if not (span.is_recording() and starting.put(span, attributes)):
+class _Usual:
+    """The public API."""
+
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+
+    def begin(self, name: str, context: Context, about: Callable[[], Any]) -> Any:
+        return self._tracer.start_span(name, context, SpanKind.CONSUMER, *about(), 1_000)
+
+    def put(self, span: Any, attributes: dict[str, Any]) -> None:
         span.set_attributes(attributes)
 
+    def note(self, span: Any, event: str) -> None:
+        span.add_event(event, None, 1_500)
 
-def _note(span: Any, name: str, at_ns: int) -> None:
-    if not (span.is_recording() and starting.note(span, name, at_ns)):
-        span.add_event(name, None, at_ns)
+
+class _Shortened(_Usual):
+    """What stands for it."""
+
+    def __init__(self, begin_span: Any) -> None:
+        self._begin_span = begin_span
+
+    def begin(self, name: str, context: Context, about: Callable[[], Any]) -> Any:
+        return self._begin_span(name, context, SpanKind.CONSUMER, about, 1_000)
+
+    def put(self, span: Any, attributes: dict[str, Any]) -> None:
+        if not (span.is_recording() and adding.put(span, attributes)):
+            super().put(span, attributes)
+
+    def note(self, span: Any, event: str) -> None:
+        if not (span.is_recording() and adding.note(span, event, 1_500)):
+            super().note(span, event)
 
 
 @_once
@@ -138,22 +158,24 @@ class _Tracing:
         shown = [sorted((name, _shown(part)) for name, part in each.items()) for each in parts]
         self.seen += [span.to_json(), span.context, span.parent, parent_context, shown]
 
-    def tell(
-        self, start_span: Callable[..., Any], put: Callable[..., None], note: Callable[..., None]
-    ) -> None:
+    def tell(self, way: _Usual) -> None:
         for parent, context in zip(_PARENTS, _CONTEXTS, strict=True):
             links = [Link(_PARENTS[0], {"a": 1}), Link(parent)][parent.is_remote :]
             attributes = {"text": "a", "number": 1, "share": 0.5, "yes": True}
-            span = start_span("trial", context, SpanKind.CONSUMER, attributes, links, 1_000)
-            put(span, {"late": 2, "later": "b"})
-            put(span, {"late": 3})
-            note(span, "noted", 1_500)
+            span = way.begin("trial", context, partial(_both, attributes, links))
+            way.put(span, {"late": 2, "later": "b"})
+            way.put(span, {"late": 3})
+            way.note(span, "noted")
             span.set_attribute("odd", [1, 2])
             span.add_event("event", {"b": 2}, 2_000)
             span.set_status(StatusCode.ERROR, "no")
             span.update_name("renamed")
             span.end(3_000)
             self.seen += [type(span), span.get_span_context(), span.is_recording()]
+
+
+def _both(attributes: object, links: object) -> tuple[object, object]:
+    return attributes, links
 
 
 def _shown(part: object) -> str:

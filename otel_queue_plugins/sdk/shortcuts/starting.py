@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - the parts of a span are private
 import threading
-from functools import cache
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     TraceFlags,
-    get_current_span,
 )
 
+from otel_queue_plugins.core.current import span_in
 from otel_queue_plugins.sdk.shortcuts.deciding import decider
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
@@ -28,13 +27,12 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanKind
 
-    from otel_queue_plugins.sdk.shortcuts import StartSpan, Value
+    from otel_queue_plugins.sdk.shortcuts import About, BeginSpan, Value
 
-_CLEAN = frozenset({str, int, float, bool})
+CLEAN = frozenset({str, int, float, bool})
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
-_DEFAULT_COUNT = 128
-# Immutable, and so one for all links and events that have none.
-_NO_ATTRIBUTES = BoundedAttributes(_DEFAULT_COUNT)
+_RANDOM = int(TraceFlags.RANDOM_TRACE_ID)
+DEFAULT_COUNT = 128
 # What is not called any more.
 _REPLACED = ("__init__", "start", "set_attributes", "add_event", "_new_events", "_new_links")
 # What `_new_span` fills. A version of the SDK whose spans have other fields is not shortened.
@@ -46,40 +44,7 @@ _FIELDS = {
 }
 
 
-def put(span: Any, attributes: dict[str, Value]) -> bool:
-    """Set clean attributes on a span of the SDK.
-
-    False, and nothing done, where the SDK would do more than add what is new.
-    """
-    bounded = span._attributes
-    if bounded.max_value_len is not None or not _CLEAN.issuperset(map(type, attributes.values())):
-        return False
-    with span._lock:
-        if span._end_time is not None:
-            return False
-        with bounded._lock:
-            known = bounded._dict
-            if bounded.maxlen is not None and len(known) + len(attributes) > bounded.maxlen:
-                return False
-            if not known.keys().isdisjoint(attributes):
-                return False
-            known.update(attributes)
-    return True
-
-
-def note(span: Any, name: str, at_ns: int) -> bool:
-    """Add an event without attributes to a span of the SDK.
-
-    False, and nothing done, where the span is over.
-    """
-    with span._lock:
-        if span._end_time is not None:
-            return False
-        span._events.append(_event_class()(name, _NO_ATTRIBUTES, at_ns))
-    return True
-
-
-def direct(tracer: Any) -> StartSpan | None:
+def direct(tracer: Any) -> BeginSpan | None:
     """`tracer.start_span` for clean attributes; None if the tracer is not the SDK's as we know it.
 
     That is: exact types, nothing patched, no limits of attributes but the default ones, and spans
@@ -99,7 +64,7 @@ def direct(tracer: Any) -> StartSpan | None:
     example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
     if vars(example).keys() != _FIELDS or type(example._attributes._dict) is not dict:
         return None
-    return _Direct(tracer, example).start_span
+    return _Direct(tracer, example).begin_span
 
 
 def span_class() -> type:
@@ -109,67 +74,65 @@ def span_class() -> type:
     return _Span
 
 
-@cache
-def _event_class() -> Any:
-    from opentelemetry.sdk.trace import Event
-
-    return Event
-
-
 def _are_default(limits: Any) -> bool:
     counts = {limits.max_span_attributes, limits.max_link_attributes}
     lengths = {limits.max_span_attribute_length, limits.max_attribute_length}
-    return counts == {_DEFAULT_COUNT} and lengths == {None}
+    return counts == {DEFAULT_COUNT} and lengths == {None}
 
 
 class _Direct:
     """Starts the spans of one tracer."""
 
     def __init__(self, tracer: Any, example: Any) -> None:
+        from opentelemetry.sdk.trace.sampling import Decision
+
         self._tracer = tracer
         self._decide = decider()
+        self._drop, self._sample = Decision.DROP, Decision.RECORD_AND_SAMPLE
         self._example = example
         self._span_class = type(example)
         self._list_class = type(example._events)
+        # Immutable, and so one for all links that have no attributes.
+        self._no_attributes = BoundedAttributes(DEFAULT_COUNT)
 
-    def start_span(
-        self,
-        name: str,
-        context: Context | None,
-        kind: SpanKind,
-        attributes: dict[str, Value],
-        links: Sequence[Link],
-        start_time: int,
+    def begin_span(
+        self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
     ) -> Span:
-        """What `Tracer.start_span` does, in its order; `attributes` now belongs to the span."""
+        """What `Tracer.start_span` does, in its order; the attributes now belong to the span."""
         tracer = self._tracer
-        parent: SpanContext | None = get_current_span(context).get_span_context()
+        parent: SpanContext | None = span_in(context).get_span_context()
         if type(parent) is not SpanContext or not tracer._is_enabled():
-            return self._as_usual(name, context, kind, attributes, links, start_time)
-        if not parent.is_valid:
-            parent = None
-        ids, given, state = tracer.id_generator, attributes, parent and parent.trace_state
-        trace_id = parent.trace_id if parent else ids.generate_trace_id()
+            return self._as_usual(name, context, kind, about, start_time)
+        ids: Any = tracer.id_generator
+        given: Any = None
+        links: Sequence[Link] = ()
+        state: Any
+        trace_id, _, _, flags, state, is_valid = parent
+        if not is_valid:
+            parent, state, trace_id = None, None, ids.generate_trace_id()
         decision = self._decide(tracer.sampler, parent, trace_id)
         if decision is None:
-            asked = tracer.sampler.should_sample
-            result = asked(context, trace_id, name, kind, attributes, links or ())
+            given, links = about()
+            result = tracer.sampler.should_sample(context, trace_id, name, kind, given, links)
             decision, given, state = result.decision, result.attributes, result.trace_state
-        is_random = parent.trace_flags.random_trace_id if parent else ids.is_trace_id_random()
-        flags = _FLAGS[decision.is_sampled() + 2 * bool(is_random)]
-        own = SpanContext(
-            trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
-        )
+        elif decision is not self._drop:
+            given, links = about()
+        is_random = ids.is_trace_id_random() if parent is None else flags & _RANDOM
+        flags = _FLAGS[(decision is self._sample) + 2 * bool(is_random)]
+        own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003 - remote
         ended = tracer._tracer_metrics.start_span(parent, decision)
-        if not decision.is_recording():
+        if decision is self._drop:
             return NonRecordingSpan(own)
         span = self._new_span(name, own, parent, kind, given, links, start_time, ended)
         span._span_processor.on_start(span, parent_context=context)
         started: Span = span
         return started
 
-    def _as_usual(self, *arguments: Any) -> Span:
-        started: Span = self._tracer.start_span(*arguments)
+    def _as_usual(
+        self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
+    ) -> Span:
+        attributes, links = about()
+        started: Span = self._tracer.start_span(name, context, kind, attributes, links, start_time)
         return started
 
     def _new_span(
@@ -214,7 +177,7 @@ class _Direct:
             if type(link) is not Link or link.attributes or not link.context.is_valid:
                 return span._new_links(links)
         for link in links:
-            link._attributes = _NO_ATTRIBUTES
+            link._attributes = self._no_attributes
         bounded = self._list_class(span._limits.max_links)
         bounded.extend(links)
         return bounded
@@ -222,10 +185,10 @@ class _Direct:
 
 def _bounded(attributes: Mapping[str, Value]) -> BoundedAttributes:
     """Without cleaning, if that is what cleaning would come to. A sampler may have added any."""
-    if type(attributes) is not dict or len(attributes) > _DEFAULT_COUNT:
-        return BoundedAttributes(_DEFAULT_COUNT, attributes, immutable=False)
-    if not _CLEAN.issuperset(map(type, attributes.values())):
-        return BoundedAttributes(_DEFAULT_COUNT, attributes, immutable=False)
-    bounded = BoundedAttributes(_DEFAULT_COUNT, None, immutable=False)
+    if type(attributes) is not dict or len(attributes) > DEFAULT_COUNT:
+        return BoundedAttributes(DEFAULT_COUNT, attributes, immutable=False)
+    if not CLEAN.issuperset(map(type, attributes.values())):
+        return BoundedAttributes(DEFAULT_COUNT, attributes, immutable=False)
+    bounded = BoundedAttributes(DEFAULT_COUNT, None, immutable=False)
     bounded._dict = attributes
     return bounded
