@@ -67,12 +67,24 @@ class Pool(TaskPool):
             self.jobs[-1].report("error_callback", terminated(signal or 15))
 
 
+class Greenlets:
+    """A pool in this process."""
+
+    def apply_async(self, _target: object, **options: Any) -> None:
+        """Take a task and say that it has begun."""
+        options["accept_callback"](id(self), time.monotonic())
+
+    def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        """Kill a greenlet."""
+        assert (pid, signal) == (id(self), 15)
+
+
 class Worker:
     """The main process of a worker, without the worker."""
 
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self.pool = Pool()
+        self.pool: Any = Pool()
         self.task = app.tasks["hold"]
 
     def run(self) -> Any:
@@ -188,6 +200,16 @@ def test_what_the_pool_never_reports_is_told_when_the_worker_ends(
     [span] = processed(telemetry)
     assert (span.attributes or {})[OUTCOME] == "lost"
     assert (span.attributes or {})["process.pid"] == os.getpid() + 1
+
+
+def test_what_runs_in_this_process_is_told_where_it_runs(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """A killed greenlet has told its end itself."""
+    worker.pool = Greenlets()
+    worker.run().cancel(worker.pool)
+    worker.end()
+    assert processed(telemetry) == []
 
 
 def test_what_is_cancelled_is_kept_no_longer_than_the_pool_keeps_it(

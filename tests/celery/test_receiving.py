@@ -1,0 +1,104 @@
+"""What a request is given on its way to the pool, and what it is not."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery.concurrency.prefork import TaskPool as Prefork
+from celery.concurrency.solo import TaskPool as Solo
+from celery.worker import strategy
+from celery.worker.request import Request
+from kombu.message import Message
+
+from otel_queue_plugins.celery import instrument, reading
+from otel_queue_plugins.celery.receiving import Receiving
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+from tests.celery.conftest import Telemetry, instrumenting, memory_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Apart(Prefork):
+    """A prefork pool of a worker with a time limit of nine seconds."""
+
+    def __init__(self) -> None:
+        self.options = {"timeout": 9.0}
+
+    def apply_async(self, *_: Any, **__: Any) -> None:
+        """Run nothing."""
+
+
+class Here(Solo):
+    """A pool in this process."""
+
+    def __init__(self) -> None:
+        self.options = {"timeout": 9.0}
+
+    def apply_async(self, *_: Any, **__: Any) -> None:
+        """Run nothing."""
+
+
+def hold() -> None:
+    """Never run."""
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """Telemetry of the main process of a worker."""
+    with instrumenting() as telemetry:
+        instrument().install_in_worker()
+        yield telemetry
+
+
+def handed_to(pool: Any, received_at: float, limit: float | None = None) -> Request:
+    """The request of a message, when `pool` has got it."""
+    app = memory_app()
+    app.task(name="hold", shared=False, time_limit=limit)(hold)
+    app.finalize()
+    task = app.tasks["hold"]
+    made = strategy.create_request_cls(Request, task, pool, "worker", None)
+    message = Message(
+        body=((), {}, {}), headers={"id": "1", "task": "hold"}, properties={"priority": 3}
+    )
+    Receiving(QueueTelemetry("celery"), bool).strategy(lambda: print, None, (), {})(message)
+    assert received_at <= message.otel_queue_received_at <= time.time()
+    body = ((), {}, {})
+    request = made(message, app=app, task=task, body=body, headers=message.headers, decoded=True)
+    request.execute_using_pool(pool)
+    assert message.properties == {"priority": 3}, "what a broker may get back is as it was"
+    assert request.request_dict["properties"]["priority"] == 3
+    return request
+
+
+@pytest.mark.parametrize(("limit", "in_force"), [(None, 9.0), (2.0, 2.0)])
+def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
+    telemetry: Telemetry, limit: float | None, in_force: float
+) -> None:
+    """When the message came, the id of its span, and the time limit that the pool enforces."""
+    before = time.time()
+    at, span_id, time_limit = reading.receipt(handed_to(Apart(), before, limit).request_dict)
+    assert at is not None
+    assert before <= at <= time.time()
+    assert span_id
+    assert time_limit == in_force
+    assert not telemetry.spans()
+
+
+def test_code_in_the_same_process_is_told_the_time_only(telemetry: Telemetry) -> None:
+    """Nobody can die alone there: there is nothing to agree on."""
+    at, *agreed = reading.receipt(handed_to(Here(), time.time()).request_dict)
+    assert at is not None
+    assert agreed == [None, None]
+    assert not telemetry.spans()
+
+
+def test_a_message_without_a_place_for_it_is_handled() -> None:
+    """A broker client may have messages of its own kind."""
+    seen: list[object] = []
+    handle = Receiving(QueueTelemetry("celery"), bool).strategy(lambda: seen.append, None, (), {})
+    message = object()
+    handle(message)
+    assert seen == [message]
