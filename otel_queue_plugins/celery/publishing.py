@@ -16,6 +16,7 @@ from opentelemetry.context import get_current
 
 from otel_queue_plugins.celery.canvas import place
 from otel_queue_plugins.celery.routes import Routes, published_to
+from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
@@ -87,7 +88,9 @@ class Publishing:
 
     def _has_nothing_to_say(self) -> bool:
         """Whether nobody collects telemetry, and there is no context to hand on."""
-        return not (self._telemetry.connect() or current_delivery.get() or get_current())
+        if self._telemetry.connect() or current_delivery.get():
+            return False
+        return quiet.is_all(get_current())
 
     def create_task_sender(
         self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]

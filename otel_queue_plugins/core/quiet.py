@@ -21,6 +21,11 @@ def hush() -> Token[Context]:
     return context.attach(_quieted(here) if here else _NOTHING_ELSE)
 
 
+def is_all(here: Context) -> bool:
+    """Whether a message has nothing to take along of `here`: it is empty, or quiet and no more."""
+    return not here or here is _NOTHING_ELSE
+
+
 def _quieted(here: Context) -> Context:
     for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
         here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for

@@ -115,3 +115,17 @@ def test_a_quiet_thread() -> None:
     said = context.get_value(key)
     context.detach(token)
     assert (said, context.get_value(key)) == (True, None)
+
+
+def test_quiet_is_nothing_to_take_along() -> None:
+    """Unlike what was there before it became quiet."""
+    assert quiet.is_all(context.get_current())
+    token = quiet.hush()
+    assert quiet.is_all(context.get_current())
+    context.detach(token)
+    there = context.attach(context.set_value("user", 7))
+    assert not quiet.is_all(context.get_current())
+    token = quiet.hush()
+    assert not quiet.is_all(context.get_current())
+    context.detach(token)
+    context.detach(there)
