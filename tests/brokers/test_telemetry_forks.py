@@ -126,7 +126,7 @@ def test_the_main_process_exports_while_its_children_work(
     app = lab.module(CELERY)
     producer = lab.producer(app)
     worker = lab.celery(app, env=env)
-    held = producer.run("for n in range(6): hold.delay(0.7)")
+    held = producer.run("for n in range(6): hold.delay(2)")
     expect_gauge(lab, CAPACITY, 2)
     expect_gauge(lab, RESERVED, 4)
     lab.receiver.expect_trace(held.trace_id, 12, settle=0)

@@ -25,6 +25,8 @@ def celery_settings(**extra: Any) -> dict[str, Any]:
         "event_exchange": f"{QUEUE}-events",
         "task_ignore_result": True,
         "worker_redirect_stdouts": False,
+        # A spawned process imports everything; a busy machine needs more than the default of 4 s.
+        "worker_proc_alive_timeout": 30.0,
         **extra,
     }
 
