@@ -11,6 +11,8 @@ from otel_queue_plugins.core.messages import Delivery, Route, Trigger, Workflow
 
 Request = Mapping[str, Any]
 
+MAX_NESTING: Final = 20
+_LAST_OF: Final = {"celery.chord": "body", "celery.chain": "tasks"}
 RECEIPT_KEY: Final = "otq"
 
 
@@ -127,7 +129,22 @@ def chain_id(chain: list[Any], own: object) -> object:
 
     `chain` are the steps after the task with the id `own`, the last one first.
     """
-    return options_of(chain[0]).get("task_id") if chain else own
+    return final_id(chain[0]) if chain else own
+
+
+def final_id(signature: object) -> object:
+    """The id of the task whose result is that of `signature`: of a chord or chain, the last one."""
+    identity: object = None
+    for _ in range(MAX_NESTING):
+        if not isinstance(signature, Mapping):
+            break
+        identity = options_of(signature).get("task_id") or identity
+        inside = signature.get("kwargs")
+        if signature.get("task") not in _LAST_OF or not isinstance(inside, Mapping):
+            break
+        last = inside.get(_LAST_OF[signature["task"]])
+        signature = last[-1] if isinstance(last, list) and last else last
+    return identity
 
 
 def joined(request: Request, chain: object) -> object:

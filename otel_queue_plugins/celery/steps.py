@@ -67,8 +67,8 @@ def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -
         return reading.chain_id(chain, facts.get("id"))
     after = options.get("chord") or _body_of_unlock(facts, body)
     if after:
-        ahead = reading.options_of(after)
-        return reading.chain_id(ahead.get("chain") or [], ahead.get("task_id"))
+        ahead = reading.options_of(after).get("chain")
+        return reading.final_id(ahead[0] if isinstance(ahead, list) and ahead else after)
     return facts.get("group") or facts.get("id")
 
 
