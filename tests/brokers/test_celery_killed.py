@@ -104,7 +104,7 @@ def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -
     """It is told all the same, in the sender's trace."""
     sent = sender.run("result = ok.apply_async(countdown=1).id")
     sender.run(f"app.control.revoke({sent.result!r})")
-    send, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=8)
+    send, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=20)
     assert process.attributes[OUTCOME] == "revoked"
     assert process.attributes["taskqueue.skip.reason"] == "revoked"
     assert process.status == "unset"
@@ -114,7 +114,7 @@ def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -
 def test_a_message_that_is_redelivered_has_two_deliveries(sender: Producer, lab: Lab) -> None:
     """With acks_late and reject_on_worker_lost the broker delivers again what killed its child."""
     sent = sender.run("shot_once.delay()")
-    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=8)
+    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=20)
     lost, again = [span for span in rest if span.name == "process shot_once"]
     assert [lost.attributes[OUTCOME], again.attributes[OUTCOME]] == ["lost", "success"]
     assert lost.status == "error"
@@ -128,7 +128,7 @@ def test_a_message_that_is_redelivered_has_two_deliveries(sender: Producer, lab:
 def test_a_lost_task_that_celery_sends_again_is_a_retry(sender: Producer, lab: Lab) -> None:
     """`retry_on_worker_lost`: the second attempt is a sibling of the first and links to it."""
     sent = sender.run("shot_and_retried.delay()")
-    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=8)
+    send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=20)
     lost, again = [span for span in rest if span.name == "process shot_and_retried"]
     assert [lost.attributes[OUTCOME], again.attributes[OUTCOME]] == ["retry", "success"]
     assert lost.attributes["taskqueue.retry.reason"] == "worker lost"
@@ -271,6 +271,6 @@ def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: La
 
 def _three(lab: Lab, sent: Sent) -> tuple[ReceivedSpan, ReceivedSpan, ReceivedSpan]:
     """The spans of sending, of processing and of the work within."""
-    spans = lab.receiver.expect_trace(sent.trace_id, 3, settle=0, timeout=10)
+    spans = lab.receiver.expect_trace(sent.trace_id, 3, settle=0, timeout=20)
     by_kind = {span.kind: span for span in spans}
     return by_kind["producer"], by_kind["consumer"], by_kind["internal"]
