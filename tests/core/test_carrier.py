@@ -183,3 +183,11 @@ def test_nothing_of_one_message_is_in_the_next(queue: Queue) -> None:
     queue.process(second)
     one, two = queue.spans("process")
     assert one.context.trace_id != two.context.trace_id
+
+
+@pytest.mark.parametrize(("trace_id", "span_id"), [("0" * 32, "b" * 16), ("a" * 32, "0" * 16)])
+def test_ids_of_nothing_but_zeros_are_none(queue: Queue, trace_id: str, span_id: str) -> None:
+    """W3C Trace Context, 3.2.2: such a `traceparent` counts as absent."""
+    process = queue.process({"traceparent": f"00-{trace_id}-{span_id}-01"})
+    assert process.parent is None
+    assert not process.links

@@ -309,8 +309,8 @@ def test_a_span_ends_even_when_its_metrics_fail(
     """What can be said is said, once in the log, and the context is put back."""
     queue.telemetry.connect()
     instruments = queue.telemetry._connection.instruments
-    instruments.process_duration = BrokenRecorder()
-    instruments.send_duration = BrokenRecorder()
+    instruments.record_process_duration = BrokenRecorder().record
+    instruments.record_send_duration = BrokenRecorder().record
     carrier = queue.send()
     queue.process(carrier)
     queue.process(carrier)
