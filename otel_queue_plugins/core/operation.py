@@ -23,10 +23,9 @@ MAX_DEPTH: Final = 64
 class Operation:
     """Something that is current from `enter` to `leave`, whatever is entered or left meanwhile."""
 
-    __slots__ = ("_delivery", "_depth", "_outer", "_place", "_token", "context")
+    __slots__ = ("_depth", "_outer", "_place", "_token", "context")
 
     context: Context
-    _delivery: ProcessOperation | None
     _depth: int
     _outer: Operation | None
     _place: Token[Operation | None] | None
@@ -36,11 +35,7 @@ class Operation:
         """Make the span current."""
         outer = _innermost.get()
         self._depth = 0
-        if outer is None:
-            self._outer = self._delivery = None
-        else:
-            self._delivery = outer.of_delivery()
-            self._outer = None if outer.is_over() else self._inside(outer)
+        self._outer = None if outer is None or outer.is_over() else self._inside(outer)
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
@@ -61,8 +56,9 @@ class Operation:
         otel_context.detach(self._token)
 
     def of_delivery(self) -> ProcessOperation | None:
-        """The delivery in which this was entered."""
-        return self._delivery
+        """The delivery in which this was entered, while both are open."""
+        outer = self._outer
+        return None if outer is None else outer.of_delivery()
 
     def is_over(self) -> bool:
         """Left in another thread or asyncio task, so that it is still innermost in this one."""
@@ -140,9 +136,9 @@ class ProcessOperation(Operation):
         self.ended = False
         self.notes: object = None
 
-    def of_delivery(self) -> ProcessOperation:
-        """Itself."""
-        return self
+    def of_delivery(self) -> ProcessOperation | None:
+        """Itself, until it is over."""
+        return None if self.is_over() else self
 
 
 class CurrentDelivery:

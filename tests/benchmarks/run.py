@@ -57,7 +57,7 @@ class Run:
         modes = QUICK_MODES if options.quick else MODES
         wanted = [v for name in options.frameworks for v in all_variants(name, modes)]
         variants = cost.available([v for v in wanted if v.package in self._packages], environments)
-        rounds, blocks = (options.rounds or 3, 4) if options.quick else (options.rounds or 7, 8)
+        rounds, blocks = (options.rounds or 3, 12) if options.quick else (options.rounds or 7, 16)
         counts = self._instructions(variants)
         cpu = cost.measure_cpu(variants, environments, rounds=rounds, blocks=blocks)
         found = cost.costs(cpu, counts)

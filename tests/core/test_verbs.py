@@ -215,6 +215,41 @@ def test_ends_that_never_come_do_not_pile_up() -> None:
     assert len(made) <= operations.MAX_DEPTH
 
 
+def test_deliveries_that_end_elsewhere_do_not_pile_up(queue: Queue) -> None:
+    """A thread that begins what other threads end keeps a bounded number of them alive."""
+    notes = []
+
+    class Note:
+        pass
+
+    def begin_many() -> None:
+        ends = contextvars.Context()
+        last = queue.start({})
+        for _ in range(500):
+            operation = queue.start({})
+            operation.notes = Note()
+            notes.append(weakref.ref(operation.notes))
+            ends.run(queue.telemetry.end_process, last, SUCCEEDED)
+            last = operation
+        ends.run(queue.telemetry.end_process, last, SUCCEEDED)
+        gc.collect()
+        notes[:] = [one for one in notes if one() is not None]
+
+    contextvars.copy_context().run(begin_many)
+    assert len(notes) <= operations.MAX_DEPTH
+
+
+def test_a_delivery_that_ended_elsewhere_is_current_no_more(queue: Queue) -> None:
+    """What its thread does next is not done in it."""
+
+    def begin() -> None:
+        operation = queue.start({})
+        contextvars.Context().run(queue.telemetry.end_process, operation, SUCCEEDED)
+        assert current_delivery.get() is None
+
+    contextvars.copy_context().run(begin)
+
+
 def test_an_outer_end_makes_up_for_a_missing_inner_one(queue: Queue) -> None:
     """A delivery ends what was begun in it; the late end of that changes nothing more."""
     delivery = queue.start({})
