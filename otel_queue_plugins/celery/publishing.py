@@ -138,14 +138,15 @@ class Publishing:
         if self._beats and delivery is None:
             trigger = "schedule"
         sent = Message(
-            route=route,
-            id=str(facts.get("id")),
-            conversation_id=facts.get("root_id"),
-            relation=self._relation(sending, name),
-            trigger=trigger,
-            workflow=workflow,
-            membership=membership,
-            joins=joins,
+            route,
+            str(facts.get("id")),
+            facts.get("root_id"),
+            None,  # Celery carries the ETA itself
+            self._relation(sending, name),
+            trigger,
+            workflow,
+            membership,
+            joins,
         )
         sending.operation = self._telemetry.start_send(sent, headers)
 

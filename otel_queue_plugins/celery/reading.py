@@ -45,29 +45,29 @@ def delivery(
 ) -> Delivery:
     """The delivery that `request` is. Values of another type than Celery's count as absent."""
     headers, place = request.get, workflow(request)
-    retries = headers("retries")
-    info = headers("delivery_info") or {}
+    retries, info = headers("retries"), headers("delivery_info") or {}
     priority = info.get("priority")
     received_at, span_id, _ = receipt
     root, eta, expires = headers("root_id"), headers("eta"), headers("expires")
     worker_name = headers("hostname")
-    return Delivery(
-        route=route,
-        id=str(headers("id")),
-        conversation_id=root if isinstance(root, str) else None,
-        attempt=retries + 1 if isinstance(retries, int) else 1,
-        max_attempts=None if max_retries is None else max_retries + 1,
-        priority=priority if isinstance(priority, int) else None,
-        trigger=trigger(request),
-        eta=None if eta is None else timestamp(eta),
-        expires_at=None if expires is None else timestamp(expires),
-        received_at=received_at,
-        redelivered=info.get("redelivered") is True,
-        worker_name=worker_name if isinstance(worker_name, str) else None,
-        worker_pid=worker_pid,
-        workflow=place,
-        joins=text(joined(request, request.get("chain"))) if place else None,
-        span_id=span_id,
+    return Delivery(  # by position: names would take as long as all the rest
+        route,
+        str(headers("id")),
+        root if isinstance(root, str) else None,
+        retries + 1 if isinstance(retries, int) else 1,
+        None if max_retries is None else max_retries + 1,
+        priority if isinstance(priority, int) else None,
+        trigger(request),
+        None if eta is None else timestamp(eta),
+        None if expires is None else timestamp(expires),
+        None,  # enqueued_at
+        received_at,
+        info.get("redelivered") is True,
+        worker_name if isinstance(worker_name, str) else None,
+        worker_pid,
+        place,
+        span_id,
+        text(joined(request, request.get("chain"))) if place else None,
     )
 
 

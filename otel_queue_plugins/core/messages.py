@@ -1,7 +1,7 @@
 """What a message and its delivery are: frozen facts, whichever framework they come from.
 
-Facts made for each message are named tuples, which cost a fifth of a frozen dataclass to make; say
-their fields by name all the same.
+Facts made for each message are named tuples, which cost a fifth of a frozen dataclass to make, and
+half of that again where each message makes them by position. Elsewhere, say their fields by name.
 """
 
 from __future__ import annotations

@@ -47,12 +47,14 @@ def decode(traceparent: object) -> SpanContext | None:
 
 def encode(context: Context) -> str | None:
     """The `traceparent` that says all of `context`; None if that takes more than one."""
-    span = span_in(context).get_span_context()
-    state = span.trace_state
-    if not span.is_valid or (state is not _NO_STATE and state):
+    found = span_in(context).get_span_context()
+    if type(found) is not SpanContext:
+        return None
+    trace_number, span_number, _, flags, state, is_valid = found
+    if not is_valid or (state is not _NO_STATE and state):
         return None
     if len(context) > 1 and baggage.get_all(context):
         return None
     # Half of what f"{trace_id:032x}" takes.
-    trace_id, span_id = span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big")
-    return f"00-{trace_id.hex()}-{span_id.hex()}-{_FLAG_TEXTS[span.trace_flags & 255]}"
+    trace_id, span_id = trace_number.to_bytes(16, "big"), span_number.to_bytes(8, "big")
+    return f"00-{trace_id.hex()}-{span_id.hex()}-{_FLAG_TEXTS[flags & 255]}"

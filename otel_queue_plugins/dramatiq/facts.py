@@ -78,16 +78,19 @@ class Facts:
         message = behind(message)
         terms = actor.terms_of(message.options)
         born_at = message.message_timestamp / 1000
-        return Delivery(
-            route=self._route(message),
-            id=message.message_id,
-            attempt=terms.attempt,
-            max_attempts=terms.max_attempts,
-            priority=terms.priority,
-            expires_at=born_at + terms.max_age if terms.max_age else None,
-            enqueued_at=terms.requeued_at or born_at,
-            received_at=received.get(_RECEIVED_AT),
-            redelivered=received.get("redelivered") is True,
+        return Delivery(  # by position: names would take as long as all the rest
+            self._route(message),
+            message.message_id,
+            None,
+            terms.attempt,
+            terms.max_attempts,
+            terms.priority,
+            None,  # why it was sent, and
+            None,  # when it is due, the sender knows
+            born_at + terms.max_age if terms.max_age else None,
+            terms.requeued_at or born_at,
+            received.get(_RECEIVED_AT),
+            received.get("redelivered") is True,
         )
 
     def _route(self, message: Any) -> Route:

@@ -191,3 +191,19 @@ def test_ids_of_nothing_but_zeros_are_none(queue: Queue, trace_id: str, span_id:
     process = queue.process({"traceparent": f"00-{trace_id}-{span_id}-01"})
     assert process.parent is None
     assert not process.links
+
+
+def test_a_span_context_of_another_class_travels_too(queue: Queue) -> None:
+    """A tracer that is not the SDK's may have its own; the propagators say what they make of it."""
+
+    class Other(trace.SpanContext):
+        pass
+
+    told = Other(0xA1, 0xB2, is_remote=False, trace_flags=trace.TraceFlags(1))
+    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(told)))
+    try:
+        carrier: dict[str, object] = {}
+        queue.telemetry.hand_on(carrier)
+    finally:
+        context.detach(token)
+    assert carrier == {"traceparent": f"00-{0xA1:032x}-{0xB2:016x}-01"}

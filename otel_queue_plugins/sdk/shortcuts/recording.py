@@ -5,11 +5,11 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - what a reader keeps is private
 import math
 from bisect import bisect_left
-from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import get_current
+from opentelemetry.trace import TraceFlags
 
 from otel_queue_plugins.core.current import span_in
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.sdk.shortcuts import Record, Value
 
-    Add = Callable[[float, int, Mapping[str, Value], Context, bool], None]
     Into = Callable[[Any, float, int, Mapping[str, Value], Context, bool], None]
+    Add = tuple[Into, Any]
 
 # Half a MiB for each histogram. With more than these in use, some are bound again and again.
 _MOST_SERIES = 1024
@@ -62,7 +62,10 @@ def direct(histogram: Any) -> Record | None:
 
 
 class _Series(NamedTuple):
-    """Where measurements with attributes `given` go, while `storages` are the ones in use."""
+    """Where measurements with attributes `given` go, while `storages` are the ones in use.
+
+    Each of `adds` is a function and the aggregation to call it with.
+    """
 
     given: Mapping[str, Value]
     storages: object
@@ -95,10 +98,10 @@ class _Direct:
         series = self._series.get(id(attributes))
         if series is None or series.storages is not storages:
             series = self._bind(attributes, storages)
-        clean = series.attributes
-        sampled = series.should_sample(value, now, clean, context)
-        for add in series.adds:
-            add(value, now, clean, context, sampled)
+        _, _, clean, should_sample, adds = series
+        sampled = should_sample(value, now, clean, context)
+        for into, aggregation in adds:
+            into(aggregation, value, now, clean, context, sampled)
 
     def _bind(self, given: Mapping[str, Value], storages: Any) -> _Series:
         clean: Mapping[str, Value] = self._class(0, 0, self._histogram, None, given).attributes
@@ -128,16 +131,23 @@ class _Direct:
             lasting = match._get_or_create_aggregation(key, attributes.copy())
         into: Into = _into_buckets if _has_buckets(lasting) else self._into_any
         if not match._reset_on_collect:
-            return partial(into, lasting)
+            return into, lasting
 
-        def add(value: float, now: int, clean: Any, context: Context, sampled: bool) -> None:  # noqa: FBT001
+        def into_latest(
+            _: Any,
+            value: float,
+            now: int,
+            clean: Any,
+            context: Context,
+            sampled: bool,  # noqa: FBT001
+        ) -> None:
             with match._lock:
                 found = match._attributes_aggregation.get(key)
                 if found is None:
                     found = match._get_or_create_aggregation(key, attributes.copy())
                 into(found, value, now, clean, context, sampled)
 
-        return add
+        return into_latest, None
 
     def _into_any(self, into: Any, value: float, now: int, clean: Any, *rest: Any) -> None:
         context, sampled = rest
@@ -154,7 +164,7 @@ def _asked(exemplar_filter: Any) -> Any:
 
 
 def _is_in_sampled_span(_value: float, _now: int, _clean: Any, context: Context) -> bool:
-    return span_in(context).get_span_context().trace_flags.sampled
+    return bool(span_in(context).get_span_context().trace_flags & TraceFlags.SAMPLED)
 
 
 def _has_buckets(aggregation: Any) -> bool:
@@ -179,8 +189,10 @@ def _into_buckets(
             into._value = into._get_empty_bucket_counts()
         into._sum += value
         if into._record_min_max:
-            into._min = min(into._min, value)
-            into._max = max(into._max, value)
+            if value < into._min:  # noqa: PLR1730 - three calls saved, as below
+                into._min = value
+            if value > into._max:  # noqa: PLR1730
+                into._max = value
         into._value[bisect_left(into._boundaries, value)] += 1
     if sampled:
         into._reservoir.offer(value, now, clean, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - the parts of a span are private
 import threading
+from collections import deque
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from otel_queue_plugins.sdk.shortcuts.deciding import decider
 from otel_queue_plugins.sdk.shortcuts.untouched import are_own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanKind
@@ -43,6 +44,16 @@ _FIELDS = {
     *("_record_exception", "_set_status_on_exception"),
 }
 
+_FIELDS_OF_LIST = {"dropped", "_dq", "_lock"}
+# Versions up to 1.44 have one more, and those up to 1.43 another lock.
+_MAY_BE_EXTENDED = "_extended_attributes" in vars(BoundedAttributes())
+_FIELDS_OF_ATTRIBUTES = {
+    *("_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"),
+    *(("_extended_attributes",) if _MAY_BE_EXTENDED else ()),
+}
+_HAS_PLAIN_LOCK = type(BoundedAttributes()._lock) is type(threading.Lock())
+_new_lock: Callable[[], Any] = threading.Lock if _HAS_PLAIN_LOCK else threading.RLock
+
 
 def direct(tracer: Any) -> BeginSpan | None:
     """`tracer.start_span` for clean attributes; None if the tracer is not the SDK's as we know it.
@@ -62,9 +73,21 @@ def direct(tracer: Any) -> BeginSpan | None:
     if type(limits) is not sdk.SpanLimits or not _are_default(limits):
         return None
     example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
-    if vars(example).keys() != _FIELDS or type(example._attributes._dict) is not dict:
-        return None
-    return _Direct(tracer, example).begin_span
+    return _Direct(tracer, example).begin_span if _is_as_known(example) else None
+
+
+def _is_as_known(span: Any) -> bool:
+    attributes, events = span._attributes, span._events
+    return (
+        vars(span).keys() == _FIELDS
+        and vars(attributes).keys() == _FIELDS_OF_ATTRIBUTES
+        and type(attributes._dict) is dict
+        and vars(events).keys() == _FIELDS_OF_LIST
+        and type(events._dq) is deque
+        and events._dq.maxlen == span._limits.max_events
+        and are_own(type(attributes), "__init__")
+        and are_own(type(events), "__init__")
+    )
 
 
 def span_class() -> type:
@@ -159,8 +182,8 @@ class _Direct:
         span._end_time = None
         span._attributes = _bounded(attributes)
         span._limits = limits = example._limits
-        span._events = self._list_class(limits.max_events)
-        span._links = self._links(span, links) if links else self._list_class(limits.max_links)
+        span._events = self._list(limits.max_events, ())
+        span._links = self._links(span, links)
         span._resource = tracer.resource
         span._status = example._status
         span._sampler = tracer.sampler
@@ -173,22 +196,38 @@ class _Direct:
         return span
 
     def _links(self, span: Any, links: Sequence[Link]) -> Any:
+        most = span._limits.max_links
+        if most is not None and len(links) > most:
+            return span._new_links(links)
         for link in links:
             if type(link) is not Link or link.attributes or not link.context.is_valid:
                 return span._new_links(links)
         for link in links:
             link._attributes = self._no_attributes
-        bounded = self._list_class(span._limits.max_links)
-        bounded.extend(links)
-        return bounded
+        return self._list(most, links)
+
+    def _list(self, most: int | None, items: Sequence[Any]) -> Any:
+        """A `BoundedList` of at most `most` items, which is enough for these."""
+        made = object.__new__(self._list_class)
+        made.dropped = 0
+        made._dq = deque(items, most)
+        made._lock = threading.Lock()
+        return made
 
 
-def _bounded(attributes: Mapping[str, Value]) -> BoundedAttributes:
+def _bounded(attributes: Mapping[str, Value]) -> Any:
     """Without cleaning, if that is what cleaning would come to. A sampler may have added any."""
     if type(attributes) is not dict or len(attributes) > DEFAULT_COUNT:
         return BoundedAttributes(DEFAULT_COUNT, attributes, immutable=False)
     if not CLEAN.issuperset(map(type, attributes.values())):
         return BoundedAttributes(DEFAULT_COUNT, attributes, immutable=False)
-    bounded = BoundedAttributes(DEFAULT_COUNT, None, immutable=False)
+    bounded: Any = object.__new__(BoundedAttributes)
     bounded._dict = attributes
+    bounded.maxlen = DEFAULT_COUNT
+    bounded.dropped = 0
+    bounded.max_value_len = None
+    bounded._lock = _new_lock()
+    bounded._immutable = False
+    if _MAY_BE_EXTENDED:
+        bounded._extended_attributes = False
     return bounded
