@@ -31,10 +31,12 @@ def of(delivery: Delivery, facts: Envelope | None, started_at: float) -> Waiting
     else:
         ready_at = enqueued_at if eta is None or eta < enqueued_at else eta
         delay = None if eta is None else max(0.0, eta - enqueued_at)
-    wait = None if ready_at is None else max(0.0, started_at - ready_at)
+    wait = None
+    if ready_at is not None:
+        wait = started_at - ready_at if started_at > ready_at else 0.0
     held_from = delivery.received_at
     if held_from is None:
         return Waiting(wait, None, delay)
     if ready_at is not None and ready_at > held_from:
         held_from = ready_at
-    return Waiting(wait, max(0.0, started_at - held_from), delay)
+    return Waiting(wait, started_at - held_from if started_at > held_from else 0.0, delay)
