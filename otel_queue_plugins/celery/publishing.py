@@ -126,7 +126,8 @@ class Publishing:
         """Celery is about to hand a message to its broker client: start the span, write context."""
         headers, _, body, _ = message
         # Celery would put them over ours, and a retry has those of the attempt before.
-        headers.update(options.pop("headers", None) or ())
+        if isinstance(options.get("headers"), dict):
+            headers.update(options.pop("headers"))
         delivery = current_delivery.get()
         if delivery is None and not self._telemetry.connect():
             self._telemetry.hand_on(headers)

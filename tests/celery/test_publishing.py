@@ -150,9 +150,14 @@ def _refused_by_router(app: Celery) -> None:
     app.send_task("add", router=Router())
 
 
+def _headers_that_are_none(app: Celery) -> None:
+    app.send_task("add", headers=7)
+
+
 @pytest.mark.parametrize(
     ("send", "error", "kind"),
     [
+        (_headers_that_are_none, TypeError, "TypeError"),
         (_unserialisable, EncodeError, "kombu.exceptions.EncodeError"),
         (_away, OperationalError, "kombu.exceptions.OperationalError"),
         (_refused_by_backend, ConnectionError, "ConnectionError"),
