@@ -45,10 +45,14 @@ class FakeClock:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make TERM end a run like an interrupt, so that no server outlives it."""
+    """Make TERM end a run like an interrupt, so that no server outlives it.
+
+    A run in the background of a shell ignores interrupts; what it starts would inherit that.
+    """
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.stash[_PROCESSES] = []
     signal.signal(signal.SIGTERM, _end_session)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
 

@@ -59,8 +59,9 @@ def test_every_span_arrives_or_is_counted_as_dropped(
     def accounted() -> float:
         return len(receiver.spans()) + receiver.total("taskqueue.telemetry.dropped")
 
-    receiver.until(lambda: accounted() == 201, "account of 201 spans")
+    receiver.wait_for(lambda: accounted() == 201, 15)
     dropped = receiver.latest_points("taskqueue.telemetry.dropped")
+    assert accounted() == 201, (len(receiver.spans()), dropped, receiver.requests()[-9:])
     assert {point.attributes["reason"] for point in dropped} <= {"queue_full", "export_failed"}
     assert receiver.total("taskqueue.telemetry.dropped", reason="queue_full") >= 100
 
