@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -146,6 +146,18 @@ def instrumenting(app: Celery | None = None, **options: Any) -> Iterator[Telemet
     finally:
         uninstrument()
         telemetry.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def somebody_listens() -> Iterator[None]:
+    """Celery before 5.4 forgets about receivers of a signal when all there were have gone."""
+
+    def listen(**_: Any) -> None:
+        pass
+
+    signals.before_task_publish.connect(listen)
+    yield
+    signals.before_task_publish.disconnect(listen)
 
 
 @pytest.fixture(scope="module")

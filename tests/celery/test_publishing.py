@@ -47,15 +47,8 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
             add.delay(object())
         add.delay()
 
-    # Celery before 5.4 forgets about receivers when all there were have gone.
-    signals.before_task_publish.connect(listen)
     with running(app):
         yield app
-    signals.before_task_publish.disconnect(listen)
-
-
-def listen(**_: Any) -> None:
-    """Is there."""
 
 
 @pytest.mark.parametrize("how", ["delay", "apply_async", "send_task", "signature"])

@@ -43,15 +43,8 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
             raise self.retry(countdown=0.01)
         return label
 
-    # Celery before 5.4 forgets about receivers when all there were have gone.
-    signals.before_task_publish.connect(listen)
     with running(app):
         yield app
-    signals.before_task_publish.disconnect(listen)
-
-
-def listen(**_: Any) -> None:
-    """Is there."""
 
 
 def steps(telemetry: Telemetry, flow: Signature, spans: int) -> list[tuple[Any, ...]]:
