@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from celery._state import get_current_task
 
 from otel_queue_plugins.celery import reading, steps
-from otel_queue_plugins.celery.steps import UNLOCK_CHORD, arguments
+from otel_queue_plugins.celery.steps import UNLOCK_CHORD, arguments, first
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Membership, Trigger, Workflow
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
@@ -75,7 +75,7 @@ def place(
     if (workflow and workflow.kind) or joins or (group and not sent_on):
         trigger = "workflow"
     if name == UNLOCK_CHORD:
-        membership = _member(_first(arguments(body)), None, together)
+        membership = _member(first(arguments(body)), None, together)
     else:
         index = _index(facts, options, delivery)
         membership = _member(group, index, together)
@@ -120,10 +120,6 @@ def _member(group: Any, index: int | None, together: Group | None) -> Membership
         size=together and together.size,
         sent_with=together and together.id,
     )
-
-
-def _first(values: Any) -> Any:
-    return values[0] if isinstance(values, (list, tuple)) and values else None
 
 
 def _callbacks(options: Mapping[str, Any]) -> Any:
@@ -179,14 +175,14 @@ class Canvas:
     @never_raises(_nothing_joined)
     def _joined(self, signature: Any, args: Any) -> Joined | None:
         """What the header of a chord is to its body, and None for any other `delay`."""
-        if current_delivery.get() is None or not isinstance(_first(args), list):
+        if current_delivery.get() is None or not isinstance(first(args), list):
             return None
         task = get_current_task()
         if task is None or not self._covers(task.app):
             return None
         request = task.request
         if task.name == UNLOCK_CHORD:
-            group, body = _first(request.args), request.args[1]
+            group, body = first(request.args), request.args[1]
         else:
             group, body = request.group, request.chord
         same = body and body["options"].get("task_id") == signature.options.get("task_id")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Token
 from typing import Any
 
-from opentelemetry import context, trace
+from opentelemetry import context
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
@@ -14,6 +14,7 @@ from otel_queue_plugins.celery import reading
 from otel_queue_plugins.celery.canvas import failed_request
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core import propagation
+from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
@@ -100,4 +101,4 @@ def _enter(request: Any) -> Token[Context] | None:
         return context.attach(incoming.context)
     creation = incoming.creation
     here = SpanContext(creation.trace_id, span_id, True, creation.trace_flags)  # noqa: FBT003
-    return context.attach(trace.set_span_in_context(NonRecordingSpan(here), incoming.context))
+    return context.attach(with_span(NonRecordingSpan(here), incoming.context))

@@ -25,7 +25,7 @@ from otel_queue_plugins.celery.main_process import MainProcess
 from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.celery.running import TRACED, Running
+from otel_queue_plugins.celery.running import ORIGINAL, Running
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options, check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
@@ -194,7 +194,7 @@ class CeleryPlugin:
             self._undo.pop()()
         leave_existing(_get_active_apps())
         for task in _existing_tasks():
-            original = getattr(task.__trace__, TRACED, None)
+            original = getattr(task.__trace__, ORIGINAL, None)
             if original is not None:
                 task.__trace__ = original
 

@@ -16,6 +16,7 @@ from opentelemetry.context import get_current
 
 from otel_queue_plugins.celery.canvas import place
 from otel_queue_plugins.celery.routes import Routes, published_to
+from otel_queue_plugins.celery.running import ORIGINAL
 from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Message
@@ -23,7 +24,6 @@ from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, c
 from otel_queue_plugins.core.options import check_relation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
-ORIGINAL: Final = "__otel_queue_original__"
 _SENDER: Final = "send_task_message"
 
 

@@ -14,7 +14,7 @@ from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
-TRACED: Final = "__otel_queue_original__"
+ORIGINAL: Final = "__otel_queue_original__"
 MARGIN_S: Final = 0.5
 
 
@@ -53,7 +53,7 @@ class Running:
 
     def traced(self, tracer: Any, task: Any, *, eager: bool) -> Any:
         """`tracer` with every call of it a delivery of `task`."""
-        if task is None or hasattr(tracer, TRACED) or not self._covers(task.app):
+        if task is None or hasattr(tracer, ORIGINAL) or not self._covers(task.app):
             return tracer
 
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
@@ -67,7 +67,7 @@ class Running:
                 raise
             return self._returned(operation, task, request or {}, result)
 
-        setattr(trace_task, TRACED, tracer)
+        setattr(trace_task, ORIGINAL, tracer)
         return trace_task
 
     def retry(self, wrapped: Any, task: Any, args: Any, kwargs: Any) -> Any:

@@ -76,7 +76,12 @@ def arguments(body: Any) -> Any:
     """The positional arguments in the body of a message of either protocol."""
     if isinstance(body, Mapping):
         return body.get("args")
-    return body[0] if isinstance(body, (list, tuple)) and body else None
+    return first(body)
+
+
+def first(values: Any) -> Any:
+    """The first of `values`; None if there is none, or they are no sequence."""
+    return values[0] if isinstance(values, (list, tuple)) and values else None
 
 
 def _body_of_unlock(facts: Mapping[str, Any], body: Any) -> Any:

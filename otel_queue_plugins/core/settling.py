@@ -11,12 +11,12 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
-    set_span_in_context,
 )
 
 from otel_queue_plugins.core import errors, semconv
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.operation import Operation, ProcessOperation
 from otel_queue_plugins.core.prepared import Prepared
 from otel_queue_plugins.core.propagation import NOTHING
@@ -65,7 +65,7 @@ def open_span(
     name = f"{settlement} {bounded(prepared.route.destination)}"
     parent = operation.context
     span = connection.start_span(name, parent, SpanKind.CLIENT, attributes, (), started_ns)
-    return SettleOperation(span, started_ns, set_span_in_context(span, parent))
+    return SettleOperation(span, started_ns, with_span(span, parent))
 
 
 def close_span(operation: SettleOperation, error: BaseException | None, ended_ns: int) -> None:
