@@ -2,12 +2,29 @@
 
 Importing this package imports neither a framework nor the OpenTelemetry SDK; import
 `otel_queue_plugins.celery` or `otel_queue_plugins.dramatiq` for the framework you use.
+
+`ensure_providers()` sets up the providers that `OTEL_*` asks for now instead of at the first span,
+measurement or log record. `flush(timeout=None)` exports what this process has recorded.
 """
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_queue_plugins.sdk import ensure_providers, flush
+
+__all__ = ["ensure_providers", "flush"]
 
 if os.environ.get("OTEL_PROPAGATORS"):
     # Before anything below can import `opentelemetry.propagate`, which raises on an unknown name.
     from otel_queue_plugins.sdk import propagators
 
     propagators.guard(os.environ)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from otel_queue_plugins import sdk
+
+    return getattr(sdk, name)

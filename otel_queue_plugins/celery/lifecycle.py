@@ -60,6 +60,19 @@ class Lifecycle:
         """A process that runs tasks starts; in the solo pool that is the main one."""
         if self._main_pid != os.getpid():
             self._child_pid = os.getpid()
+
+    def initialize_process(self, wrapped: Any, _: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `celery.concurrency.prefork.process_initializer(app, hostname)`.
+
+        After it, and so after all receivers of `worker_process_init`, whatever their order: one of
+        them may set providers.
+        """
+        result = wrapped(*args, **kwargs)
+        self._connect()
+        return result
+
+    @never_raises(nothing)
+    def _connect(self) -> None:
         self._telemetry.connect()
 
     @never_raises(nothing)

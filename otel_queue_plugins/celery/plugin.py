@@ -34,7 +34,8 @@ from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
 
-_RUN_BY_ITS_MAIN_THREAD: Final = ("celery.concurrency.prefork", "celery.concurrency.solo")
+_PREFORK: Final = "celery.concurrency.prefork"
+_RUN_BY_ITS_MAIN_THREAD: Final = (_PREFORK, "celery.concurrency.solo")
 _RUN_BY_OTHERS: Final = (
     ("celery.concurrency.base", "apply_target"),
     ("celery.concurrency.thread", "apply_target"),
@@ -67,6 +68,7 @@ def instrument(
             meter_provider=meter_provider,
         )
         sdk.validate()
+        sdk.set_up_on_first_use()
         plugin.install()
         _installed.append(plugin)
     _installed[0].cover(app)
@@ -171,6 +173,8 @@ class CeleryPlugin:
     def _install_in_pool(self, pool: Any) -> None:
         """Threads and greenlets start with no context, and acknowledge their tasks in that."""
         kind = None if pool is None else get_implementation(pool)
+        if getattr(kind, "__module__", None) == _PREFORK:
+            self._wrap(_PREFORK, None, "process_initializer", self._lifecycle.initialize_process)
         if getattr(kind, "__module__", None) in {None, *_RUN_BY_ITS_MAIN_THREAD}:
             return
         for module, name in _RUN_BY_OTHERS:

@@ -17,15 +17,24 @@ from otel_queue_plugins.core.instruments import Instruments
 from otel_queue_plugins.core.recording import Recording, Shortcuts
 from otel_queue_plugins.version import VERSION
 
+SetUp = Callable[..., object]
+"""Called with the signals that have no provider: `traces`, `metrics` or both."""
+
+_SIGNALS: Final = ("traces", "metrics")
 _OFTEN_ENOUGH: Final = 100
 _SECONDS_BETWEEN_LOOKS: Final = 0.1
+
+
+def nothing_to_set_up(*_signals: str) -> None:
+    """For who sets providers elsewhere."""
 
 
 class Connection:
     """The tracer, the instruments and the counts in use.
 
     Without providers of its own it uses the global ones, from the moment they are set; until then,
-    and while both of them discard what they get, `open` is false and nothing is recorded.
+    and while both of them discard what they get, `open` is false and nothing is recorded. A forked
+    child looks for them anew.
     """
 
     def __init__(
@@ -34,7 +43,7 @@ class Connection:
         optional_metrics: frozenset[str],
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
-        set_up: Callable[[], None],
+        set_up: SetUp,
         shortcuts: Shortcuts | None,
         clock: Clock,
     ) -> None:
@@ -66,8 +75,11 @@ class Connection:
         self._looked += 1
         self._look_again_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         providers = self._providers()
-        if is_proxy(providers[0]) and is_proxy(providers[1]):
-            self._set_up()
+        missing = [
+            signal for signal, each in zip(_SIGNALS, providers, strict=True) if is_proxy(each)
+        ]
+        if missing:
+            self._set_up(*missing)
             providers = self._providers()
         if is_proxy(providers[0]) and is_proxy(providers[1]):
             return False
@@ -92,9 +104,10 @@ class Connection:
             self._discarding = (tracer_provider, meter_provider)
             return
         shared = counts.of(meter_provider, self._clock)
-        shared.capacity.extend(self.counts.capacity)
-        shared.reserved.extend(self.counts.reserved)
-        self.counts = shared
+        if shared is not self.counts:
+            shared.capacity.extend(self.counts.capacity)
+            shared.reserved.extend(self.counts.reserved)
+            self.counts = shared
         self.chooses_ids = identity.let_choose_ids(tracer)
         self._use(tracer, meter)
         self.open = True
@@ -119,5 +132,8 @@ class Connection:
                 self.counts.reserved.append(reserved)
 
     def _start_afresh(self) -> None:
+        """In a forked child, where the application may set other global providers."""
         self._looked = 0
         self._lock = threading.Lock()
+        self._discarding = None
+        self.open = self.open and None not in (self._tracer_provider, self._meter_provider)

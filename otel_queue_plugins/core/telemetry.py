@@ -10,7 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins.core import processing, propagation, sending, settling
-from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.connection import Connection, SetUp, nothing_to_set_up
 from otel_queue_plugins.core.counts import Measure
 from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
@@ -27,9 +27,9 @@ class QueueTelemetry:
     """The verbs that adapters say, one instance per framework and process.
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
-    that are None are the global ones; `set_up` is called when telemetry is needed and nobody has
-    set those. `shortcuts` record at less cost than the API, where they can. No verb raises; each
-    logs what went wrong in it, at most once a minute.
+    that are None are the global ones; when telemetry is needed, `set_up` is called with the signals
+    (`traces`, `metrics`) that nobody has set one for. `shortcuts` record at less cost than the API,
+    where they can. No verb raises; each logs what went wrong in it, at most once a minute.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class QueueTelemetry:
         options: Options | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
-        set_up: Callable[[], None] = nothing,
+        set_up: SetUp = nothing_to_set_up,
         shortcuts: Shortcuts | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:

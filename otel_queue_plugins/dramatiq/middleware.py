@@ -61,6 +61,7 @@ class OpenTelemetryMiddleware(Middleware):
         )
         if self._options.log_correlation:
             sdk.enable_log_correlation()
+        sdk.set_up_on_first_use()
         self._workers = Workers(self._telemetry)
         self._brokers: dict[Broker, TracedBroker] = {}
         self._idle_on: weakref.WeakSet[Broker] = weakref.WeakSet()
@@ -138,14 +139,16 @@ class OpenTelemetryMiddleware(Middleware):
         if traced := self.install(broker):
             traced.deliveries.end_rejected(message)
 
-    def after_process_boot(self, broker: Broker) -> None:
-        sdk.ensure_providers()
-
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if traced := self.install(broker):
             traced.facts.forget_actors()
             self._workers.booting(worker)
             self._warn_unless_first(broker)
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        if self.install(broker):
+            self._telemetry.connect()
+            sdk.ensure_providers()
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
         if self.install(broker) and not self._options.broker_spans:

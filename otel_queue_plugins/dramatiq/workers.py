@@ -27,7 +27,6 @@ class Workers:
     @never_raises(nothing)
     def booting(self, worker: Worker) -> None:
         """`worker` is about to start its threads."""
-        sdk.ensure_providers()
         self._running.add(worker)
         if not self._observed:
             self._observed = True

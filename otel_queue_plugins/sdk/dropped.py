@@ -25,11 +25,13 @@ class Dropped:
 
     A child that ends in an outage can tell the backend neither its last spans nor how many there
     were. It leaves their number in `lost`, which the process that it was forked from reports.
+    `when_added` is called after each `add`, in its thread.
     """
 
     def __init__(self, lost: Tally = LOST) -> None:
         self._lost = lost
         self._waiting: list[Callable[[], int]] = []
+        self.when_added: Callable[[], None] = lambda: None
         self._begin()
 
     def _begin(self) -> None:
@@ -43,6 +45,7 @@ class Dropped:
         self._own_process()
         with self._lock:
             self._counts[reason] = self._counts.get(reason, 0) + spans
+        self.when_added()
 
     def watch(self, waiting: Callable[[], int]) -> None:
         """`waiting` gives how many spans have neither got out yet nor been counted here."""

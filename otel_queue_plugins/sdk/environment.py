@@ -61,6 +61,12 @@ def is_off(environ: Mapping[str, str]) -> bool:
     } or reading.is_true("OTEL_SDK_DISABLED")
 
 
+def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
+    """Whether anything is to be set up for `signal`. Reads nothing but the variables."""
+    reading = Reading(environ)
+    return not is_off(environ) and any(name != "none" for name in _exporter_names(reading, signal))
+
+
 def is_strict(environ: Mapping[str, str]) -> bool:
     """Whether a problem has to stop the start."""
     return Reading(environ).is_true("OTEL_QUEUE_STRICT")
@@ -77,12 +83,19 @@ def _flush_timeout(reading: Reading) -> float:
 
 
 def _exporters(reading: Reading, signal: str) -> tuple[otlp.Target | str, ...]:
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
-    names = _listed(reading.value(variable)) or _default_exporters(reading, signal)
+    variable, names = _variable(signal), _exporter_names(reading, signal)
     if "none" in names and len(names) > 1:
         reading.reject(variable, "none cannot be combined with other exporters", signal)
     chosen = (_exporter(reading, signal, variable, name) for name in names if name != "none")
     return tuple(exporter for exporter in chosen if exporter is not None)
+
+
+def _variable(signal: str) -> str:
+    return f"OTEL_{signal.upper()}_EXPORTER"
+
+
+def _exporter_names(reading: Reading, signal: str) -> tuple[str, ...]:
+    return _listed(reading.value(_variable(signal))) or _default_exporters(reading, signal)
 
 
 def _listed(value: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_queue_plugins.sdk import background, environment
 from otel_queue_plugins.sdk.background import Work
-from otel_queue_plugins.sdk.current import current_providers
+from otel_queue_plugins.sdk.current import reachable_providers
 from otel_queue_plugins.sdk.outage import Outage
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ def _hangs(attempt: _Attempt) -> bool:
 def _flushes() -> list[Callable[[int], Any]]:
     if "opentelemetry.sdk" not in sys.modules:
         return []
-    flushes = (getattr(provider, "force_flush", None) for provider in current_providers())
+    flushes = (getattr(provider, "force_flush", None) for provider in reachable_providers())
     return [act for act in flushes if callable(act)]

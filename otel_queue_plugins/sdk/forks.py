@@ -14,8 +14,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import grpc_calls, identity
-from otel_queue_plugins.sdk.current import current_providers
+from otel_queue_plugins.sdk import endings, grpc_calls, identity
+from otel_queue_plugins.sdk.current import reachable_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ logger = logging.getLogger("otel_queue_plugins")
 
 _LONGEST_SET_UP = 2.0
 _adopted: list[object] = []
+_acts: list[Callable[[], None]] = []
 
 
 @cache
@@ -38,19 +39,28 @@ def watch() -> None:
         )
 
 
+def when_forked(act: Callable[[], None]) -> None:
+    """Call `act` in every child from now on, right after the fork. Doing it twice does nothing."""
+    if act not in _acts:
+        _acts.append(act)
+
+
 def _note_fork() -> None:
     identity.note_fork()
     grpc_calls.forget()
+    for act in _acts:
+        _quietly(act)()
 
 
 def _before() -> None:
     _finish_set_up()
+    endings.prepare_children()
     if "opentelemetry.sdk.resources" not in sys.modules:
         return
     from otel_queue_plugins.sdk import inherited
 
     _finish_imports()
-    for provider in current_providers():
+    for provider in reachable_providers():
         if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
             _adopt(provider)
     inherited.keep_grpc_from_closing(_adopted)

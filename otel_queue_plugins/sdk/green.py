@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from concurrent.futures import Future
 from contextvars import copy_context
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 logger = logging.getLogger("otel_queue_plugins")
 
@@ -18,6 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL = 0.02
+_warned: list[int] = []
 
 
 def apart(call: Callable[P, T]) -> Callable[P, T]:
@@ -45,16 +47,22 @@ def apart(call: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def warn_of_grpc(providers: Iterable[object]) -> None:
-    """One line when exporters that are not ours would stop the hub, and what to do about it.
+def is_green() -> bool:
+    """Whether gevent or eventlet has made greenlets of this process's threads."""
+    return _thread_runner() is not None
+
+
+def warn_of_grpc(provider: object) -> None:
+    """One line when an exporter of `provider`, not ours, would stop the hub, and the remedy.
 
     It is not done here: it changes all gRPC of the process, which is the application's to decide.
     """
-    if not _does_grpc_block():
+    if os.getpid() in _warned or not _does_grpc_block():
         return
     from otel_queue_plugins.sdk import inherited
 
-    if any(inherited.exports_over_grpc(provider) for provider in providers):
+    if inherited.exports_over_grpc(provider):
+        _warned.append(os.getpid())
         logger.warning(
             "exporting over gRPC stops every greenlet of this process while the backend does not "
             "answer: under gevent call grpc.experimental.gevent.init_gevent() right after monkey "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from typing import Any
 
 KEY = "service.instance.id"
@@ -13,6 +14,7 @@ _forked: set[int] = set()
 def note_fork() -> None:
     """Said in a child right after a fork."""
     _forked.add(os.getpid())
+    _of_process.cache_clear()  # a pid may come again
 
 
 def is_child() -> bool:
@@ -28,8 +30,16 @@ def has_parent() -> bool:
 
 
 def of_child(given: str) -> str:
-    """What the user gave, the pid, and what tells this child from an earlier one of that pid."""
-    return f"{given}-{os.getpid()}-{os.urandom(3).hex()}"
+    """What the user gave, the pid, and what tells this child from an earlier one of that pid.
+
+    The same for all signals of a process.
+    """
+    return _of_process(given, os.getpid())
+
+
+@lru_cache
+def _of_process(given: str, pid: int) -> str:
+    return f"{given}-{pid}-{os.urandom(3).hex()}"
 
 
 def given_by_user(attributes: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, context
@@ -31,15 +31,17 @@ _SEVERITIES = (
 
 
 @cache
-def export_logs() -> None:
+def export_logs(are_taken: Callable[[], bool]) -> None:
     """Send every record that a logger hands to its handlers. Doing it twice does nothing.
 
-    Not a handler: Celery empties the root logger's list of them, and so does `dictConfig`.
+    `are_taken` says for each record whether there is a logger provider that wants it. Not a
+    handler: Celery empties the root logger's list of them, and so does `dictConfig`.
     """
-    wrap(logging.Logger, "callHandlers", _call_handlers)
+    wrap(logging.Logger, "callHandlers", partial(_call_handlers, are_taken))
 
 
 def _call_handlers(
+    are_taken: Callable[[], bool],
     call: Callable[..., None],
     _logger: logging.Logger,
     args: tuple[Any, ...],
@@ -47,13 +49,13 @@ def _call_handlers(
 ) -> None:
     call(*args, **kwargs)
     try:
-        _emit(args[0] if args else kwargs["record"])
+        _emit(args[0] if args else kwargs["record"], are_taken)
     except Exception:  # noqa: BLE001 - a log call never fails
         return
 
 
-def _emit(record: logging.LogRecord) -> None:
-    if _is_our_own(record) or _is_bridged():
+def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
+    if _is_our_own(record) or _is_bridged() or not are_taken():
         return
     error = record.exc_info[1] if record.exc_info else None
     _logs.get_logger(record.name).emit(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import metrics
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -21,12 +20,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_queue_plugins.sdk import (
     flushing,
     identity,
-    log_export,
     otlp_exporters,
     preferences,
     quiet,
     samplers,
 )
+from otel_queue_plugins.sdk.current import OWN, set_global
 from otel_queue_plugins.sdk.dropped import Dropped
 from otel_queue_plugins.sdk.exporters import (
     CountingSpanProcessor,
@@ -37,35 +36,29 @@ from otel_queue_plugins.sdk.exporters import (
 from otel_queue_plugins.sdk.installed import offered
 from otel_queue_plugins.sdk.otlp import Target
 
-logger = logging.getLogger("otel_queue_plugins")
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from otel_queue_plugins.sdk.environment import Plan
 
 
-def install(plan: Plan) -> None:
-    """Set a global provider for each signal of the plan; one that cannot be built stays off."""
-    resource = _resource()
+@cache
+def _dropped() -> Dropped:
+    """One for a process and all that it forks, as their span processors are."""
     dropped = Dropped()
     flushing.then(dropped.leave)
     quiet.hush(dropped.total)
-    installers = {
-        "metrics": partial(_install_metrics, plan, resource, dropped),
-        "traces": partial(_install_traces, plan, resource, dropped),
-        "logs": partial(_install_logs, plan, resource),
-    }
-    for signal, act in installers.items():
-        if signal in plan.exporters:
-            _try(signal, act)
+    dropped.publish(metrics.get_meter("otel_queue_plugins"))
+    return dropped
 
 
-def _try(signal: str, act: Callable[[], None]) -> None:
-    try:
-        act()
-    except Exception:
-        logger.exception("%s off: they could not be set up", signal)
+def install(signal: str, plan: Plan) -> Dropped:
+    """Set the global provider of `signal` from the plan. Returns what counts dropped spans.
+
+    Raises whatever keeps one from being built; the signal is off then.
+    """
+    builders = {"traces": _traces, "metrics": _metrics, "logs": _logs}
+    OWN[signal] = builders[signal](plan, _resource(), _dropped())
+    set_global(signal, OWN[signal])
+    return _dropped()
 
 
 def _resource() -> Resource:
@@ -76,25 +69,23 @@ def _resource() -> Resource:
     return resource.merge(Resource({identity.KEY: identity.of_child(given)}))
 
 
-def _install_traces(plan: Plan, resource: Resource, dropped: Dropped) -> None:
+def _traces(plan: Plan, resource: Resource, dropped: Dropped) -> TracerProvider:
     sampler = samplers.build(plan.sampler) if plan.sampler else None
     provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["traces"]:
         make = _maker("traces", choice, otlp_exporters.span_exporter)
         exporter = ProcessSpanExporter(make, dropped)
         provider.add_span_processor(CountingSpanProcessor(exporter, dropped))
-    trace.set_tracer_provider(provider)
+    return provider
 
 
-def _install_metrics(plan: Plan, resource: Resource, dropped: Dropped) -> None:
-    provider = MeterProvider(
+def _metrics(plan: Plan, resource: Resource, dropped: Dropped) -> MeterProvider:
+    return MeterProvider(
         metric_readers=[_reader(choice, dropped) for choice in plan.exporters["metrics"]],
         resource=resource,
         exemplar_filter=preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
-    metrics.set_meter_provider(provider)
-    dropped.publish(provider.get_meter("otel_queue_plugins"))
 
 
 def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
@@ -110,13 +101,12 @@ def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
     return PeriodicExportingMetricReader(exporter)
 
 
-def _install_logs(plan: Plan, resource: Resource) -> None:
+def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> LoggerProvider:
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["logs"]:
         make = _maker("logs", choice, otlp_exporters.log_exporter)
         provider.add_log_record_processor(BatchLogRecordProcessor(ProcessLogExporter(make)))
-    _logs.set_logger_provider(provider)
-    log_export.export_logs()
+    return provider
 
 
 def _maker(signal: str, choice: Target | str, make: Any) -> Any:

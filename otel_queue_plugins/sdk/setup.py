@@ -1,97 +1,181 @@
-"""Providers when they are needed: found, or built once in a process from the environment."""
+"""Providers when they are needed: found, or built once in a process from the environment.
+
+Each signal (traces, metrics, logs) is set up for itself, by the first of these: a message of ours,
+a worker that starts, `ensure_providers()`, or anybody's first span, measurement or log record.
+"""
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import (
-    background,
+    current,
+    endings,
     environment,
-    flushing,
+    first_use,
     forks,
     green,
-    identity,
+    termination,
     validation,
 )
-from otel_queue_plugins.sdk.current import current_providers, has_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
+from otel_queue_plugins.sdk.reading import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from otel_queue_plugins.sdk.environment import Plan
+
 logger = logging.getLogger("otel_queue_plugins")
 
+# Longer than a set-up takes on a slow machine. Who has waited in vain goes on without.
+_LONGEST_WAIT: Final = 10.0
+# What an application has time for to set its own meter provider after it made an observable
+# instrument at its import.
+_SECONDS_TO_FIRST_READING: Final = 5.0
 
-class _Done:
-    """The pids of the process that began set-up last, and of the one that finished it."""
 
-    __slots__ = ("begun_in", "installed", "ready_in")
+class _Process:
+    """How far this process has come. `pid` is that of the process which wrote the rest."""
+
+    __slots__ = ("done", "expects_reading", "pid", "plan", "thread")
 
     def __init__(self) -> None:
-        self.begun_in = self.ready_in = 0
-        self.installed = False
+        self.start_anew(0)
+
+    def start_anew(self, pid: int) -> None:
+        """Know nothing of the process this one was forked from."""
+        self.done: set[str] = set()
+        self.plan: Plan | None = None
+        self.expects_reading = False
+        self.thread: int | None = None  # the one that sets up
+        self.pid = pid
 
 
-_done = _Done()
+_process: Final = _Process()
 
 
-def ensure_providers() -> None:
+def ensure_providers(*signals: str) -> None:
     """Have providers in this process, from now on; does nothing after the first call in it.
 
-    If nobody has set global providers and `OTEL_*` names an endpoint or an exporter, they are
-    built and set. If nothing is named, nothing happens. Never raises.
+    For each of `signals` (`traces`, `metrics`, `logs`; all of them if none is given): where nobody
+    has set a global provider and `OTEL_*` names an endpoint or an exporter, one is built and set.
+    Where nothing is named, nothing happens. Never raises.
     """
-    if _done.ready_in != os.getpid():
-        _prepare(os.getpid())
+    if _process.pid != os.getpid() or not _process.done.issuperset(signals or SIGNALS):
+        _prepare(signals or SIGNALS)
 
 
-def _prepare(pid: int) -> None:
-    with lock_of_this_process():
-        if _done.begun_in == pid:
-            return
-        _done.begun_in = pid
-        try:
-            _set_up(os.environ)
-            _flush_at_end()
-        except Exception:
-            logger.exception("telemetry could not be set up; the application runs without it")
-        finally:
-            _done.ready_in = pid
+def set_up_on_first_use() -> None:
+    """Call `ensure_providers` for a signal before anybody's first use of it in this process.
 
-
-def _set_up(environ: MutableMapping[str, str]) -> None:
+    And in those forked from it. Imports neither the SDK nor an exporter.
+    """
     forks.watch()
-    if has_providers() and not _done.installed:
-        green.warn_of_grpc(current_providers())
-    if environment.is_off(environ) or has_providers():
+    forks.when_forked(_start_anew)
+    termination.flush_before_default_action()
+    if environment.is_off(os.environ):
         return
-    plan = environment.read(environ)
-    validation.report(plan.problems)
-    if not plan.exporters:
+    for signal in SIGNALS:
+        if not (_process.pid == os.getpid() and signal in _process.done):
+            first_use.watch(signal, ensure_providers, _expect_reading)
+    if environment.is_asked_for(os.environ, "logs"):
+        _send_logs()
+
+
+def _send_logs() -> None:
+    from otel_queue_plugins.sdk import log_export
+
+    log_export.export_logs(_takes_logs)
+
+
+def _takes_logs() -> bool:
+    """Whether records of Python's `logging` go to a logger provider of ours, built now if due."""
+    ensure_providers("logs")
+    return current.is_own("logs")
+
+
+def _prepare(signals: tuple[str, ...]) -> None:
+    lock = lock_of_this_process()
+    if not lock.acquire(timeout=_LONGEST_WAIT):
         return
-    _forget_empty(environ)
-    from otel_queue_plugins.sdk import providers
+    try:
+        if _process.pid != os.getpid():
+            _process.start_anew(os.getpid())
+        if _process.thread is None:  # else this is a record made while setting up
+            _process.thread = threading.get_ident()
+            _set_up_all(signals)
+            _process.thread = None
+    finally:
+        lock.release()
 
-    providers.install(plan)
-    _done.installed = True
+
+def _set_up_all(signals: tuple[str, ...]) -> None:
+    for signal in signals:
+        if signal not in _process.done:
+            _try(signal)
+            _process.done.add(signal)
+            first_use.forget(signal)
 
 
-def _flush_at_end() -> None:
-    """Flush when the interpreter ends, or the child of multiprocessing.
+def _try(signal: str) -> None:
+    try:
+        _set_up(signal, os.environ)
+    except Exception:
+        logger.exception("%s could not be set up; the application runs without", signal)
 
-    Such a child runs no atexit handlers before Python 3.13. Elsewhere a user's own providers
-    have an ending of their own.
+
+def _set_up(signal: str, environ: MutableMapping[str, str]) -> None:
+    forks.watch()
+    if not current.has_provider(signal):
+        if signal in current.OWN:
+            current.set_global(signal, current.OWN[signal])
+        elif not environment.is_off(environ):
+            _build(signal, environ)
+    elif not current.is_own(signal):
+        green.warn_of_grpc(current.current_provider(signal))
+    endings.flush_at_end()
+
+
+def _build(signal: str, environ: MutableMapping[str, str]) -> None:
+    if _process.plan is None:
+        _process.plan = environment.read(environ)
+    validation.report(validation.about(signal, _process.plan.problems))
+    if signal in _process.plan.exporters:
+        _forget_empty(environ)
+        from otel_queue_plugins.sdk import providers
+
+        dropped = providers.install(signal, _process.plan)
+        dropped.when_added = partial(ensure_providers, "metrics")
+        if signal == "logs":
+            _send_logs()
+
+
+def _start_anew() -> None:
+    """In a forked child: providers of ours are used again when something is recorded here.
+
+    Until then the application may set its own, as it may in any process.
     """
-    if _done.installed:
-        background.prepare_for_the_end()
-        atexit.unregister(flushing.flush)
-        atexit.register(flushing.flush)
-    if identity.has_parent() and has_providers():
-        import_module("multiprocessing.util").Finalize(None, flushing.flush, exitpriority=0)
+    for signal in current.OWN:
+        current.unset_global(signal)
+        first_use.watch(signal, ensure_providers, _expect_reading)
+
+
+def _expect_reading() -> None:
+    """An observable instrument was made: somebody wants it read, and nobody may record anything."""
+    if _process.pid != os.getpid():
+        _process.start_anew(os.getpid())
+    if _process.expects_reading or threading.get_ident() == _process.thread:
+        return
+    if environment.is_asked_for(os.environ, "metrics"):
+        _process.expects_reading = True
+        timer = threading.Timer(_SECONDS_TO_FIRST_READING, ensure_providers, ("metrics",))
+        timer.daemon = True
+        timer.start()
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins.sdk import environment, forks, propagators
-from otel_queue_plugins.sdk.current import has_providers
+from otel_queue_plugins.sdk.current import has_provider
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -31,7 +31,8 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
     because the API cannot be imported with them.
     """
     forks.watch()
-    problems = _relevant(environment.read(environ).problems)
+    problems = environment.read(environ).problems
+    problems = tuple(each for each in problems if not each.signals or _is_ours_to_set(each.signals))
     wrong = [problem for problem in problems if not problem.is_doubt]
     if wrong and environment.is_strict(environ):
         raise ConfigurationError(str(wrong[0]))
@@ -39,11 +40,14 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
     propagators.guard(environ)
 
 
-def _relevant(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """Who set providers answers for the signals; the rest concerns everybody."""
-    if not has_providers():
-        return problems
-    return tuple(problem for problem in problems if not problem.signals)
+def _is_ours_to_set(signals: tuple[str, ...]) -> bool:
+    """Who has set a provider answers for its signal."""
+    return not all(has_provider(signal) for signal in signals)
+
+
+def about(signal: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Those that concern `signal`, or everybody."""
+    return tuple(each for each in problems if not each.signals or signal in each.signals)
 
 
 def report(problems: tuple[Problem, ...]) -> None:

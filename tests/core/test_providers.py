@@ -72,22 +72,23 @@ def test_one_provider_before_the_other(queue: Queue, first: str) -> None:
     assert point.count == (2 if first == "metrics" else 1)
 
 
-def test_set_up_is_asked_only_when_nobody_has_set_providers(queue: Queue) -> None:
+def test_set_up_is_asked_only_for_signals_that_nobody_has_set_a_provider_for(queue: Queue) -> None:
     """On first need, and not once there are providers."""
-    asked: list[int] = []
+    asked: list[tuple[str, ...]] = []
 
-    def set_up() -> None:
-        asked.append(1)
-        trace.set_tracer_provider(queue.tracer_provider)
-        metrics.set_meter_provider(queue.meter_provider)
+    def set_up(*signals: str) -> None:
+        asked.append(signals)
+        if "traces" in signals:
+            trace.set_tracer_provider(queue.tracer_provider)
+            metrics.set_meter_provider(queue.meter_provider)
 
     once(QueueTelemetry("celery", tracer_provider=queue.tracer_provider, set_up=set_up))
-    assert asked == []
+    assert asked == [("metrics",)]
     telemetry = QueueTelemetry("celery", set_up=set_up)
-    assert asked == []
+    assert asked == [("metrics",)]
     once(telemetry)
     once(telemetry)
-    assert asked == [1]
+    assert asked == [("metrics",), ("traces", "metrics")]
     assert len(queue.spans()) == 6
 
 
@@ -103,7 +104,7 @@ def test_a_race_to_connect_is_won_once(queue: Queue) -> None:
 def test_looking_for_providers_does_not_cost_for_ever(queue: Queue) -> None:
     """After many looks in vain there are ten a second; a forked child looks at once."""
     looks: list[int] = []
-    telemetry = QueueTelemetry("celery", set_up=lambda: looks.append(1))
+    telemetry = QueueTelemetry("celery", set_up=lambda *_: looks.append(1))
     for _ in range(5000):
         once(telemetry)
     assert len(looks) < 5000
