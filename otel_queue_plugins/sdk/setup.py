@@ -108,18 +108,19 @@ def _prepare(signals: tuple[str, ...]) -> None:
             _process.start_anew(os.getpid())
         if _process.thread is None:  # else this is a record made while setting up
             _process.thread = threading.get_ident()
-            _set_up_all(signals)
-            _process.thread = None
+            _set_up_all([signal for signal in signals if signal not in _process.done])
     finally:
         lock.release()
 
 
-def _set_up_all(signals: tuple[str, ...]) -> None:
-    for signal in signals:
-        if signal not in _process.done:
+def _set_up_all(signals: list[str]) -> None:
+    try:
+        for signal in signals:
             _try(signal)
             _process.done.add(signal)
             first_use.forget(signal)
+    finally:
+        _process.thread = None
 
 
 def _try(signal: str) -> None:

@@ -44,9 +44,10 @@ def http_receiver() -> Iterator[FaultyReceiver]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """Starts `tests.sdk.programs`, with `OTEL_*` as a user would set them."""
+    """Starts programs of `module`, with `OTEL_*` as a user would set them."""
 
     processes: Processes
+    module: str = "tests.sdk.programs"
 
     def start(
         self, *arguments: str, endpoint: str = "", protocol: str = "http/protobuf", **extra: str
@@ -54,7 +55,7 @@ class Programs:
         named = telemetry_environment(endpoint, service="program", protocol=protocol)
         return self.processes.start(
             arguments[0],
-            [sys.executable, "-m", "tests.sdk.programs", *arguments],
+            [sys.executable, "-m", self.module, *arguments],
             env=clean_environment(**{**(named if endpoint else {}), **extra}),
             stdin=subprocess.PIPE,
         )
@@ -64,6 +65,12 @@ class Programs:
 def programs(processes: Processes) -> Programs:
     """Programs that end with the test."""
     return Programs(processes=processes)
+
+
+@pytest.fixture
+def moments(processes: Processes) -> Programs:
+    """Programs about the first and the last moment, which export only when they end."""
+    return Programs(processes=processes, module="tests.sdk.moments")
 
 
 def tell(parent: ManagedProcess, name: str) -> None:

@@ -1,0 +1,132 @@
+"""From the first moment: what anybody records through the API is not lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.environment import clean_environment
+
+if TYPE_CHECKING:
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs
+
+LOGS = {"OTEL_LOGS_EXPORTER": "otlp"}
+SIGNALS = ("traces", "metrics", "logs")
+
+
+@pytest.mark.parametrize("order", list(permutations(SIGNALS)), ids="-".join)
+def test_what_was_obtained_before_records_from_the_first_use(
+    moments: Programs, http_receiver: FaultyReceiver, order: tuple[str, ...]
+) -> None:
+    """Tracers, instruments and loggers from before `set_up_on_first_use`, whatever comes first."""
+    program = moments.start("early", *order, endpoint=http_receiver.endpoint, **LOGS)
+    assert program.wait() == 0
+    assert program.log == "sdk False threads 1\n"
+    http_receiver.expect_span("early", timeout=1)
+    for name, value in (("active", 0), ("work", 1), ("level", 3), ("took", 1)):
+        http_receiver.expect_total(name, value, timeout=1)
+    [found] = http_receiver.logs()
+    assert found.body == "early"
+
+
+@pytest.mark.parametrize("only", [*SIGNALS, "logging"])
+def test_each_signal_is_set_up_for_itself(
+    moments: Programs, http_receiver: FaultyReceiver, only: str
+) -> None:
+    """What nobody uses has no provider, no thread and no request."""
+    program = moments.start("early", only, endpoint=http_receiver.endpoint, **LOGS)
+    assert program.wait() == 0
+    sent = {request.path for request in http_receiver.requests()}
+    assert sent == {f"/v1/{'logs' if only == 'logging' else only}"}
+
+
+def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: FaultyReceiver) -> None:
+    """`@tracer.start_as_current_span(...)` runs at import; the span comes with the call."""
+    program = moments.start("decorated", endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    assert program.log == "sdk False threads 1\n"
+    assert [span.name for span in http_receiver.spans()] == ["decorated"]
+
+
+def test_an_observable_instrument_alone_is_read(
+    moments: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """Its callbacks have nobody who asks them until there is a reader."""
+    program = moments.start("observed", endpoint=http_receiver.endpoint)
+    program.wait_for_log("made")
+    http_receiver.expect_total("level", 4)
+    program.stdin.close()
+    assert program.wait() == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", SIGNALS)
+def test_a_provider_of_the_application_wins_until_something_is_recorded(
+    moments: Programs, http_receiver: FaultyReceiver, when: str, what: str
+) -> None:
+    """In either order, without a word of the API; the other signals come from the environment."""
+    program = moments.start("own", when, what, endpoint=http_receiver.endpoint, **LOGS)
+    assert program.wait() == 0
+    assert program.log.splitlines() == ["WARNING:shop:a record", f"own {what} saw 1"]
+    sent = {request.path for request in http_receiver.requests()}
+    assert sent == {f"/v1/{signal}" for signal in SIGNALS if signal != what}
+
+
+def test_a_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
+    """The parent's providers serve the child, too, once it records, under another id."""
+    assert moments.start("forked", "records", endpoint=http_receiver.endpoint).wait() == 0
+    child = http_receiver.expect_span("child", timeout=1)
+    parent = http_receiver.expect_span("parent", timeout=1)
+    assert child.resource["service.instance.id"] != parent.resource["service.instance.id"]
+    values = {point.attributes["who"]: point.value for point in http_receiver.latest_points("work")}
+    assert values == {"parent": 10, "child": 1}
+
+
+@pytest.mark.parametrize("what", ["sets", "sets late"])
+def test_a_forked_child_may_set_its_own(
+    moments: Programs, http_receiver: FaultyReceiver, what: str
+) -> None:
+    """As a post_fork recipe does; what comes after the child's first measurement is too late."""
+    program = moments.start("forked", what, endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    assert program.log.count("Overriding of current TracerProvider") == 0
+    assert program.log.count("Overriding of current MeterProvider") == (what == "sets late")
+    assert "own saw 1" in program.log or what == "sets late"
+    assert [span.name for span in http_receiver.spans()] == ["parent"]
+    http_receiver.expect_total("work", 11, timeout=1)
+
+
+def test_nothing_named_leaves_the_api_as_it_is() -> None:
+    """After the first use nothing of ours is around it, and the SDK was not loaded."""
+    program = (
+        "import sys; from opentelemetry import metrics, trace; from otel_queue_plugins import sdk;"
+        "before = vars(trace.ProxyTracer)['_tracer']; sdk.set_up_on_first_use();"
+        "assert vars(trace.ProxyTracer)['_tracer'] is not before;"
+        "trace.get_tracer('x').start_span('x').end();"
+        "metrics.get_meter('x').create_observable_gauge('x');"
+        "import threading; assert threading.active_count() == 1;"
+        "assert vars(trace.ProxyTracer)['_tracer'] is before;"
+        "assert 'opentelemetry.sdk' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
+
+
+def test_an_api_with_other_private_names_is_left_alone() -> None:
+    """A version without them gets its providers with the first message, and no error."""
+    program = (
+        "from opentelemetry import trace; from opentelemetry.metrics import _internal as m;"
+        "from opentelemetry.metrics._internal import instrument as i;"
+        "from opentelemetry._logs import _internal as l;"
+        "del trace.ProxyTracer._tracer, i._ProxyCounter.add, i._ProxyGauge, m._ProxyMeter;"
+        "l.ProxyLogger._logger = 3;"
+        "from otel_queue_plugins import sdk; sdk.set_up_on_first_use(); sdk.ensure_providers()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=clean_environment(), capture_output=True, check=True
+    )
+    assert done.stderr == b""

@@ -1,0 +1,85 @@
+"""The last moment: SIGTERM by default, and children of multiprocessing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs
+
+BOUND_S = 5.0
+
+
+@pytest.mark.parametrize("how", ["default", "restored", "asyncio"])
+def test_sigterm_loses_nothing(moments: Programs, http_receiver: FaultyReceiver, how: str) -> None:
+    """The process dies of the signal as it would without us, after a flush."""
+    program = moments.start("terminated", how, endpoint=http_receiver.endpoint)
+    program.wait_for_log("ready")
+    assert program.stop() == -signal.SIGTERM
+    http_receiver.expect_span("work", timeout=1)
+    http_receiver.expect_total("work", 2 if how == "asyncio" else 1, timeout=1)
+    assert program.log.splitlines()[0] == f"shown {signal.SIG_DFL!s}"
+
+
+def test_the_default_action_put_back_later_is_replaced_too(
+    moments: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """A server has its own handler while it loads the application, and maybe in a thread."""
+    program = moments.start("restored_in_thread", endpoint=http_receiver.endpoint)
+    program.wait_for_log("ready")
+    assert program.stop() == -signal.SIGTERM
+    http_receiver.expect_span("work", timeout=1)
+
+
+@pytest.mark.parametrize("how", ["handled before", "handled after"])
+def test_a_handler_of_the_application_is_left_alone(
+    moments: Programs, http_receiver: FaultyReceiver, how: str
+) -> None:
+    """It is called at once, and decides how the process ends."""
+    http_receiver.fault = Fault.HANG
+    program = moments.start("terminated", how, endpoint=http_receiver.endpoint)
+    program.wait_for_log("ready")
+    assert program.stop(timeout=2) == 3
+    assert "handled 15" in program.log
+    assert "on_term" in program.log
+
+
+def test_an_ignored_signal_stays_ignored(moments: Programs, http_receiver: FaultyReceiver) -> None:
+    """Who ignores SIGTERM means it."""
+    program = moments.start("terminated", "ignored", endpoint=http_receiver.endpoint)
+    program.wait_for_log("ready")
+    program.send_signal(signal.SIGTERM)
+    assert program.stop(signal.SIGINT) != -signal.SIGTERM
+    assert f"shown {signal.SIG_IGN!s}" in program.log
+
+
+def test_a_hanging_collector_delays_death_by_the_bound_at_most(
+    moments: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """Also when the signal comes again and again."""
+    http_receiver.fault = Fault.HANG
+    program = moments.start("terminated", "default", endpoint=http_receiver.endpoint)
+    program.wait_for_log("ready")
+    began = time.monotonic()
+    program.send_signal(signal.SIGTERM)
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - began < BOUND_S
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_lose_nothing(
+    moments: Programs, http_receiver: FaultyReceiver, how: str
+) -> None:
+    """A process that ends, and the processes of a pool, which are ended by SIGTERM."""
+    program = moments.start("pool", how, endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    assert sorted(span.name for span in http_receiver.spans()) == ["parent", "pool", "process"]
+    http_receiver.expect_total("work", 3, timeout=1)
