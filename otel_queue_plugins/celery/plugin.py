@@ -17,6 +17,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.celery import apps
 from otel_queue_plugins.celery.canvas import Canvas
 from otel_queue_plugins.celery.coexistence import Coexistence
 from otel_queue_plugins.celery.errbacks import Errbacks
@@ -58,8 +59,10 @@ def instrument(
     Providers that are None are the global ones, set up from `OTEL_*` if nobody else does.
 
     Calling it again adds `app` to what is covered and changes nothing else. Raises ValueError for
-    an option with a value that is none of the choices, TypeError for one that does not exist.
+    an option with a value that is none of the choices, TypeError for one that does not exist and
+    for an `app` that is neither a Celery app nor stands for one (as `celery.current_app` does).
     """
+    app = None if app is None else apps.checked(app)
     if not _installed:
         plugin = CeleryPlugin(
             relations=relations,
@@ -120,7 +123,7 @@ class CeleryPlugin:
         if app is None:
             self._apps = None
         elif self._apps is not None:
-            self._apps.add(app)
+            self._apps.add(apps.checked(app))
         self._trace_existing_tasks()
 
     def covers(self, app: Any) -> bool:
@@ -128,10 +131,12 @@ class CeleryPlugin:
         return self._apps is None or app in self._apps or self._covers_original(app)
 
     def _covers_original(self, app: Any) -> bool:
-        """Whether `app` is the copy of a covered one that a pool process got by pickle.
+        """Whether `app` stands for a covered one, or is the copy that a pool process got by pickle.
 
         Celery says so of processes that were not forked (`celery.concurrency.prefork`).
         """
+        if apps.behind(app) in (self._apps or ()):
+            return True
         fresh = bool(os.environ.get("FORKED_BY_MULTIPROCESSING"))
         return fresh and any(app.main == known.main for known in self._apps or ())
 

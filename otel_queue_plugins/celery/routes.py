@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otel_queue_plugins.celery import broker
+from otel_queue_plugins.celery import apps, broker
 from otel_queue_plugins.celery.broker import Broker
 from otel_queue_plugins.core.guard import nothing
 from otel_queue_plugins.core.messages import Route
@@ -40,6 +40,7 @@ class Routes:
         key = (task, name, str(routing_key or ""), reading)
         latest, known = self._latest
         if latest() is not app:
+            app = apps.behind(app)
             known = self._known(app)
         route = known.get(key)
         if route is None:
