@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
-_log = logging.getLogger(__name__)
+from otel_queue_plugins.core.options import Options
+
+_log = logging.getLogger("otel_queue_plugins")
+
+_ACCEPTED: Final = {
+    *(each.name for each in fields(Options)),
+    "relations",
+    "tracer_provider",
+    "meter_provider",
+}
 
 
 class CeleryInstrumentor:
     """Instruments every Celery app of the process, built before or after."""
 
-    def instrument(self, **_: Any) -> None:
-        """Never raises: one bad setting must not keep other instrumentations from loading."""
-        from otel_queue_plugins.celery import plugin
+    def instrument(self, **kwargs: Any) -> None:
+        """Instrument them as `instrument()` does; arguments that are not ours are ignored.
 
+        Never raises: one bad setting must not keep other instrumentations from loading.
+        """
+        accepted = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
         try:
-            plugin.instrument()
+            from otel_queue_plugins.celery import plugin
+
+            plugin.instrument(**accepted)
         except Exception as error:  # noqa: BLE001 - see above
             _log.error("Celery is not instrumented: %s", error)
 
