@@ -12,12 +12,17 @@ def queue_of(app: Any, route: Route) -> str | None:
     """The dead-letter queue that the app declares for the queue of `route`, None without one.
 
     A message keeps its routing key unless the queue says otherwise
-    (https://www.rabbitmq.com/docs/dlx). A policy on the broker is not seen.
+    (https://www.rabbitmq.com/docs/dlx), a delayed one with the delay in it: few queues are bound
+    by that. A policy on the broker is not seen.
     """
-    queue = app.amqp.queues.get(route.destination)
+    queue = routes.declared(app, route.destination)
     arguments = getattr(queue, "queue_arguments", None) or {}
     exchange = arguments.get("x-dead-letter-exchange")
-    if queue is None or exchange is None or route.system != "rabbitmq":
+    if exchange is None or route.system != "rabbitmq":
         return None
-    key = arguments.get("x-dead-letter-routing-key") or queue.routing_key or queue.name
-    return routes.destination(app, str(exchange), str(key))
+    told = arguments.get("x-dead-letter-routing-key")
+    if told:
+        return routes.queue_behind(app, str(exchange), str(told))
+    key = getattr(route, "routing_key", "") or queue.name
+    found = routes.queue_behind(app, str(exchange), key)
+    return None if found == key and routes.is_delayed(key) else found

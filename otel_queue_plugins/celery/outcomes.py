@@ -133,7 +133,9 @@ def of_retry(retry: Any) -> Ending:
 
 def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
     """The ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
-    requeue = bool(getattr(reject, "requeue", False))
+    # Without `acks_late` the message was acknowledged before the task ran: nothing becomes of it.
+    late = bool(getattr(task, "acks_late", False))
+    requeue = late and bool(getattr(reject, "requeue", False))
     if not requeue and _is_failed_retry(reject):
         why = f"retry could not be sent: {errors.message(reject.reason)}"
         return Ending(outcome=Outcome.LOST, error=reject.reason, reason=why)
@@ -142,7 +144,9 @@ def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
         outcome=Outcome.REQUEUED if requeue else Outcome.REJECTED,
         error=reason if isinstance(reason, BaseException) else reject,
         reason=None if reason is None else _text(reason),
-        dead_letter_queue=None if requeue else dead_letters.queue_of(task.app, delivery.route),
+        dead_letter_queue=(
+            dead_letters.queue_of(task.app, delivery.route) if late and not requeue else None
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from opentelemetry.context import get_current
 
 from otel_queue_plugins.celery.canvas import place
-from otel_queue_plugins.celery.routes import Routes, published_to
+from otel_queue_plugins.celery.routes import Routes, published_to, queue_name
 from otel_queue_plugins.celery.running import ORIGINAL
 from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
@@ -164,9 +164,7 @@ class Publishing:
         if not sending.published:
             name = str(args[0] if args else kwargs.get("name", ""))
             queue = kwargs.get("queue") or kwargs.get("routing_key") or ""
-            route = self._routes.find(
-                sending.app, name, "", getattr(queue, "name", queue), reading=False
-            )
+            route = self._routes.find(sending.app, name, "", queue_name(queue), reading=False)
             message = Message(route=route, id=str(kwargs.get("task_id") or ""))
             sending.operation = self._telemetry.start_send(message, {}, sending.started_at)
         if sending.operation is not None:

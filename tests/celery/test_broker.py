@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from otel_queue_plugins.celery import broker
-from otel_queue_plugins.celery.routes import Routes, destination
+from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Route
 
 
@@ -99,29 +99,6 @@ def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (route.system, route.destination) == ("redis", "mail")
 
 
-@pytest.mark.parametrize(
-    ("exchange", "routing_key", "queue"),
-    [
-        ("", "mail", "mail"),
-        ("", "", "celery"),
-        ("celery_delayed_27", "0.1.0.1." * 7 + "mail", "mail"),
-        ("events", "order.paid", "orders"),
-        ("events", "nobody.listens", "nobody.listens"),
-        ("elsewhere", "", "elsewhere"),
-    ],
-)
-def test_the_queue_behind_an_exchange(exchange: str, routing_key: str, queue: str) -> None:
-    """The destination is the queue by the name its users know, if the app can tell."""
-    from kombu import Exchange, Queue
-
-    app = Celery(set_as_current=False)
-    app.conf.task_queues = [
-        Queue("mail", Exchange("mail"), routing_key="mail"),
-        Queue("orders", Exchange("events", type="topic"), routing_key="order.#"),
-    ]
-    assert destination(app, exchange, routing_key) == queue
-
-
 def test_an_app_that_is_gone_leaves_its_routes_to_nobody() -> None:
     """A later app may have the memory of an earlier one, but another broker."""
     routes = Routes()
@@ -131,7 +108,7 @@ def test_an_app_that_is_gone_leaves_its_routes_to_nobody() -> None:
         assert route.server_address == f"gone-{number}"
         del app, route
     gc.collect()
-    left = {one.server_address for one in gc.get_objects() if type(one) is Route}
+    left = {one.server_address for one in gc.get_objects() if isinstance(one, Route)}
     assert left.isdisjoint({"gone-0", "gone-1"})
 
 

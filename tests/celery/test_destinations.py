@@ -1,0 +1,260 @@
+"""The destination is the queue by the name its users know, however a message came there."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Reject
+from kombu import Exchange, Queue, binding
+from kombu.common import Broadcast
+
+from otel_queue_plugins.celery import dead_letters
+from otel_queue_plugins.celery.routes import CeleryRoute, Routes, destination, published_to
+from tests.celery.conftest import Telemetry, instrumenting, memory_app, running
+
+EVENTS, NEWS = Exchange("events", type="topic"), Exchange("news", type="fanout")
+NAME = "messaging.destination.name"
+
+
+def delayed(seconds: int, routing_key: str) -> str:
+    """What `kombu.transport.native_delayed_delivery.calculate_routing_key` makes of it."""
+    return ".".join(f"{seconds:028b}") + f".{routing_key}"
+
+
+def app_with(*queues: Queue) -> Celery:
+    """An app that declares these queues."""
+    app = Celery(set_as_current=False)
+    app.conf.task_queues = queues
+    return app
+
+
+@pytest.fixture(scope="module")
+def shop() -> Celery:
+    """Queues of each kind, not all named as their routing keys are."""
+    return app_with(
+        Queue("mail", Exchange("mail"), routing_key="mail"),
+        Queue("orders", EVENTS, routing_key="order.#"),
+        Queue("bits", EVENTS, routing_key="0.1.bits"),
+        Queue("bulk", Exchange("bulk", type="topic"), routing_key="bulk.key"),
+        Queue("two", [binding(EVENTS, routing_key="one.*"), binding(EVENTS, routing_key="two")]),
+        Queue("left", NEWS),
+        Queue("right", NEWS),
+        Queue("only", Exchange("single", type="fanout")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("exchange", "routing_key", "queue"),
+    [
+        ("", "mail", "mail"),
+        ("", "", "celery"),
+        ("", "0.1.mail", "0.1.mail"),
+        ("events", "order.paid", "orders"),
+        ("events", "order.paid.twice", "orders"),
+        ("events", "order", "orders"),
+        ("events", "orders", "orders"),
+        ("events", "reorder.paid", "reorder.paid"),
+        ("events", "one.more", "two"),
+        ("events", "one", "one"),
+        ("events", "two", "two"),
+        ("events", "nobody.listens", "nobody.listens"),
+        ("elsewhere", "", "elsewhere"),
+        ("single", "whatever", "only"),
+    ],
+)
+def test_the_queue_behind_an_exchange(
+    shop: Celery, exchange: str, routing_key: str, queue: str
+) -> None:
+    """If the app can tell; else the routing key stands for it."""
+    assert destination(shop, exchange, routing_key) == queue
+
+
+@pytest.mark.parametrize(
+    ("exchange", "routing_key"), [("news", "celery"), ("news", "x"), ("a", "celery")]
+)
+def test_an_exchange_stands_for_its_queues_where_the_routing_key_says_nothing(
+    shop: Celery, exchange: str, routing_key: str
+) -> None:
+    """A fanout of several queues, or the routing key that Celery takes for want of one."""
+    assert destination(shop, exchange, routing_key) == exchange
+
+
+@pytest.mark.parametrize("exchange", ["27", "3", "0", "delivery"])
+@pytest.mark.parametrize("prefix", ["", "shop_", "my_own_"])
+@pytest.mark.parametrize("seconds", [1, 2, 3, 2**28 - 1])
+@pytest.mark.parametrize(
+    ("routing_key", "queue"),
+    [("bulk.key", "bulk"), ("0.1.bits", "bits"), ("order.#", "orders"), ("1.0.x", "1.0.x")],
+)
+def test_native_delayed_delivery_leaves_no_trace_in_the_name(
+    shop: Celery, prefix: str, exchange: str, seconds: int, routing_key: str, queue: str
+) -> None:
+    """Any delay, any of its exchanges, any prefix; a routing key that begins with bits keeps them.
+
+    Kombu 5.5 puts a second delay before the first one when such a message is tried again.
+    """
+    through, key = f"{prefix}celery_delayed_{exchange}", delayed(seconds, routing_key)
+    assert destination(shop, through, key) == queue
+    assert destination(shop, through, delayed(5, key)) == queue
+
+
+def test_a_delayed_message_that_went_on_to_another_exchange(shop: Celery) -> None:
+    """A dead-letter exchange gets it with the delay."""
+    assert destination(shop, "events", delayed(3, "order.paid")) == "orders"
+    assert destination(shop, "events", delayed(3, "nobody.listens")) == "nobody.listens"
+
+
+def test_an_exchange_that_is_only_called_so(shop: Celery) -> None:
+    """Without a delay there is nothing to take away."""
+    assert destination(shop, "celery_delayed_3", "0.1.mine") == "0.1.mine"
+
+
+def test_all_delays_are_one_route(shop: Celery) -> None:
+    """One metric series, and nothing looked up twice."""
+    routes = Routes()
+    found = {
+        routes.find(shop, "add", "celery_delayed_27", delayed(n, "bulk.key"), reading=False)
+        for n in range(1, 50)
+    }
+    assert [route.destination for route in found] == ["bulk"]
+
+
+def test_a_broadcast_has_one_name_everywhere() -> None:
+    """The one that it was given, though its queue is called by a fresh id in each process."""
+    for _ in range(2):
+        app = app_with(
+            Broadcast("news"),
+            Broadcast("old", queue="old.here"),
+            Broadcast("hot", queue="hot", unique=True),
+            Broadcast("alias", alias="other"),
+            Broadcast(exchange=Exchange("bare", type="fanout")),
+        )
+        names = {name: destination(app, name, "celery") for name in ("news", "old", "hot", "bare")}
+        assert names == {"news": "news", "old": "old", "hot": "hot", "bare": "bare"}
+        assert destination(app, "alias", "") == "other"
+    assert destination(app_with(Queue("mail")), "news", "celery") == "news"
+
+
+def test_an_alias_stands_for_a_name_that_is_made_up() -> None:
+    """Also on a direct exchange, where a message is sent by that name."""
+    made_up = uuid.uuid4().hex
+    app = app_with(Queue(made_up, alias="replies"))
+    assert destination(app, "", made_up) == "replies"
+    assert destination(app, "", "replies") == "replies"
+
+
+def test_what_celery_makes_of_a_route() -> None:
+    """As `AMQP._create_task_sender` does: without a routing key, only an exchange is left."""
+    broadcast = Broadcast("news")
+    assert published_to({"queue": broadcast, "exchange": "news"}) == ("news", None)
+    assert published_to({"queue": broadcast}) == (broadcast.exchange, "")
+    assert published_to({"queue": Queue("mail", Exchange("mail"))}) == ("", "mail")
+
+
+def test_sender_and_worker_agree_on_a_broadcast() -> None:
+    """Both spans and every metric have its name."""
+    app = memory_app(task_queues=(Queue("plain"), Broadcast("news")))
+    app.conf.task_default_queue = "plain"
+    app.conf.task_routes = {"tell": {"queue": "news", "exchange": "news"}}
+
+    @app.task(shared=False, name="tell")
+    def tell() -> None:
+        """Succeeds."""
+
+    with instrumenting(app) as telemetry, running(app):
+        tell.delay()
+        assert [span.attributes[NAME] for span in telemetry.expect(2)] == ["news", "news"]
+        assert _destinations(telemetry) == {"news"}
+
+
+def _destinations(telemetry: Telemetry) -> set[Any]:
+    metrics = ("messaging.client.sent.messages", "messaging.client.consumed.messages")
+    return {point.attributes[NAME] for name in metrics for point in telemetry.points(name)}
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_a_delay_is_in_no_span_and_no_metric(protocol: int) -> None:
+    """Whatever becomes of the message: success, a retry, a reject, a task that nobody has."""
+    jobs = Queue("jobs", Exchange("celery_delayed_delivery", type="topic"), routing_key="#")
+    app = memory_app(task_protocol=protocol, task_queues=[jobs])
+
+    @app.task(shared=False, name="work", bind=True, max_retries=1)
+    def work(self: Any, ending: str) -> None:
+        if ending == "retry" and not self.request.retries:
+            raise self.retry(countdown=0)
+        if ending == "reject":
+            raise Reject("no", requeue=False)
+
+    with instrumenting(app) as telemetry, running(app):
+        for number, ending in enumerate(("success", "retry", "reject")):
+            app.send_task("work", (ending,), **_delayed(2 * number + 1))
+        app.send_task("unknown", **_delayed(7))
+        spans = telemetry.expect(9)
+        assert {span.attributes[NAME] for span in spans} == {"jobs"}
+        assert _destinations(telemetry) == {"jobs"}
+    outcomes = {span.attributes.get("taskqueue.task.outcome") for span in spans}
+    assert outcomes == {None, "success", "retry", "rejected", "unknown_task"}
+
+
+def _delayed(seconds: int) -> dict[str, Any]:
+    """As Celery sends it: the queue is forgotten, the exchange is that of the first delay."""
+    return {
+        "exchange": Exchange("celery_delayed_delivery", type="topic"),
+        "routing_key": delayed(seconds, "jobs"),
+    }
+
+
+def dead_letter_queue(app: Celery, exchange: str, routing_key: str) -> str | None:
+    """Where what came through `exchange` with `routing_key` goes when it is rejected."""
+    app.conf.broker_url = "amqp://"
+    route = Routes().find(app, "work", exchange, routing_key, reading=True)
+    assert isinstance(route, CeleryRoute)
+    return dead_letters.queue_of(app, route)
+
+
+def _jobs(exchange: str, routing_key: str | None = None) -> Queue:
+    arguments = {"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": routing_key}
+    return Queue(
+        "jobs",
+        Exchange("jobs", type="topic"),
+        routing_key="jobs.#",
+        queue_arguments={name: value for name, value in arguments.items() if value is not None},
+    )
+
+
+ALL = Queue("all", Exchange("dead", type="topic"), routing_key="#")
+SOME = Queue("some", Exchange("dead", type="topic"), routing_key="jobs.*")
+
+
+@pytest.mark.parametrize(
+    ("queues", "at_once", "after_a_delay"),
+    [
+        ([_jobs("dead"), SOME], "some", None),
+        ([_jobs("dead"), ALL], "all", "all"),
+        ([_jobs("dead", "jobs.dead"), SOME], "some", "some"),
+        ([_jobs("", "buried")], "buried", "buried"),
+        ([_jobs("")], "jobs.mail", None),
+        ([_jobs("dead")], "jobs.mail", None),
+        ([Queue("jobs", Exchange("jobs", type="topic"), routing_key="jobs.#")], None, None),
+    ],
+)
+def test_a_dead_letter_keeps_its_routing_key_and_the_delay_in_it(
+    queues: list[Queue], at_once: str | None, after_a_delay: str | None
+) -> None:
+    """RabbitMQ drops what no queue is bound for, and then no queue is named."""
+    app = app_with(*queues)
+    assert dead_letter_queue(app, "jobs", "jobs.mail") == at_once
+    through = "celery_delayed_delivery"
+    assert dead_letter_queue(app, through, delayed(1, "jobs.#")) == after_a_delay
+
+
+def test_the_dead_letters_of_a_broadcast() -> None:
+    """Found by the name that it goes by."""
+    app = app_with(
+        Broadcast("news", queue_arguments={"x-dead-letter-exchange": "dead"}),
+        Queue("all", Exchange("dead", type="topic"), routing_key="#"),
+    )
+    assert dead_letter_queue(app, "news", "celery") == "all"
