@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
+import time
 from typing import Any, Final
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 
-from otel_queue_plugins.celery import dead_letters
+from otel_queue_plugins.celery import dead_letters, reading
 from otel_queue_plugins.core import errors
 from otel_queue_plugins.core.guard import complain, never_raises
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
@@ -183,12 +183,12 @@ def _is_a(module: str, name: str, error: BaseException) -> bool:
     return kind is not None and isinstance(error, kind)
 
 
-def _seconds_until(when: Any) -> float | None:
-    if isinstance(when, datetime):
-        now = datetime.now(when.tzinfo or timezone.utc)
-        aware = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-        return max(0.0, (aware - now).total_seconds())
-    return float(when) if isinstance(when, (int, float)) else None
+def _seconds_until(when: object) -> float | None:
+    """How long it is until `when`: a countdown in seconds, or a time as Celery takes it."""
+    if isinstance(when, (int, float)):
+        return max(0.0, float(when))
+    at = reading.timestamp(when)
+    return None if at is None else max(0.0, at - time.time())
 
 
 def _text(reason: object) -> str:

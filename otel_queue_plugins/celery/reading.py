@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+
 from otel_queue_plugins.core import propagation
 from otel_queue_plugins.core.messages import Delivery, Route, Trigger, Workflow
 
@@ -88,10 +90,20 @@ def receipt(request: Request) -> Receipt:
 
 
 def timestamp(value: object) -> float | None:
-    """Seconds since the epoch of an ISO 8601 string, or None if it is none."""
+    """Seconds since the epoch of a time as Celery takes it, None if it is none.
+
+    One without a zone is UTC, whatever the zones of app and host are (`maybe_make_aware`, which
+    workers and senders read each `eta` and `expires` with).
+    """
     try:
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
-    except (ValueError, OverflowError, OSError):
+        known = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        known = None  # another form of ISO 8601, or none
+    try:
+        if known is None or known.tzinfo is None:
+            known = maybe_make_aware(maybe_iso8601(value))
+        return known.timestamp()
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
 
 

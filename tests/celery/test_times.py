@@ -1,0 +1,146 @@
+"""A time of a message means what Celery takes it for, whatever zone the host is in."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import celery
+import pytest
+from celery.exceptions import Retry
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_queue_plugins.celery import outcomes, reading
+from tests.celery.conftest import Telemetry, memory_app, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+DELAY, EXPIRES = "taskqueue.task.scheduled_delay", "taskqueue.task.deadline_remaining"
+WAIT = "taskqueue.task.wait"
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"timezone": "Europe/Berlin"},
+    {"enable_utc": False},
+    {"task_protocol": 1, "enable_utc": False, "timezone": "America/Lima"},
+]
+
+
+@pytest.fixture(autouse=True, params=["America/New_York", "Asia/Kolkata"])
+def host_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The zone of this process."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = request.param
+    time.tzset()
+    yield
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+def naive(seconds: float) -> datetime:
+    """A time without a zone, from now on; Celery takes it for UTC."""
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).replace(tzinfo=None)
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=str)
+def shop(request: pytest.FixtureRequest, module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
+    """Tasks that are delayed, and tried again at a time."""
+    app = memory_app(**request.param)
+
+    @app.task(shared=False, name="work")
+    def work() -> None:
+        """Succeeds."""
+
+    @app.task(shared=False, name="again", bind=True)
+    def again(self: Any, form: str) -> None:
+        if not self.request.retries:
+            eta = naive(1)
+            raise self.retry(eta=eta.isoformat() if form == "text" else eta)
+
+    with running(app):
+        yield app
+
+
+def test_a_time_without_a_zone(shop: Celery, telemetry: Telemetry) -> None:
+    """The wait, the delay and the deadline agree with when Celery runs the task."""
+    eta, expires = naive(1), naive(60)
+    shop.tasks["work"].apply_async(eta=eta, expires=expires)
+    sent, processed = telemetry.expect(2)
+    at, until = (each.replace(tzinfo=timezone.utc).timestamp() for each in (eta, expires))
+    started = processed.start_time / 1e9
+    assert at - 0.05 < started < at + 10
+    assert processed.attributes[WAIT] == pytest.approx(max(0.0, started - at), abs=0.05)
+    assert processed.attributes[EXPIRES] == pytest.approx(until - started, abs=0.05)
+    assert processed.attributes[DELAY] == pytest.approx(at - sent.start_time / 1e9, abs=0.05)
+
+
+def test_one_that_came_too_late(shop: Celery, telemetry: Telemetry) -> None:
+    """It is expired for Celery, and was so for as long as it says."""
+    shop.tasks["work"].apply_async(expires=naive(-30))
+    _, processed = telemetry.expect(2)
+    assert processed.attributes["taskqueue.task.outcome"] == "expired"
+    assert processed.attributes[EXPIRES] == pytest.approx(-30, abs=5)
+
+
+@pytest.mark.parametrize("form", ["time", "text"])
+def test_a_retry_at_a_time(shop: Celery, telemetry: Telemetry, form: str) -> None:
+    """The attempt says how long it will be until the next, which is meant to wait for so long."""
+    if form == "text" and shop.conf.task_protocol == 1 and celery.VERSION < (5, 7):
+        pytest.skip("Celery takes none")
+    shop.tasks["again"].delay(form)
+    first, second = telemetry.expect(2, "process again")
+    assert 0 < first.attributes["taskqueue.retry.delay"] <= 1
+    assert 0 < second.attributes[DELAY] <= 1
+    assert second.start_time - first.start_time > 0.9e9
+    assert second.attributes[WAIT] < 5
+
+
+def test_a_retry_at_a_time_that_has_passed() -> None:
+    """Nobody waits for less than nothing."""
+    for when in (naive(-5), -5, naive(-5).isoformat()):
+        assert outcomes.of_retry(Retry(when=when)).delay == 0
+    assert outcomes.of_retry(Retry(when="soon")).delay is None
+
+
+NOON = 1_899_979_200.0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2030-03-17T12:00:00",
+        "2030-03-17T12:00:00Z",
+        "2030-03-17T12:00:00+00:00",
+        "2030-03-17T14:00:00.000+02:00",
+        "2030-03-17 12:00",
+        "20300317T120000Z",
+        "20300317T120000",
+        datetime(2030, 3, 17, 12),  # noqa: DTZ001 - the AMQP client makes such of a timestamp
+        datetime(2030, 3, 17, 12, tzinfo=timezone.utc),
+    ],
+    ids=str,
+)
+def test_every_form_of_a_time_that_celery_reads(value: object) -> None:
+    """ISO 8601 with or without a zone, short or long."""
+    assert reading.timestamp(value) == NOON
+
+
+@pytest.mark.parametrize("value", [None, "", 0, 5, True, [], {"a": 1}, "soon", "2030-13-01", b"x"])
+def test_what_is_no_time(value: object) -> None:
+    """Is no time, and no error."""
+    assert reading.timestamp(value) is None
+
+
+@given(st.text(alphabet="0123456789-+:.TWZ \x00é", max_size=40))
+def test_a_text_that_is_nearly_a_time(text: str) -> None:
+    """A time or none, whatever it is."""
+    found = reading.timestamp(text)
+    assert found is None or isinstance(found, float)
