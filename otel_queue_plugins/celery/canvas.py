@@ -92,7 +92,9 @@ def _is_sent_on(options: Mapping[str, Any], delivery: ProcessOperation | None) -
     """Whether Celery sends this because a task ended, and not a task's own code."""
     if failed_request.get() is not None:
         return True
-    return delivery is not None and options.get("parent_id") == delivery.delivery.id
+    if delivery is None:
+        return False
+    return reading.identity(options.get("parent_id")) == delivery.delivery.id
 
 
 def _index(
@@ -111,7 +113,7 @@ def _index(
 
 
 def _member(group: Any, index: int | None, together: Group | None) -> Membership | None:
-    identity = group if isinstance(group, str) else together and together.id
+    identity = reading.identity(group) or (together and together.id)
     if identity is None:
         return None
     return Membership(
@@ -156,7 +158,8 @@ class Canvas:
     @never_raises(_no_group)
     def _sent_at_once(self, group: Any, options: dict[str, Any]) -> Group | None:
         outer, tasks = _group.get(), group.kwargs.get("tasks")
-        identity = outer.id if outer else options.get("task_id") or group.options.get("task_id")
+        told = options.get("task_id") or group.options.get("task_id")
+        identity = outer.id if outer else reading.identity(told)
         size = len(tasks) if isinstance(tasks, (list, tuple)) else None
         of_callbacks = bool(size) and tasks[0] in _callbacks(options)
         return Group(identity or uuid.uuid4().hex, size, of_callbacks)
@@ -186,4 +189,5 @@ class Canvas:
         else:
             group, body = request.group, request.chord
         same = body and body["options"].get("task_id") == signature.options.get("task_id")
-        return Joined(id=group, size=len(args[0])) if same and isinstance(group, str) else None
+        identity = reading.identity(group)
+        return Joined(id=identity, size=len(args[0])) if same and identity is not None else None

@@ -75,7 +75,7 @@ class Errbacks:
         delivery = Delivery(
             route=route,
             id=str(facts.get("id")),
-            conversation_id=reading.text(facts.get("root_id")),
+            conversation_id=reading.identity(facts.get("root_id")),
             trigger="callback",
             worker_name=reading.text(facts.get("hostname")),
         )

@@ -12,9 +12,11 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, Final
 
+from celery._state import get_current_task
 from opentelemetry.context import get_current
 
 from otel_queue_plugins.celery.canvas import place
+from otel_queue_plugins.celery.reading import identity
 from otel_queue_plugins.celery.routes import Routes, published_to, queue_name
 from otel_queue_plugins.celery.running import ORIGINAL
 from otel_queue_plugins.core import quiet
@@ -143,7 +145,7 @@ class Publishing:
         sent = Message(
             route,
             str(facts.get("id")),
-            facts.get("root_id"),
+            identity(facts.get("root_id")),
             None,  # Celery carries the ETA itself
             self._relation(sending, name),
             trigger,
@@ -203,7 +205,12 @@ def _relation_in(value: object) -> str | None:
 def _is_retry(facts: Mapping[str, Any], operation: ProcessOperation) -> bool:
     """Whether a message is the next attempt of the delivery in progress.
 
+    Celery counts on from what the task's request says by now, which the task may have written.
     `Task.replace` sends another task under the same id; that one starts with no retries.
     """
-    delivery = operation.delivery
-    return facts.get("id") == delivery.id and facts.get("retries") == delivery.attempt
+    delivery, task, retries = operation.delivery, get_current_task(), facts.get("retries")
+    if str(facts.get("id")) != delivery.id:
+        return False
+    if task is not None and str(task.request.id) == delivery.id:
+        return bool(retries == task.request.retries + 1)
+    return retries == delivery.attempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
@@ -55,8 +56,8 @@ def delivery(
     return Delivery(  # by position: names would take as long as all the rest
         route,
         str(headers("id")),
-        root if isinstance(root, str) else None,
-        retries + 1 if isinstance(retries, int) else 1,
+        root if type(root) is str else identity(root),
+        retries + 1 if isinstance(retries, int) and retries > 0 else 1,
         None if max_retries is None else max_retries + 1,
         priority if isinstance(priority, int) else None,
         trigger(request),
@@ -69,7 +70,7 @@ def delivery(
         worker_pid,
         place,
         span_id,
-        text(joined(request, request.get("chain"))) if place else None,
+        joined(request, request.get("chain")) if place else None,
     )
 
 
@@ -107,6 +108,16 @@ def timestamp(value: object) -> float | None:
         return None
 
 
+def identity(value: object) -> str | None:
+    """An id as text, None if `value` is none. Celery takes UUIDs and numbers for ids, too.
+
+    Messages keep the type of an id (`kombu.utils.json`), so that its text is the same everywhere.
+    """
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, (UUID, int)) else None
+
+
 def text(value: object) -> str | None:
     """`value` if it is text, else None."""
     return value if isinstance(value, str) else None
@@ -124,42 +135,42 @@ def trigger(request: Request) -> Trigger | None:
 
 def workflow(request: Request) -> Workflow | None:
     """The place of a message in a workflow, but for the step in a chain, which its sender told."""
-    group, chain = request.get("group"), request.get("chain")
+    group, chain = identity(request.get("group")), request.get("chain")
     if group is None and chain is None:
         return None
     index = request.get("group_index")
-    if isinstance(group, str) and isinstance(index, int):
+    if group is not None and isinstance(index, int):
         return Workflow(kind="chord" if request.get("chord") else "group", id=group, step=index)
     if isinstance(chain, list):
-        identity = chain_id(chain, request.get("id"))
-        return Workflow(kind="chain", id=identity) if isinstance(identity, str) else None
-    return Workflow(kind="chord", id=group) if isinstance(group, str) else None
+        found = chain_id(chain, request.get("id"))
+        return None if found is None else Workflow(kind="chain", id=found)
+    return None if group is None else Workflow(kind="chord", id=group)
 
 
-def chain_id(chain: list[Any], own: object) -> object:
+def chain_id(chain: list[Any], own: object) -> str | None:
     """What a chain is known by: the id of its last task, the one that `chain.delay()` returns.
 
     `chain` are the steps after the task with the id `own`, the last one first.
     """
-    return final_id(chain[0]) if chain else own
+    return final_id(chain[0]) if chain else identity(own)
 
 
-def final_id(signature: object) -> object:
+def final_id(signature: object) -> str | None:
     """The id of the task whose result is that of `signature`: of a chord or chain, the last one."""
-    identity: object = None
+    found: object = None
     for _ in range(MAX_NESTING):
         if not isinstance(signature, Mapping):
             break
-        identity = options_of(signature).get("task_id") or identity
+        found = options_of(signature).get("task_id") or found
         inside = signature.get("kwargs")
         if signature.get("task") not in _LAST_OF or not isinstance(inside, Mapping):
             break
         last = inside.get(_LAST_OF[signature["task"]])
         signature = last[-1] if isinstance(last, list) and last else last
-    return identity
+    return identity(found)
 
 
-def joined(request: Request, chain: object) -> object:
+def joined(request: Request, chain: object) -> str | None:
     """The group that the body of a chord has to be told from; None for a member of one.
 
     If the body is a chain, Celery notes it at the last step.
@@ -167,8 +178,8 @@ def joined(request: Request, chain: object) -> object:
     if request.get("group_index") is not None:
         return None
     if isinstance(chain, list) and chain and not request.get("group"):
-        return options_of(chain[0]).get("group_id")
-    return request.get("group")
+        return identity(options_of(chain[0]).get("group_id"))
+    return identity(request.get("group"))
 
 
 def options_of(signature: object) -> Mapping[str, Any]:

@@ -132,7 +132,7 @@ def _note_maximum(
     operation = current_delivery.get()
     if operation is None or not isinstance(max_retries, int):
         return
-    if operation.delivery.id == task.request.id:
+    if operation.delivery.id == str(task.request.id):
         operation.delivery = operation.delivery._replace(max_attempts=max_retries + 1)
 
 

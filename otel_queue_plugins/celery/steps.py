@@ -41,7 +41,7 @@ def of_message(
         identity = _chain_of(facts, body, options)
         if identity is not None and identity == _chain_in_progress(delivery):
             hidden = chain is None and replaces
-            return _step(before + 1 if sent_on else before, str(identity) if hidden else "")
+            return _step(before + 1 if sent_on else before, identity if hidden else "")
     return _step(0) if isinstance(chain, list) else None
 
 
@@ -60,7 +60,7 @@ def _chain_in_progress(delivery: ProcessOperation | None) -> str | None:
     return known.id if known and known.kind == "chain" else None
 
 
-def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -> object:
+def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -> str | None:
     """What the chain is known by that a message would be of, if it is of one."""
     chain = options.get("chain")
     if isinstance(chain, list):
@@ -69,7 +69,7 @@ def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -
     if after:
         ahead = reading.options_of(after).get("chain")
         return reading.final_id(ahead[0] if isinstance(ahead, list) and ahead else after)
-    return facts.get("group") or facts.get("id")
+    return reading.identity(facts.get("group") or facts.get("id"))
 
 
 def arguments(body: Any) -> Any:
