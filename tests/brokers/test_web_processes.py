@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.brokers.web import Page
 
 RECIPE, PRELOAD = ("-c", f"python:{web.APPS}.gunicorn_recipe"), ("--preload",)
+INSTANCE = "service.instance.id"
 AT_IMPORT = {"RECORD_AT_IMPORT": "yes"}
 # Without the bound an exporter goes on for 10 s.
 BOUND_S, SLACK_S = 1.0, 5.0
@@ -130,6 +131,33 @@ def test_uwsgi_keeps_its_signals(name: str, own_lab: Lab) -> None:
         site.process.wait_for_log("pawned uWSGI worker", count=life * server.processes)
         assert site.get("quiet").pid not in workers
     assert site.process.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imports"),
+    [
+        pytest.param((), 0, id="no hooks"),
+        pytest.param(("--py-call-osafterfork",), 0, id="half of the hooks"),
+        pytest.param(("--py-call-uwsgi-fork-hooks",), 1, id="hooks"),
+    ],
+)
+def test_uwsgi_workers_are_whole_whatever_was_recorded_before_their_fork(
+    arguments: tuple[str, ...], imports: int, own_lab: Lab
+) -> None:
+    """Each exports while it runs, under its own instance id, and counts for itself alone.
+
+    uWSGI forks without Python's hooks, unless told to: what the main process records is left out.
+    """
+    server = web.SERVERS["uWSGI"].with_more(*arguments)
+    site = web.start(own_lab, server, AT_IMPORT)
+    pages = site.get_from_all("send", server.processes)
+    expect_pages(own_lab, pages)
+    own_lab.receiver.expect_total(SENT, len(pages))
+    own_lab.receiver.expect_total("app.imports", imports)
+    assert sum(span.name == "import" for span in own_lab.receiver.spans()) == imports
+    instances = {point.resource[INSTANCE] for point in own_lab.receiver.latest_points(SENT)}
+    assert len(instances) == server.processes
+    site.process.stop()
 
 
 @pytest.mark.parametrize(

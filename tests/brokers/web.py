@@ -59,6 +59,10 @@ class Server:
     returncode: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
 
+    def with_more(self, *arguments: str) -> Server:
+        """The same with more arguments, at the end."""
+        return replace(self, command=(*self.command, *arguments))
+
     def without(self, *arguments: str) -> Server:
         """The same with less."""
         left = tuple(each for each in self.command if each not in arguments)
