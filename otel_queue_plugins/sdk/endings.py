@@ -35,8 +35,8 @@ def flush_at_end() -> None:
     if OWN and _prepared.exit != os.getpid():
         _prepared.exit = os.getpid()
         background.prepare_for_the_end()
-        atexit.unregister(flushing.flush)
-        atexit.register(flushing.flush)
+        atexit.unregister(flushing.flush_own)
+        atexit.register(flushing.flush_own)
     if identity.has_parent() and has_providers():
         _finalize_child(None)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_queue_plugins.sdk import background, environment
 from otel_queue_plugins.sdk.background import Work
-from otel_queue_plugins.sdk.current import reachable_providers
+from otel_queue_plugins.sdk.current import OWN, reachable_providers
 from otel_queue_plugins.sdk.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # Of the bound that a user sets, what is spent on waiting; the rest is for ending.
 _SHARE = 0.7
@@ -46,9 +46,21 @@ def flush(timeout: float | None = None) -> bool:
     an earlier call's attempt hangs, no more is waited than that call had left. After a flush that
     was not done in time, in this process or one forked from the same, others wait 0.25 s only.
     """
+    return _flush(timeout, reachable_providers())
+
+
+def flush_own() -> bool:
+    """`flush` for the exit of the interpreter, of the providers of ours.
+
+    A user's have an exit handler of their own: it may have run already, and then they complain.
+    """
+    return _flush(None, OWN.values())
+
+
+def _flush(timeout: float | None, providers: Iterable[Any]) -> bool:
     try:
-        attempt = _attempt(environment.flush_timeout(os.environ) if timeout is None else timeout)
-        is_done = _is_done_in_time(attempt)
+        bound = environment.flush_timeout(os.environ) if timeout is None else timeout
+        is_done = _is_done_in_time(_attempt(bound, providers))
         for act in _afterwards:
             act()
     except Exception:  # noqa: BLE001 - an ending process ends
@@ -67,13 +79,13 @@ def _is_done_in_time(attempt: _Attempt) -> bool:
     return True
 
 
-def _attempt(bound: float) -> _Attempt:
+def _attempt(bound: float, providers: Iterable[Any]) -> _Attempt:
     last = _attempts[-1]
     if last.pid == os.getpid() and _hangs(last):
         return last
     wait = bound * _SHARE
     deadline = time.monotonic() + (min(wait, _IN_OUTAGE) if _outage.is_on() else wait)
-    works = tuple(background.start(partial(act, int(bound * 1000))) for act in _flushes())
+    works = tuple(background.start(partial(act, int(bound * 1000))) for act in _flushes(providers))
     _attempts[:] = [_Attempt(os.getpid(), deadline, works)]
     return _attempts[-1]
 
@@ -82,8 +94,8 @@ def _hangs(attempt: _Attempt) -> bool:
     return any(work.is_going_on() for work in attempt.works)
 
 
-def _flushes() -> list[Callable[[int], Any]]:
+def _flushes(providers: Iterable[Any]) -> list[Callable[[int], Any]]:
     if "opentelemetry.sdk" not in sys.modules:
         return []
-    flushes = (getattr(provider, "force_flush", None) for provider in reachable_providers())
+    flushes = (getattr(provider, "force_flush", None) for provider in providers)
     return [act for act in flushes if callable(act)]

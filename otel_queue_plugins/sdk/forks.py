@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("otel_queue_plugins")
 
 _LONGEST_SET_UP = 2.0
+# What uWSGI forks says so in one of these.
+_PROCESSES_OF_UWSGI = ("worker_id", "mule_id", "i_am_the_spooler")
 _adopted: list[object] = []
 _acts: list[Callable[[], None]] = []
 
@@ -37,6 +39,20 @@ def watch() -> None:
             after_in_parent=_quietly(grpc_calls.resume),
             after_in_child=_note_fork,
         )
+
+
+def runs_hooks() -> bool:
+    """Whether a fork of this process does what Python has registered for it.
+
+    uWSGI forks in C and does not, unless `py-call-uwsgi-fork-hooks` is set. What the process that
+    loads the application for its workers had built would be broken in them: without its threads,
+    and under one instance id.
+    """
+    server = sys.modules.get("uwsgi")
+    if server is None or "py-call-uwsgi-fork-hooks" in getattr(server, "opt", ()):
+        return True
+    ids = (getattr(server, name, lambda: 0) for name in _PROCESSES_OF_UWSGI)
+    return any(number() for number in ids)
 
 
 def when_forked(act: Callable[[], None]) -> None:

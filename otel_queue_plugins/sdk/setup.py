@@ -64,7 +64,8 @@ def ensure_providers(*signals: str) -> None:
 
     For each of `signals` (`traces`, `metrics`, `logs`; all of them if none is given): where nobody
     has set a global provider and `OTEL_*` names an endpoint or an exporter, one is built and set.
-    Where nothing is named, nothing happens. Never raises.
+    Where nothing is named, nothing happens; nor in the process that loads an application for
+    uWSGI's workers, if its forks run no hooks of Python. Never raises.
     """
     if _process.pid != os.getpid() or not _process.done.issuperset(signals or SIGNALS):
         _prepare(signals or SIGNALS)
@@ -101,7 +102,7 @@ def _takes_logs() -> bool:
 
 def _prepare(signals: tuple[str, ...]) -> None:
     lock = lock_of_this_process()
-    if not lock.acquire(timeout=_LONGEST_WAIT):
+    if not forks.runs_hooks() or not lock.acquire(timeout=_LONGEST_WAIT):
         return
     try:
         if _process.pid != os.getpid():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 CELERY: Final = "tests.brokers.apps.telemetry_celery"
 DRAMATIQ: Final = "tests.brokers.apps.telemetry_dramatiq"
+SENT: Final = "messaging.client.sent.messages"
 CONSUMED: Final = "messaging.client.consumed.messages"
 OUTCOME: Final = "taskqueue.task.outcome"
 
@@ -19,3 +21,10 @@ RESTING: Final = """
 while any((app.control.inspect(limit=1).active() or {}).values()):
     pass
 """
+
+_OURS = re.compile(r"Overriding of|Traceback|telemetry\b|OTEL_")
+
+
+def in_log_of_ours(log: str) -> list[str]:
+    """The lines of a log that are about telemetry, or an exception."""
+    return [line for line in log.splitlines() if _OURS.search(line)]

@@ -6,7 +6,6 @@ On Redis alone: what a fork does to telemetry does not depend on the broker.
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers.telemetry_cases import CELERY, CONSUMED, OUTCOME, RESTING
+from tests.brokers.zero_code import install_distro, launcher
 from tests.processes import wait_for_end
 from tests.receiver import Fault, GrpcReceiver
 
@@ -53,25 +53,6 @@ dramatiq_broker()
 @dramatiq.actor(queue_name=QUEUE, actor_name="ok")
 def ok(*_):
     sys.stdout.write("ok ran\\n")
-"""
-DISTRO = """
-import os
-from opentelemetry.instrumentation.distro import BaseDistro
-from opentelemetry.sdk._configuration import _OTelSDKConfigurator
-
-class Configurator(_OTelSDKConfigurator):
-    pass
-
-class Distro(BaseDistro):
-    def _configure(self, **kwargs):
-        os.environ.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-        os.environ.setdefault("OTEL_METRICS_EXPORTER", "otlp")
-"""
-DISTRO_POINTS = """
-[opentelemetry_distro]
-distro = a_distro:Distro
-[opentelemetry_configurator]
-configurator = a_distro:Configurator
 """
 
 pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
@@ -225,28 +206,16 @@ def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
     lab.receiver.expect_total(CONSUMED, 8, taskqueue__task__outcome="success")
 
 
-def install_distro(directory: Path) -> None:
-    """What `opentelemetry-distro` brings, as Python sees an installed distribution."""
-    (directory / "a_distro.py").write_text(DISTRO)
-    info = directory / "a_distro-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-distro\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(DISTRO_POINTS)
-
-
 def start_instrumented(framework: str, lab: Lab, app: App) -> ManagedProcess:
     """The worker, two processes, under `opentelemetry-instrument`."""
-    commands = str(Path(sys.executable).parent)
-    launcher = shutil.which("opentelemetry-instrument", path=commands)
-    if launcher is None:
-        pytest.skip("opentelemetry-instrumentation is not installed")
+    commands = Path(sys.executable).parent
     arguments = {
         "celery": ["-A", app.module, "worker", "-c", "2", "-l", "INFO", "--without-mingle"],
         "dramatiq": [app.module, "-p", "2", "-t", "2"],
     }
     ready = {"celery": r" ready\.$", "dramatiq": "Worker process is ready for action"}
     env = lab.env("worker", app, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "celery"})
-    command = [launcher, str(Path(commands) / framework), *arguments[framework]]
+    command = [launcher(), str(commands / framework), *arguments[framework]]
     worker = lab.processes.start(framework, command, env=env, cwd=lab.directory)
     worker.wait_for_log(ready[framework], count=2 if framework == "dramatiq" else 1, timeout=30)
     return worker

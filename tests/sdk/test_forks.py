@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_queue_plugins.sdk import forks
 from tests.receiver import Fault
 
 if TYPE_CHECKING:
@@ -192,3 +195,27 @@ def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
         assert storm.wait(90) == 0
         names = {span.name for span in receiver.spans() if span.name.startswith("child")}
         assert len(names) == CHILDREN
+
+
+@pytest.mark.parametrize(
+    ("facts", "runs"),
+    [
+        ({"worker_id": 0, "mule_id": 0, "i_am_the_spooler": False}, False),
+        ({"worker_id": 2, "mule_id": 0, "i_am_the_spooler": False}, True),
+        ({"worker_id": 0, "mule_id": 1, "i_am_the_spooler": False}, True),
+        ({"worker_id": 0, "mule_id": 0, "i_am_the_spooler": True}, True),
+        ({"worker_id": 0, "opt": {"py-call-uwsgi-fork-hooks": True}}, True),
+        ({"worker_id": 0, "opt": {"py-call-osafterfork": True}}, False),
+        ({}, False),
+    ],
+)
+def test_what_uwsgi_forks_from_is_told_from_what_it_forks(
+    facts: dict[str, Any], runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its forks run no hooks of Python, unless it is told to; without it all do."""
+    assert forks.runs_hooks()
+    server = ModuleType("uwsgi")
+    for name, value in facts.items():
+        setattr(server, name, value if name == "opt" else lambda value=value: value)
+    monkeypatch.setitem(sys.modules, "uwsgi", server)
+    assert forks.runs_hooks() is runs

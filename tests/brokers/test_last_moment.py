@@ -1,0 +1,218 @@
+"""However a producer's process ends, what it had recorded gets out first, within the bound.
+
+No timer is due in these lives. Redis, but for one scenario: ends do not depend on the broker.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers.moments import (
+    BOTH_FRAMEWORKS,
+    DEFAULT,
+    DONE,
+    REDIS,
+    WORK,
+    expect_work,
+    start,
+)
+from tests.brokers.telemetry_cases import LATER, SENT, in_log_of_ours
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from tests.brokers.harness import Lab
+
+SLEEP = "time.sleep(60)\n"
+# A main thread that waits for another is interrupted like one that sleeps.
+THREADED = """
+other = threading.Thread(target=lambda: (work(), say("done"), time.sleep(60)), daemon=True)
+other.start()
+other.join()
+"""
+LOOP = """
+async def main():
+    work()
+    say("done")
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@BOTH_FRAMEWORKS
+def test_sigterm_in_a_sleep(framework: str, own_lab: Lab) -> None:
+    """It dies of the signal, as it would have, and has told everything."""
+    script = start(own_lab, DONE, SLEEP, framework=framework)
+    assert script.stop(signal.SIGTERM) == DEFAULT
+    expect_work(own_lab)
+    assert in_log_of_ours(script.log) == []
+
+
+@REDIS
+@pytest.mark.parametrize("main", [THREADED, LOOP], ids=["a thread works", "an event loop"])
+def test_sigterm_in_other_waits(main: str, own_lab: Lab) -> None:
+    """Whatever the main thread waits in."""
+    script = start(own_lab, main)
+    assert script.stop(signal.SIGTERM) == DEFAULT
+    expect_work(own_lab)
+
+
+@REDIS
+def test_sigterm_ends_a_management_command(own_lab: Lab) -> None:
+    """A Django command in a long wait."""
+    pytest.importorskip("django")
+    env = {
+        **LATER,
+        "FRAMEWORK": "dramatiq",
+        "DJANGO_SETTINGS_MODULE": "tests.brokers.apps.django_shop.settings",
+    }
+    command = own_lab.processes.python(
+        "-m", "django", "send_orders", "--stay", env=own_lab.env("x", own_lab.module(""), env)
+    )
+    command.wait_for_log("orders are sent")
+    assert command.stop(signal.SIGTERM) == DEFAULT
+    root = own_lab.receiver.expect_span("send_orders", timeout=2)
+    own_lab.receiver.expect_trace(root.trace_id, 4, timeout=2)
+    own_lab.receiver.expect_total(SENT, 3, timeout=2)
+
+
+@REDIS
+@pytest.mark.parametrize("record", ["", "work()\n"], ids=["nothing recorded", "recorded"])
+def test_a_process_dies_at_once_where_there_is_nothing_to_wait_for(
+    record: str, own_lab: Lab
+) -> None:
+    """Nothing recorded, or a collector that answers: the bound, 5 s, is not waited for."""
+    script = start(own_lab, record, 'say("done")\n', SLEEP)
+    began = time.monotonic()
+    assert script.stop(signal.SIGTERM) == DEFAULT
+    assert time.monotonic() - began < 3
+    assert bool(own_lab.receiver.requests()) is bool(record)
+
+
+@REDIS
+def test_a_collector_that_hangs_delays_the_death_by_the_bound(own_lab: Lab) -> None:
+    """OTEL_QUEUE_FLUSH_TIMEOUT holds for all signals together; the signal is the same.
+
+    Without the bound an exporter goes on for 10 s.
+    """
+    script = start(own_lab, DONE, SLEEP, OTEL_QUEUE_FLUSH_TIMEOUT="1")
+    own_lab.receiver.fault = Fault.HANG
+    began = time.monotonic()
+    assert script.stop(signal.SIGTERM) == DEFAULT
+    assert time.monotonic() - began < 1 + 4
+
+
+@REDIS
+def test_a_signal_that_comes_twice_does_not_cut_the_flush_short(own_lab: Lab) -> None:
+    """A supervisor may signal the group and then the process; the bound holds for both together."""
+    script = start(own_lab, DONE, SLEEP, OTEL_QUEUE_FLUSH_TIMEOUT="20")
+    own_lab.receiver.fault = Fault.HANG
+    script.send_signal(signal.SIGTERM)
+    own_lab.receiver.until(lambda: len(own_lab.receiver.requests()) >= 2, "flush")
+    script.send_signal(signal.SIGTERM)
+    own_lab.receiver.fault = Fault.OK
+    assert script.wait() == DEFAULT
+    expect_work(own_lab)
+
+
+HANDLER = """
+def handler(number, _):
+    say("handled")
+    stopped.set()
+
+stopped = threading.Event()
+"""
+SIGNAL = "signal.signal(signal.SIGTERM, handler)\n"
+WAIT = """
+while not stopped.wait(0.05):
+    pass
+assert signal.getsignal(signal.SIGTERM) is handler
+"""
+IN_LOOP = """
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, lambda: (say("handled"), stop.set())
+    )
+    work()
+    say("done")
+    await stop.wait()
+
+asyncio.run(main())
+"""
+
+
+@REDIS
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param((HANDLER, SIGNAL, DONE, WAIT), id="set after instrument"),
+        pytest.param((HANDLER, DONE, SIGNAL, 'say("set")\n', WAIT), id="set after recording"),
+        pytest.param((IN_LOOP,), id="of an event loop"),
+    ],
+)
+def test_a_handler_of_the_application_is_its_own(parts: tuple[str, ...], own_lab: Lab) -> None:
+    """It is called at once, whatever the collector does, and what it decides is what happens."""
+    script = start(own_lab, *parts, OTEL_QUEUE_FLUSH_TIMEOUT="20")
+    if 'say("set")\n' in parts:
+        script.wait_for_log("^set$")
+    own_lab.receiver.fault = Fault.HANG
+    script.send_signal(signal.SIGTERM)
+    script.wait_for_log("^handled$", timeout=5)
+    own_lab.receiver.fault = Fault.OK
+    assert script.wait() == 0
+    expect_work(own_lab)
+
+
+@REDIS
+def test_a_handler_from_before_instrument_stays(own_lab: Lab) -> None:
+    """What was set before is not replaced either."""
+    before = "import signal, threading\ndef say(words): print(words, flush=True)\n"
+    source = f"{before}{HANDLER}{SIGNAL}{WORK}{DONE}{WAIT}"
+    script = own_lab.script(source, app=own_lab.module(""), env={**LATER, "FRAMEWORK": "dramatiq"})
+    script.wait_for_log("^done$")
+    script.send_signal(signal.SIGTERM)
+    script.wait_for_log("^handled$", timeout=5)
+    assert script.wait() == 0
+    expect_work(own_lab)
+
+
+@REDIS
+@pytest.mark.parametrize(
+    ("back", "ends"),
+    [
+        pytest.param("signal.signal(signal.SIGTERM, signal.SIG_DFL)\n", True, id="default"),
+        pytest.param("signal.signal(signal.SIGTERM, before)\n", True, id="the handler before"),
+        pytest.param("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", False, id="ignored"),
+    ],
+)
+def test_what_the_application_sets_last_holds(back: str, ends: bool, own_lab: Lab) -> None:
+    """The default put back, as uvicorn does, means a flush and a death; ignored means ignored."""
+    taken = (
+        "before = signal.signal(signal.SIGTERM, lambda *_: None)\nassert before is signal.SIG_DFL\n"
+    )
+    rest = 'os.kill(os.getpid(), signal.SIGTERM)\nsay("alive")\n'
+    script = start(own_lab, taken, DONE, back, rest)
+    assert script.wait() == (DEFAULT if ends else 0)
+    assert ("alive" in script.log) is not ends
+    expect_work(own_lab)
+
+
+@REDIS
+def test_a_program_that_is_started_has_the_default_action(own_lab: Lab) -> None:
+    """What this process does at SIGTERM is not handed on to those that it runs."""
+    run = """
+import subprocess
+program = "import time; print('up', flush=True); time.sleep(60)"
+other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+other.stdout.readline()
+other.terminate()
+say(f"returned {other.wait()}")
+"""
+    script = start(own_lab, DONE, run)
+    assert script.wait() == 0
+    assert f"returned {DEFAULT}" in script.log
