@@ -54,13 +54,28 @@ def instrument(
 ) -> CeleryPlugin:
     """Trace and measure `app`, or every Celery app of this process.
 
-    `relations` maps task names to `child`, `link`, `none` or `auto`. `options` are those of
-    `otel_queue_plugins.core.options.Options`; what is not given comes from `OTEL_QUEUE_*`.
-    Providers that are None are the global ones, set up from `OTEL_*` if nobody else does.
+    May be called before or after tasks are defined, and again: a later call adds its `app` to what
+    is covered and changes nothing else.
 
-    Calling it again adds `app` to what is covered and changes nothing else. Raises ValueError for
-    an option with a value that is none of the choices, TypeError for one that does not exist and
-    for an `app` that is neither a Celery app nor stands for one (as `celery.current_app` does).
+    Args:
+        app: The app to cover, or what stands for one (`celery.current_app`); None covers every
+            app of this process, also those made later.
+        relations: For names of tasks, how their process spans relate to the send span: `child`,
+            `link`, `none` or `auto`.
+        tracer_provider: Where spans go. None is the global provider, which is set up from `OTEL_*`
+            when it is first needed, if nobody has set one by then.
+        meter_provider: Where measurements go; None as for `tracer_provider`.
+        **options: Fields of `Options`. One that is not given comes from its `OTEL_QUEUE_*`
+            variable.
+
+    Returns:
+        What holds the receivers and wrappers of this process; the same for each call.
+
+    Raises:
+        ValueError: An option or a relation has a value that is none of its choices.
+        TypeError: There is no option of that name, or `app` is no Celery app.
+        otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
+            `true`.
     """
     app = None if app is None else apps.checked(app)
     if not _installed:
@@ -85,7 +100,7 @@ def uninstrument() -> None:
 
 
 class CeleryPlugin:
-    """The receivers and wrappers of one process. Use `instrument`."""
+    """The receivers and wrappers of one process. Made by `instrument`, not by hand."""
 
     def __init__(
         self,

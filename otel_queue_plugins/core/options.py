@@ -21,19 +21,22 @@ _log = logging.getLogger("otel_queue_plugins")
 class Options:
     """How messages are traced and measured.
 
-    `relation`: of a process span to its send span, unless task or call say otherwise.
-    `auto_link_after`: seconds of waiting after which `auto` links instead of nesting.
-    `auto_link_fan_out`: size of a group from which `auto` links.
-    `span_name`: `task` gives `process app.tasks.add`, `queue` gives `process celery`.
-    `retry_is_error`: give the span of an attempt that will be tried again the status ERROR.
-    `metrics`: names of optional instruments to record besides the default ones.
-    `broker_spans`: let instrumented broker clients trace what a worker does between tasks.
-    `settle_spans`: give each ack and nack of a delivery a span (Dramatiq only).
-    `log_correlation`: put trace, span and task on every log record made inside a task.
-    `exception_signal`: `""` records exceptions as span events, `logs` as log records,
-    `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
+    Args:
+        relation: How a process span relates to its send span, unless the task or the call says
+            otherwise: `child`, `link`, `none` or `auto`.
+        auto_link_after: Seconds of waiting after which `auto` links instead of nesting.
+        auto_link_fan_out: Size of a group from which `auto` links.
+        span_name: `task` gives `process app.tasks.add`, `queue` gives `process celery`.
+        retry_is_error: Give the span of an attempt that will be tried again the status ERROR.
+        metrics: Names of optional instruments to record besides the default ones.
+        broker_spans: Let instrumented broker clients trace what a worker does between tasks.
+        settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
+        log_correlation: Put trace, span and task on every log record.
+        exception_signal: `""` records exceptions as span events, `logs` as log records,
+            `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
-    Raises ValueError for any other value, naming it and the choices.
+    Raises:
+        ValueError: An option has a value that is none of its choices; the text names both.
     """
 
     relation: str = "child"

@@ -28,18 +28,22 @@ _log = logging.getLogger("otel_queue_plugins")
 class OpenTelemetryMiddleware(Middleware):
     """Traces and measures what goes through a broker.
 
-    It belongs first in the list of middleware, where `instrument(broker)` puts it. Options that
-    are not given come from `OTEL_QUEUE_*`; providers that are not given are the global ones.
-    Raises ValueError for an option's value that is none of its choices, TypeError for an option
-    that does not exist, and `sdk.ConfigurationError` where OTEL_QUEUE_STRICT asks for it.
+    It belongs first in the list of middleware, where `instrument(broker)` puts it. An actor or a
+    message may have the options `otel_relation` (`child`, `link`, `none` or `auto`) and
+    `otel_trace` (False leaves it out).
 
-    Parameters:
-      relation(str): `child`, `link`, `none` or `auto`. An actor or a message may say otherwise
-        with the option `otel_relation`, and be left out with `otel_trace=False`.
-      **options: Every other field of `core.options.Options`.
-      tracer_provider(TracerProvider)
-      meter_provider(MeterProvider)
+    Args:
+        tracer_provider: Where spans go. None is the global provider, which is set up from `OTEL_*`
+            when it is first needed, if nobody has set one by then.
+        meter_provider: Where measurements go; None as for `tracer_provider`.
+        **options: Fields of `Options`. One that is not given comes from its `OTEL_QUEUE_*`
+            variable.
 
+    Raises:
+        ValueError: An option has a value that is none of its choices.
+        TypeError: There is no option of that name.
+        otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
+            `true`.
     """
 
     def __init__(

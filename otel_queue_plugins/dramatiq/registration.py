@@ -16,10 +16,23 @@ _log = logging.getLogger("otel_queue_plugins")
 
 
 def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
-    """Trace and measure `broker`; returns the middleware that does it.
+    """Trace and measure `broker`: put an `OpenTelemetryMiddleware` first in its list.
 
-    It is put first, and moved there if the broker has one elsewhere; its options then stay as
-    they are. Takes the arguments of `OpenTelemetryMiddleware`, and raises as it does.
+    May be called before or after actors are declared, and again: a middleware that the broker has
+    already is moved to the front, and its options stay as they are.
+
+    Args:
+        broker: The broker to cover.
+        **options: The arguments of `OpenTelemetryMiddleware`.
+
+    Returns:
+        The middleware that covers `broker`.
+
+    Raises:
+        ValueError: An option has a value that is none of its choices.
+        TypeError: There is no option of that name.
+        otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
+            `true`.
     """
     middleware = find(broker)
     if middleware is None:
@@ -34,7 +47,11 @@ def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
 
 
 def uninstrument(broker: Broker) -> None:
-    """Take our middleware out of `broker`, with everything it has wrapped."""
+    """Take our middleware out of `broker`, with everything it has wrapped.
+
+    Args:
+        broker: The broker; nothing happens to one that is not instrumented.
+    """
     while middleware := find(broker):
         broker.middleware.remove(middleware)
         middleware.remove(broker)

@@ -39,12 +39,17 @@ def then(act: Callable[[], None]) -> None:
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Export what this process has recorded, within `timeout` seconds over all signals.
+    """Export what this process has recorded, within a bound over all signals.
 
-    `None` takes `OTEL_QUEUE_FLUSH_TIMEOUT` (5). Works on the providers of ours and on a user's.
-    True when done; False when it was not done in time. Never raises, may be called again: while
-    an earlier call's attempt hangs, no more is waited than that call had left. After a flush that
-    was not done in time, in this process or one forked from the same, others wait 0.25 s only.
+    Works on the providers of ours and on a user's. Never raises, may be called again: while an
+    earlier call's attempt hangs, no more is waited than that call had left. After a flush that was
+    not done in time, in this process or one forked from the same, others wait 0.25 s only.
+
+    Args:
+        timeout: Seconds; None takes `OTEL_QUEUE_FLUSH_TIMEOUT` (5).
+
+    Returns:
+        True when done, False when it was not done in time.
     """
     return _flush(timeout, reachable_providers())
 

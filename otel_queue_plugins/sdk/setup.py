@@ -62,10 +62,12 @@ _process: Final = _Process()
 def ensure_providers(*signals: str) -> None:
     """Have providers in this process, from now on; does nothing after the first call in it.
 
-    For each of `signals` (`traces`, `metrics`, `logs`; all of them if none is given): where nobody
-    has set a global provider and `OTEL_*` names an endpoint or an exporter, one is built and set.
-    Where nothing is named, nothing happens; nor in the process that loads an application for
-    uWSGI's workers, if its forks run no hooks of Python. Never raises.
+    For each signal: where nobody has set a global provider and `OTEL_*` names an endpoint or an
+    exporter, one is built and set. Where nothing is named, nothing happens; nor in the process
+    that loads an application for uWSGI's workers, if its forks run no hooks of Python. Never raises.
+
+    Args:
+        *signals: `traces`, `metrics`, `logs`; all of them if none is given.
     """
     if _process.pid != os.getpid() or not _process.done.issuperset(signals or SIGNALS):
         _prepare(signals or SIGNALS)

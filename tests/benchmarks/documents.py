@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -16,3 +17,16 @@ def put(document: Path, name: str, text: str) -> bool:
         return False
     document.write_text(pattern.sub(lambda _: block, whole, count=1))
     return True
+
+
+def put_rows(document: Path, rows: Mapping[str, Sequence[str]]) -> None:
+    """Replace the other cells in each row of a Markdown table that begins with a key of `rows`.
+
+    Rows that begin with something else stay as they are, and a key without a row is left out.
+    """
+    lines = document.read_text().splitlines()
+    for number, line in enumerate(lines):
+        first = line.strip("| ").partition(" | ")[0]
+        if line.startswith("| ") and first in rows:
+            lines[number] = f"| {' | '.join([first, *rows[first]])} |"
+    document.write_text("\n".join(lines) + "\n")

@@ -1,7 +1,8 @@
 """What tracing costs: ours, its peers and the floor, measured in turn on this machine.
 
     python -m tests.benchmarks.run --quick
-    python -m tests.benchmarks.run --json cost.json
+    python -m tests.benchmarks.run --sections cost --json tests/benchmarks/cost.json
+    python -m tests.benchmarks.run --document tests/benchmarks/COST.md
     python -m tests.benchmarks.run --sections growth --messages 1000000
 
 Needs only the standard library here; each package gets an environment of its own under `--envs`.
@@ -12,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import cost, documents, end_to_end, footprint, growth
+from tests.benchmarks import cost, documents, end_to_end, footprint, growth, page
 from tests.benchmarks.environments import ROOT, Environments
 from tests.benchmarks.launching import can_count_instructions
 from tests.benchmarks.progress import say
@@ -49,6 +51,7 @@ class Run:
         self._packages = {"plain", *options.packages}
         self.results: dict[str, Any] = {
             "machine": f"{platform.platform()}, Python {platform.python_version()}",
+            "arguments": _arguments(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
@@ -64,6 +67,7 @@ class Run:
         for framework in options.frameworks:
             self.show(f"cost {framework}", cost.cost_table(framework, found, cpu))
         self.show("targets", cost.target_table(found))
+        self.results["added"] = page.summary(found)
         self.results["cpu_us"] = _named(cpu)
         self.results["kilo_instructions"] = _named(counts)
 
@@ -129,7 +133,8 @@ class Run:
         sys.stdout.write(text + "\n\n")
         sys.stdout.flush()
         if self._options.document:
-            how = f"$ python -m tests.benchmarks.run {_arguments()}\n{self.results['machine']}"
+            how = f"$ python -m tests.benchmarks.run {self.results['arguments']}"
+            how = f"{how}\n{self.results['machine']}"
             documents.put(self._options.document, name, f"{how}\n\n{text}")
 
 
@@ -155,7 +160,9 @@ def _options() -> argparse.Namespace:
 
 
 def _arguments() -> str:
-    return " ".join(sys.argv[1:])
+    """What was measured, as it was typed; where the results go is left out."""
+    arguments = " ".join(sys.argv[1:])
+    return re.sub(r" ?--(json|document)[ =]\S+", "", arguments).strip()
 
 
 def main() -> None:
