@@ -64,7 +64,8 @@ def ensure_providers(*signals: str) -> None:
 
     For each signal: where nobody has set a global provider and `OTEL_*` names an endpoint or an
     exporter, one is built and set. Where nothing is named, nothing happens; nor in the process
-    that loads an application for uWSGI's workers, if its forks run no hooks of Python. Never raises.
+    that loads an application for uWSGI's workers, if its forks run no hooks of Python. Never
+    raises.
 
     Args:
         *signals: `traces`, `metrics`, `logs`; all of them if none is given.
