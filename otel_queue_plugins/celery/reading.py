@@ -135,10 +135,10 @@ def trigger(request: Request) -> Trigger | None:
 
 def workflow(request: Request) -> Workflow | None:
     """The place of a message in a workflow, but for the step in a chain, which its sender told."""
-    group, chain = identity(request.get("group")), request.get("chain")
+    group, chain = request.get("group"), request.get("chain")
     if group is None and chain is None:
         return None
-    index = request.get("group_index")
+    group, index = identity(group), request.get("group_index")
     if group is not None and isinstance(index, int):
         return Workflow(kind="chord" if request.get("chord") else "group", id=group, step=index)
     if isinstance(chain, list):
