@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
+from otel_queue_plugins.core import errors, semconv
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk.logs import LABELS, task_in_progress
 
@@ -94,19 +94,19 @@ def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
     }
     code: dict[str, AnyValue] = {
         "code.file.path": record.pathname,
-        "code.function.name": record.funcName,
+        semconv.CODE_FUNCTION_NAME: record.funcName,
         "code.line.number": record.lineno,
     }
     if task is None:
         return {**extra, **code}
-    return {**extra, **code, "messaging.message.id": task[0], "taskqueue.task.name": task[1]}
+    return {**extra, **code, semconv.MESSAGING_MESSAGE_ID: task[0], semconv.TASK_NAME: task[1]}
 
 
 def _exception(error: BaseException | None) -> dict[str, AnyValue]:
     if error is None:
         return {}
     return {
-        "exception.type": type(error).__qualname__,
-        "exception.message": str(error),
-        "exception.stacktrace": "".join(traceback.format_exception(error)),
+        semconv.EXCEPTION_TYPE: type(error).__qualname__,
+        semconv.EXCEPTION_MESSAGE: errors.message(error),
+        semconv.EXCEPTION_STACKTRACE: errors.stacktrace(error),
     }

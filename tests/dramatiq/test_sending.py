@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from dramatiq.errors import QueueNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
 from opentelemetry import baggage, context, trace
 
+import otel_queue_plugins
 from otel_queue_plugins.dramatiq import uninstrument
 from tests.dramatiq.conftest import attribute
 
@@ -120,6 +122,18 @@ def test_a_message_that_cannot_be_encoded_is_an_ended_error_span(shop: Shop) -> 
     assert attribute(send, "error.type") == "TypeError"
     assert [event.name for event in send.events] == ["exception"]
     assert shop.total("messaging.client.sent.messages", error__type="TypeError") == 1
+
+
+def test_a_failed_send_shows_the_frames_of_dramatiq_and_the_actor_only(shop: Shop) -> None:
+    """What of ours was between them is in neither of the two stack traces."""
+    shop.instrument()
+    add = shop.actor(lambda x: None, actor_name="add")
+    shop.actor(lambda: add.send(object()), actor_name="outer", max_retries=0).send()
+    shop.work()
+    for name in ("send add", "process outer"):
+        text = str(attribute(shop.span(name), "exception.stacktrace"))
+        assert "in enqueue" in text
+        assert f"{Path(otel_queue_plugins.__file__).parent}/" not in text
 
 
 @pytest.mark.parametrize("position", ["after us", "before us"])
