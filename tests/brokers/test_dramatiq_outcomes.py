@@ -143,12 +143,12 @@ def test_outcome(outcomes: Producer, lab: Lab, name: str) -> None:
     assert [span.attributes["taskqueue.task.attempt"] for span in deliveries] == list(
         range(1, 1 + len(deliveries))
     )
-    before = [send.span_id]
+    before: list[str] = []
     for span in deliveries:
         assert [link.span_id for link in span.links] == before
-        before = [send.span_id, span.span_id]
+        before = [span.span_id]
     assert (deliveries[-1].status == "error") is case.error
-    assert (deliveries[-1].events[-1].name == "exception") is case.error
+    assert ("exception" in [event.name for event in deliveries[-1].events[-1:]]) is case.error
     _assert_attributes(deliveries[0], case.first, sent.result)
     _assert_attributes(deliveries[-1], case.last, sent.result)
     assert {span.attributes["messaging.destination.name"] for span in deliveries} == {sent.result}
@@ -245,7 +245,7 @@ def test_a_completion_callback_links_to_every_member(outcomes: Producer, lab: La
     joined = by_name(spans, "process ok")
     members = {span.span_id for span in spans if span.parent_id == sent.span_id}
     assert len(members) == 3
-    assert {link.span_id for link in joined.links[1:]} == members
+    assert {link.span_id for link in joined.links} == members
     assert joined.attributes["taskqueue.task.trigger"] == "callback"
 
 
