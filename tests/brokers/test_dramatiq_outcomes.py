@@ -173,6 +173,33 @@ def test_a_dead_letter_names_its_queue_and_is_there(outcomes: Producer, lab: Lab
     assert after == before + 1
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_actor_that_sends_its_own_message_again(
+    outcomes: Producer, lab: Lab, fails: bool
+) -> None:
+    """That is a send; what became of the delivery itself is what the broker has."""
+    before = outcomes.run("result = dead_letters()").result
+    sent = outcomes.run(f"result = poll.send({fails}).message_id")
+    spans = lab.receiver.expect_trace(sent.trace_id, 4)
+    (send, again), (first, second) = (
+        [span for span in spans if span.kind == kind] for kind in ("producer", "consumer")
+    )
+    assert [first.attributes[OUTCOME], second.attributes[OUTCOME]] == [
+        "dead_letter" if fails else "success",
+        "success",
+    ]
+    parents = [span.parent_id for span in (send, first, again, second)]
+    assert parents == [sent.span_id, send.span_id, first.span_id, again.span_id]
+    assert {span.attributes["messaging.message.id"] for span in spans} == {sent.result}
+    assert {span.attributes["taskqueue.task.attempt"] for span in (first, second)} == {1}
+    assert first.links == second.links == ()
+    for _ in range(50):
+        after = outcomes.run("time.sleep(0.02); result = dead_letters()").result
+        if after > before:
+            break
+    assert after == before + fails
+
+
 def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
     """The delay of the user and the backoff are told apart from the wait."""
     late = outcomes.run("ok.send_with_options(delay=800)")

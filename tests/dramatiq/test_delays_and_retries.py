@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dramatiq import Message
 from dramatiq.errors import RateLimitExceeded, Retry
@@ -163,30 +163,6 @@ def test_retries_of_a_sender_without_us_share_the_trace_of_the_first_attempt(sho
     spans = shop.spans()
     assert [span.name for span in spans] == ["process add"] * 3
     assert len({span.context.trace_id for span in spans}) == 1
-
-
-def test_an_actor_that_enqueues_its_own_message_again_goes_on_with_it(shop: Shop) -> None:
-    """The same message id is the same message, whoever enqueues it."""
-    shop.instrument()
-    seen: list[Any] = []
-
-    def once_more() -> None:
-        message = Message(
-            queue_name="default", actor_name="add", args=(), kwargs={}, options={}, message_id="m1"
-        )
-        seen.append(message)
-        if len(seen) == 1:
-            shop.broker.enqueue(message)
-
-    shop.actor(once_more, actor_name="add")
-    shop.broker.enqueue(
-        Message(
-            queue_name="default", actor_name="add", args=(), kwargs={}, options={}, message_id="m1"
-        )
-    )
-    shop.work()
-    assert [span.name for span in shop.spans()] == ["send add", "process add", "process add"]
-    assert len({span.context.trace_id for span in shop.spans()}) == 1
 
 
 def test_two_sends_of_a_consumer_threads_middleware_are_sends(shop: Shop) -> None:
