@@ -19,7 +19,8 @@ from opentelemetry import context as otel_context
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
-from otel_queue_plugins.dramatiq.facts import Facts, eta_after
+from otel_queue_plugins.dramatiq.actors import seconds
+from otel_queue_plugins.dramatiq.facts import Facts, enqueued_at, eta_of
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -78,7 +79,10 @@ class Sends:
                 return None
             send = Send(message_id)
             actor = self._facts.of_traced(message)
-            if actor is not None and not self._is_second_hop(message_id, delay):
+            held = self._held().get(message_id) if self._delays and delay is None else None
+            if held is not None:
+                self._take_second_hop(send, message, held)
+            elif actor is not None:
                 self._start(send, message, actor, delay, attempt)
             send.token = _current_send.set(send)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
@@ -126,8 +130,8 @@ class Sends:
             and attempt.message.message_id == message.message_id
             and outcome.is_retry(self._broker, attempt)
         ):
-            send.attempt, send.delay = attempt, (delay or 0) / 1000
-            self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
+            send.attempt, send.delay = attempt, seconds(delay) or 0.0
+            self._telemetry.requeue(attempt.operation, carrier, eta_of(message, delay))
         elif not self._telemetry.connect():
             self._telemetry.hand_on(carrier)
         else:
@@ -150,8 +154,13 @@ class Sends:
         """Nobody listens, and no context is current that a message could hand on."""
         return not self._telemetry.connect() and not otel_context.get_current()
 
-    def _is_second_hop(self, message_id: str, delay: float | None) -> bool:
-        return self._delays and delay is None and message_id in self._held()
+    def _take_second_hop(self, send: Send, message: Any, held: Any) -> None:
+        """`held` goes on to its queue: Dramatiq forgets now when it was due, its sender may not."""
+        since, eta = enqueued_at(message), eta_of(held, None)
+        if since and eta and not carriage.read(message) and self._telemetry.connect():
+            carrier: dict[str, object] = {}
+            self._telemetry.note_delay(carrier, since, eta)
+            send.carrier = carrier or None
 
     def _held(self) -> weakref.WeakValueDictionary[str, Any]:
         """The delayed messages of this thread, for as long as its worker keeps them."""
