@@ -56,6 +56,15 @@ _REASONS: Final[Mapping[Outcome, str]] = {
     Outcome.SKIPPED: semconv.SKIP_REASON,
     Outcome.REVOKED: semconv.SKIP_REASON,
     Outcome.EXPIRED: semconv.SKIP_REASON,
+    Outcome.LOST: semconv.LOST_REASON,
+}
+_SAID_BY_EVENT: Final[Mapping[str, tuple[str, ...]]] = {
+    semconv.EVENT_RETRY: (semconv.RETRY_REASON, semconv.RETRY_DELAY),
+    semconv.EVENT_DEAD_LETTER: (semconv.DEAD_LETTER_REASON, semconv.DEAD_LETTER_QUEUE),
+    semconv.EVENT_REVOKED: (semconv.SKIP_REASON,),
+    semconv.EVENT_EXPIRED: (semconv.SKIP_REASON,),
+    semconv.EVENT_SKIPPED: (semconv.SKIP_REASON,),
+    semconv.EVENT_LOST: (semconv.LOST_REASON,),
 }
 _CANCELLATIONS: Final[Mapping[Outcome, CancellationScope]] = {
     Outcome.REVOKED: "revoked",
@@ -110,7 +119,10 @@ def _describe_trouble(
         attributes[semconv.DEAD_LETTER_QUEUE] = bounded(ending.dead_letter_queue)
         attributes[semconv.DEAD_LETTER_REASON] = reason or ending.outcome.value
     for event in _events(ending):
-        span.add_event(event, _event_attributes(operation.delivery, ending, reason), ended_ns)
+        said = {key: attributes[key] for key in _SAID_BY_EVENT[event] if key in attributes}
+        if event == semconv.EVENT_RETRY:
+            said.update(_attempt(operation.delivery, ending))
+        span.add_event(event, said, ended_ns)
     if ending.outcome in ERRORS:
         _describe_error(span, ending, options, attributes, ended_ns)
     elif ending.outcome is Outcome.RETRY and options.retry_is_error:
@@ -125,17 +137,12 @@ def _events(ending: Ending) -> list[str]:
     return events
 
 
-def _event_attributes(delivery: Delivery, ending: Ending, reason: str | None) -> Attributes:
-    attributes: Attributes = {} if reason is None else {semconv.REASON: reason}
-    if ending.outcome is Outcome.RETRY:
-        attributes[semconv.ATTEMPT] = delivery.attempt
-        if ending.delay is not None:
-            attributes[semconv.DELAY] = ending.delay
-        if ending.error is not None:
-            attributes[semconv.ERROR_TYPE] = errors.type_name(ending.error)
-    if ending.dead_letter_queue is not None:
-        attributes[semconv.QUEUE] = bounded(ending.dead_letter_queue)
-    return attributes
+def _attempt(delivery: Delivery, ending: Ending) -> Attributes:
+    """Which attempt will be tried again; its error is none of the span's."""
+    attempt: Attributes = {semconv.TASK_ATTEMPT: delivery.attempt}
+    if ending.error is not None:
+        attempt[semconv.ERROR_TYPE] = errors.type_name(ending.error)
+    return attempt
 
 
 def _describe_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import Final
 
@@ -28,8 +29,13 @@ def message(error: BaseException) -> str:
 
 
 def stacktrace(error: BaseException, formatted: str | None = None) -> str:
-    """`formatted` if given, else the formatted traceback; at most 16 KiB, its end kept."""
+    """`formatted` if given, else the formatted traceback, without frames of this package.
+
+    At most 16 KiB, its end kept.
+    """
     text = formatted or _format(error)
+    if _PACKAGE in text:
+        text = _FRAME_OF_OURS.sub("", text)
     start = "" if len(text) <= MAX_STACKTRACE else "...\n"
     return start + printable(text[-MAX_STACKTRACE:], MAX_STACKTRACE)
 
@@ -39,3 +45,13 @@ def _format(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except Exception:  # noqa: BLE001 - see `message`
         return f"{type_name(error)}: {message(error)}"
+
+
+# Named as in tracebacks. Not ours are the apps of the demo.
+_PACKAGE: Final = _format.__code__.co_filename.rpartition("core")[0]
+# What groups of exceptions put before a line (`  |   `) is the same before all lines of a frame.
+_FRAME_OF_OURS: Final = re.compile(
+    rf'^([ |]*)File "{re.escape(_PACKAGE)}(?!cli/)[^"\n]*", line .*\n?'
+    r"(?:\1  .*\n?)*",
+    re.MULTILINE,
+)

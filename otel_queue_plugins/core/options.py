@@ -12,6 +12,7 @@ from otel_queue_plugins.core import semconv
 RELATIONS: Final = ("child", "link", "none", "auto")
 SPAN_NAMES: Final = ("task", "queue")
 OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION)
+EVENTS: Final = ("essential", "all")
 EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
 
 _log = logging.getLogger("otel_queue_plugins")
@@ -28,6 +29,8 @@ class Options:
         auto_link_fan_out: Size of a group from which `auto` links.
         span_name: `task` gives `process app.tasks.add`, `queue` gives `process celery`.
         retry_is_error: Give the span of an attempt that will be tried again the status ERROR.
+        events: `essential`, or `all` to say on a process span, too, when the worker received the
+            message.
         metrics: Names of optional instruments to record besides the default ones.
         broker_spans: Let instrumented broker clients trace what a worker does between tasks.
         settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
@@ -44,6 +47,7 @@ class Options:
     auto_link_fan_out: int = 100
     span_name: str = "task"
     retry_is_error: bool = False
+    events: str = "essential"
     metrics: frozenset[str] = frozenset()
     broker_spans: bool = False
     settle_spans: bool = False
@@ -53,6 +57,7 @@ class Options:
     def __post_init__(self) -> None:
         _check("relation", self.relation, RELATIONS)
         _check("span_name", self.span_name, SPAN_NAMES)
+        _check("events", self.events, EVENTS)
         _check("exception_signal", self.exception_signal, EXCEPTION_SIGNALS)
         for name in self.metrics:
             _check("metrics", name, OPTIONAL_METRICS)
@@ -130,6 +135,7 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "auto_link_fan_out": ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", _above_zero(int)),
     "span_name": ("OTEL_QUEUE_SPAN_NAME", _one_of(*SPAN_NAMES)),
     "retry_is_error": ("OTEL_QUEUE_RETRY_IS_ERROR", _flag),
+    "events": ("OTEL_QUEUE_EVENTS", _one_of(*EVENTS)),
     "metrics": ("OTEL_QUEUE_METRICS", _names),
     "broker_spans": ("OTEL_QUEUE_BROKER_SPANS", _flag),
     "settle_spans": ("OTEL_QUEUE_SETTLE_SPANS", _flag),

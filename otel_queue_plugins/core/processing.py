@@ -62,9 +62,9 @@ def close_span(
     try:
         _measure(connection, operation, prepared, ending, ended_ns)
         if operation.span.is_recording():
-            received_at = operation.delivery.received_at
-            if received_at is not None:
-                connection.note(operation.span, semconv.EVENT_RECEIVED, int(received_at * 1e9))
+            if options.events == "all" and operation.delivery.received_at is not None:
+                received_ns = int(operation.delivery.received_at * 1e9)
+                connection.note(operation.span, semconv.EVENT_RECEIVED, received_ns)
             connection.put(operation.span, endings.describe(operation, ending, options, ended_ns))
     finally:
         operation.span.end(ended_ns)
@@ -115,11 +115,11 @@ def _measure_rarer(
         kind = errors.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**base, semconv.ERROR_TYPE: kind}, context)
     if ending.outcome is Outcome.DEAD_LETTER or ending.dead_letter_queue is not None:
-        dead = {**base, semconv.REASON: _why_dead(ending)}
+        dead = {**base, semconv.DEAD_LETTER_REASON: _why_dead(ending)}
         instruments.dead_letters.add(1, dead, context)
     scope = endings.cancellation(ending)
     if scope:
-        cancelled = {**base, semconv.SCOPE_OF_CANCELLATION: scope}
+        cancelled = {**base, semconv.CANCELLATION_SCOPE: scope}
         instruments.cancellations.add(1, cancelled, context)
 
 

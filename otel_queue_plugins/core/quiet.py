@@ -11,6 +11,9 @@ from opentelemetry.context import Context
 PLAIN_KEY: Final = "suppress_instrumentation"
 """What instrumentations looked for before the API had a key for it; many still do."""
 
+OURS: Final = "otel_queue_hushed"
+"""Tells this suppression from that of an exporter, in which nothing must be recorded at all."""
+
 
 def hush() -> Token[Context]:
     """Suppress instrumentation in this thread, until `context.detach` gets the token back.
@@ -29,7 +32,7 @@ def is_all(here: Context) -> bool:
 def _quieted(here: Context) -> Context:
     for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
         here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for
-    return here
+    return context.set_value(OURS, True, here)  # noqa: FBT003 - as those above
 
 
 _NOTHING_ELSE: Final = _quieted(Context())

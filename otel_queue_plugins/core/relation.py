@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, SpanContext
 
 from otel_queue_plugins.core import identity
 from otel_queue_plugins.core.messages import Message
@@ -32,14 +32,23 @@ def of_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
 
 
 def links(incoming: Incoming, relation: str, group: str | None = None) -> list[Link]:
-    """Links to the creation context, the attempt before and what the message joins, at most 20.
+    """Links to the attempt before and to what the message joins, at most 20.
 
-    `group` is what it joins where the sender left that out.
+    The creation context comes first where `relation` is `link`. A parent has none: backends store
+    each link as a row of its own, and that one tells nothing. `group` is what the message joins
+    where the sender left that out.
     """
     creation, facts = incoming.creation, incoming.envelope
-    found = [Link(creation)] if creation and relation != "none" else []
-    if facts and facts.previous:
+    found = [Link(creation)] if creation and relation == "link" else []
+    if facts is None:
+        return found
+    if facts.previous and not (relation != "none" and _is_same(facts.previous, creation)):
         found.append(Link(facts.previous))
-    if facts and facts.joins:
+    if facts.joins:
         found.extend(Link(member) for member in identity.member_contexts(facts.joins, group))
     return found[: identity.MAX_LINKS]
+
+
+def _is_same(context: SpanContext, other: SpanContext | None) -> bool:
+    """Whether both are one span: the first attempt of a message that came without a context."""
+    return other is not None and context.span_id == other.span_id

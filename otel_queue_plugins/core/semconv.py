@@ -46,18 +46,16 @@ RETRY_REASON: Final = "taskqueue.retry.reason"
 DEAD_LETTER_REASON: Final = "taskqueue.dead_letter.reason"
 DEAD_LETTER_QUEUE: Final = "taskqueue.dead_letter.queue"
 SKIP_REASON: Final = "taskqueue.skip.reason"
+LOST_REASON: Final = "taskqueue.lost.reason"
 REDELIVERED: Final = "taskqueue.redelivered"
 WORKER_NAME: Final = "taskqueue.worker.name"
 WORKFLOW_KIND: Final = "taskqueue.workflow.kind"
 WORKFLOW_ID: Final = "taskqueue.workflow.id"
 WORKFLOW_STEP: Final = "taskqueue.workflow.step"
 
-# Attributes of span events, links and metrics
-ATTEMPT: Final = "attempt"
-DELAY: Final = "delay"
-REASON: Final = "reason"
-QUEUE: Final = "queue"
-SCOPE_OF_CANCELLATION: Final = "scope"
+# Attributes of metrics
+CANCELLATION_SCOPE: Final = "taskqueue.cancellation.scope"
+DROP_REASON: Final = "taskqueue.telemetry.drop_reason"
 
 # Span events
 EVENT_RECEIVED: Final = "taskqueue.received"
@@ -87,6 +85,7 @@ CAPACITY: Final = "taskqueue.worker.capacity"
 RESERVED: Final = "taskqueue.worker.reserved"
 LONGEST_RUNNING: Final = "taskqueue.worker.longest_running"
 SCHEDULE_DRIFT: Final = "taskqueue.schedule.drift"
+DROPPED: Final = "taskqueue.telemetry.dropped"
 
 DURATION_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),

@@ -91,6 +91,11 @@ def facts_of_retry(
     return context, envelope.encode(again, creation or here)
 
 
+def facts_of_delay(enqueued_at: float, eta: float) -> str:
+    """The encoded envelope of a message that was sent by somebody else, to start at `eta`."""
+    return envelope.encode(Envelope(enqueued_at=enqueued_at, eta=eta), None)
+
+
 def finish(
     connection: Connection,
     operation: SendOperation,

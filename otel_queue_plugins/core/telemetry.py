@@ -114,6 +114,12 @@ class QueueTelemetry:
         known = operation.prepared or operation.incoming.envelope
         propagation.write(carrier, context, facts if known else None)
 
+    @never_raises(nothing)
+    def note_delay(self, carrier: Carrier, enqueued_at: float, eta: float) -> None:
+        """Somebody without us sent a message, due at `eta`: keep that (seconds since the epoch)."""
+        facts = sending.facts_of_delay(enqueued_at, eta)
+        propagation.write(carrier, propagation.NOTHING.context, facts)
+
     def start_process(
         self,
         delivery: Delivery,
@@ -198,10 +204,7 @@ class QueueTelemetry:
         return self._connection.open or self._connection.connect()
 
     def passes_by(self, carrier: Mapping[str, object] | None) -> bool:
-        """Whether a delivery needs no verb: nobody listens, and nothing came with it to hand on.
-
-        `carrier` is as for `start_process`.
-        """
+        """Whether a delivery needs no verb: nobody listens, and `carrier` hands nothing on."""
         if self.options.log_correlation or self.connect():
             return False
         return not carrier or not propagation.may_say_something(carrier)

@@ -35,6 +35,7 @@ class Terms(NamedTuple):
     requeued_at: float | None = None
 
 
+_TOO_LONG: Final = 1e15
 _ANY: Final = Terms()
 _TERMS: Final = frozenset(
     {"retries", "max_retries", "broker_priority", "max_age", "requeue_timestamp"}
@@ -43,12 +44,18 @@ _TERMS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorFacts:
-    """What is known about an actor. A message may come under other terms."""
+    """What is known about an actor. A message may come under other terms.
+
+    `counts_retries` says that a number bounds its attempts (not `retry_when`), `limits_age` that
+    somebody looks at the age of its messages.
+    """
 
     actor: Actor[Any, Any] | None = None
     function: str | None = None
     relation: str | None = None
     traced: bool = True
+    counts_retries: bool = False
+    limits_age: bool = False
     terms: Terms = _ANY
 
     def terms_of(self, options: dict[str, Any]) -> Terms:
@@ -56,14 +63,14 @@ class ActorFacts:
         if _TERMS.isdisjoint(options):
             return self.terms
         known, said = self.terms, options.get
-        retries, max_age = said("max_retries"), _number(said("max_age"))
-        requeued = _number(said("requeue_timestamp"))
+        bounded = self.counts_retries and "max_retries" in options
+        max_age = seconds(said("max_age")) if self.limits_age else None
         return Terms(
             attempt=(_number(said("retries")) or 0) + 1,
-            max_attempts=_attempts(retries) if "max_retries" in options else known.max_attempts,
+            max_attempts=_attempts(said("max_retries")) if bounded else known.max_attempts,
             priority=_number(said("broker_priority")) or known.priority,
-            max_age=max_age / 1000 if max_age else known.max_age,
-            requeued_at=requeued / 1000 if requeued else None,
+            max_age=max_age or known.max_age,
+            requeued_at=seconds(said("requeue_timestamp")),
         )
 
 
@@ -78,6 +85,8 @@ def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
         function=_function(actor.fn),
         relation=relation(options),
         traced=options.get(carriage.TRACE, True) is not False,
+        counts_retries=_counts_retries(broker, options),
+        limits_age=middleware_of(broker, AgeLimit) is not None,
         terms=_terms(broker, actor),
     )
 
@@ -107,28 +116,34 @@ def middleware_of(broker: Broker, kind: type) -> Any:
     return next((found for found in broker.middleware if isinstance(found, kind)), None)
 
 
-def _setting(broker: Broker, kind: type, name: str) -> Any:
-    return getattr(middleware_of(broker, kind), name, None)
-
-
 def _terms(broker: Broker, actor: Actor[Any, Any]) -> Terms:
-    max_age = _number(actor.options.get("max_age") or _setting(broker, AgeLimit, "max_age"))
+    options = actor.options
+    retries = options.get(
+        "max_retries", getattr(middleware_of(broker, Retries), "max_retries", None)
+    )
+    limit = middleware_of(broker, AgeLimit)
+    max_age = options.get("max_age", limit.max_age) if limit else None
     return Terms(
-        max_attempts=_max_attempts(broker, actor.options),
+        max_attempts=_attempts(retries) if _counts_retries(broker, options) else None,
         priority=actor.priority or None,
-        max_age=max_age / 1000 if max_age else None,
+        max_age=seconds(max_age) or None,
     )
 
 
-def _max_attempts(broker: Broker, options: dict[str, Any]) -> int | None:
+def _counts_retries(broker: Broker, options: dict[str, Any]) -> bool:
     retries = middleware_of(broker, Retries)
-    if retries is None or options.get("retry_when", retries.retry_when) is not None:
-        return None
-    return _attempts(options.get("max_retries", retries.max_retries))
+    return retries is not None and options.get("retry_when", retries.retry_when) is None
 
 
 def _attempts(retries: object) -> int | None:
-    return retries + 1 if isinstance(retries, int) else None
+    return max(retries, 0) + 1 if isinstance(retries, int) else None
+
+
+def seconds(millis: object) -> float | None:
+    """`millis` in seconds; None for what is no time: text, infinity, beyond thousands of years."""
+    if not isinstance(millis, (int, float)) or not -_TOO_LONG < millis < _TOO_LONG:
+        return None
+    return millis / 1000
 
 
 def _number(value: object) -> int | None:

@@ -10,7 +10,7 @@ from dramatiq.common import q_name
 from otel_queue_plugins.core.guard import complain
 from otel_queue_plugins.core.messages import Delivery, Message, Route
 from otel_queue_plugins.dramatiq import actors, carriage, place, workflow
-from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts
+from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts, seconds
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -56,7 +56,7 @@ class Facts:
     ) -> Message:
         """`message` as user code sends it, due in `delay` milliseconds."""
         cause = workflow.cause_of(message, attempt)
-        route, eta = self._route(message), eta_after(delay)
+        route, eta = self._route(message), eta_of(message, delay)
         relation = actors.relation(message.options) or actor.relation
         if cause is workflow.ALONE:
             return Message(route, message.message_id, None, eta, relation)
@@ -77,7 +77,7 @@ class Facts:
         received = message.__dict__
         message = behind(message)
         terms = actor.terms_of(message.options)
-        born_at = message.message_timestamp / 1000
+        born_at = seconds(message.message_timestamp)
         return Delivery(  # by position: names would take as long as all the rest
             self._route(message),
             message.message_id,
@@ -87,7 +87,7 @@ class Facts:
             terms.priority,
             None,  # why it was sent, and
             None,  # when it is due, the sender knows
-            born_at + terms.max_age if terms.max_age else None,
+            born_at + terms.max_age if terms.max_age and born_at else None,
             terms.requeued_at or born_at,
             received.get(_RECEIVED_AT),
             received.get("redelivered") is True,
@@ -120,9 +120,22 @@ def behind(message: Any) -> Any:
     return message.__dict__.get("_message", message)
 
 
-def eta_after(delay: float | None) -> float | None:
-    """When a message with this delay (milliseconds) is due, in seconds since the epoch."""
-    return None if delay is None else time.time() + delay / 1000
+def eta_of(message: Any, delay: object) -> float | None:
+    """When `message` is due that is enqueued with this delay (milliseconds).
+
+    In seconds since the epoch. Without a delay it may have an option that says so, which Dramatiq's
+    consumers respect.
+    """
+    if delay is None:
+        return seconds(message.options["eta"]) if "eta" in message.options else None
+    wait = seconds(delay)
+    return None if wait is None else time.time() + wait
+
+
+def enqueued_at(message: Any) -> float | None:
+    """When `message` was enqueued last, as far as Dramatiq knows (seconds since the epoch)."""
+    again = seconds(message.options.get("requeue_timestamp"))
+    return again or seconds(message.message_timestamp)
 
 
 def stamp_received(message: Any) -> None:

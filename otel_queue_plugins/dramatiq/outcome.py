@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Final
 
+from dramatiq import Actor
 from dramatiq.common import xq_name
 from dramatiq.errors import ActorNotFound, RateLimitExceeded, Retry
 from dramatiq.middleware import Retries, Shutdown, TimeLimitExceeded
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.dramatiq.attempt import Attempt
 
+_ACTOR_CODE: Final = getattr(Actor.__call__, "__code__", None)
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeLimitExceeded, "time_limit"),
     (Shutdown, "shutdown"),
@@ -37,17 +40,42 @@ def of(broker: Broker, attempt: Attempt) -> Ending:
     error = attempt.error or known.get("_exception")
     if attempt.skipped:
         return _skipped(broker, attempt, xq_name(attempt.message.queue_name) if failed else None)
-    if attempt.requeue is not None:
-        return Ending(
-            outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=attempt.requeue
-        )
     if failed:
         return _dead(broker, attempt.message, error)
-    if error is not None:
-        return _dropped(broker, attempt, error)
-    if attempt.after_seen:
+    if error is None and attempt.after_seen:
         return SUCCEEDED
-    return Ending(outcome=Outcome.LOST, reason="no end was seen")
+    if error is None:
+        return Ending(outcome=Outcome.LOST, reason="no end was seen")
+    if attempt.requeue is None:
+        return _dropped(broker, attempt, error)
+    return Ending(
+        outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=attempt.requeue
+    )
+
+
+def is_retry(broker: Broker, attempt: Attempt) -> bool:
+    """Whether it is a middleware that enqueues the message of `attempt` now, to try it again.
+
+    That is Retries, whatever others do beside it. Of brokers without Retries it is any middleware,
+    once the actor has raised. Everything else that enqueues the same message sends it.
+    """
+    middleware = _in_after_process_message(broker)
+    if middleware_of(broker, Retries) is not None:
+        return isinstance(middleware, Retries)
+    error = attempt.error or vars(attempt.message).get("_exception")
+    return middleware is not None and error is not None
+
+
+def _in_after_process_message(broker: Broker) -> object | None:
+    """The middleware whose hook has called what runs now; None if the actor itself has."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not _ACTOR_CODE:
+        if frame.f_code.co_name == "after_process_message":
+            owner = frame.f_locals.get("self")
+            if any(owner is each for each in broker.middleware):
+                return owner
+        frame = frame.f_back
+    return None
 
 
 def unknown_task(message: Any) -> Ending:
@@ -83,9 +111,7 @@ def _raised_by(broker: Broker, skip: BaseException | None) -> str:
     return "unknown"
 
 
-def _why_retried(error: BaseException | None) -> str:
-    if error is None:
-        return "requeued"
+def _why_retried(error: BaseException) -> str:
     if isinstance(error, Retry):
         return errors.message(error) or "requested"
     return _known(error) or f"{type(error).__name__}: {errors.message(error)}"

@@ -1,7 +1,8 @@
 """The sending side: every call of `broker.enqueue`, told apart and traced.
 
-Three things enqueue: user code (a send span), Retries (the delivery in progress goes on), and the
-consumer thread of a delay queue (the second hop of a message that was sent long ago).
+Three things enqueue: user code (a send span, also for the message of the delivery in progress),
+Retries (that message is tried again), and the consumer thread of a delay queue (the second hop of a
+message that was sent long ago).
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.dramatiq import carriage
-from otel_queue_plugins.dramatiq.facts import Facts, eta_after
+from otel_queue_plugins.dramatiq import carriage, outcome
+from otel_queue_plugins.dramatiq.actors import seconds
+from otel_queue_plugins.dramatiq.facts import Facts, enqueued_at, eta_of
 
 if TYPE_CHECKING:
+    from dramatiq import Broker
+
     from otel_queue_plugins.core.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.actors import ActorFacts
@@ -28,9 +32,12 @@ if TYPE_CHECKING:
 
 
 class Send:
-    """One call of `enqueue`. `carrier` None: what the message carries stays as it is."""
+    """One call of `enqueue`. `carrier` None: what the message carries stays as it is.
 
-    __slots__ = ("attempt", "carrier", "delay", "message_id", "operation", "token")
+    `written` says that the carrier has been given to the message, which is about to go out.
+    """
+
+    __slots__ = ("attempt", "carrier", "delay", "message_id", "operation", "token", "written")
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
@@ -38,6 +45,7 @@ class Send:
         self.operation: SendOperation | None = None
         self.attempt: Attempt | None = None
         self.delay = 0.0
+        self.written = False
         self.token: Token[Send | None] | None = None
 
 
@@ -47,7 +55,8 @@ _current_send: Final[ContextVar[Send | None]] = ContextVar("otel_queue_dramatiq_
 class Sends:
     """The sends of one broker."""
 
-    def __init__(self, telemetry: QueueTelemetry, facts: Facts) -> None:
+    def __init__(self, broker: Broker, telemetry: QueueTelemetry, facts: Facts) -> None:
+        self._broker = broker
         self._telemetry = telemetry
         self._facts = facts
         self._thread = threading.local()
@@ -63,14 +72,17 @@ class Sends:
         """Start what this `enqueue` is; None if it is part of one that has started, or nothing."""
         try:
             outer, message_id = _current_send.get(), message.message_id
-            if outer is not None and outer.message_id == message_id:
+            if outer is not None and not outer.written and outer.message_id == message_id:
                 return None
             attempt = attempts.current()
             if attempt is None and self._has_nothing_to_tell():
                 return None
             send = Send(message_id)
             actor = self._facts.of_traced(message)
-            if actor is not None and not self._is_second_hop(message_id, delay):
+            held = self._held().get(message_id) if self._delays and delay is None else None
+            if held is not None:
+                self._take_second_hop(send, message, held)
+            elif actor is not None:
                 self._start(send, message, actor, delay, attempt)
             send.token = _current_send.set(send)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
@@ -84,7 +96,9 @@ class Sends:
             send = _current_send.get()
             if send is None or send.message_id != message.message_id:
                 self._send_unwrapped(message, delay)
-            elif send.carrier is not None:
+                return
+            send.written = True
+            if send.carrier is not None:
                 carriage.write(message, send.carrier)
         except Exception:  # noqa: BLE001 - see `begin`
             complain("writing the carrier of a message")
@@ -111,9 +125,13 @@ class Sends:
         attempt: Attempt | None,
     ) -> None:
         carrier: dict[str, object] = {}
-        if attempt is not None and attempt.message.message_id == message.message_id:
-            send.attempt, send.delay = attempt, (delay or 0) / 1000
-            self._telemetry.requeue(attempt.operation, carrier, eta_after(delay))
+        if (
+            attempt is not None
+            and attempt.message.message_id == message.message_id
+            and outcome.is_retry(self._broker, attempt)
+        ):
+            send.attempt, send.delay = attempt, seconds(delay) or 0.0
+            self._telemetry.requeue(attempt.operation, carrier, eta_of(message, delay))
         elif not self._telemetry.connect():
             self._telemetry.hand_on(carrier)
         else:
@@ -136,8 +154,13 @@ class Sends:
         """Nobody listens, and no context is current that a message could hand on."""
         return not self._telemetry.connect() and not otel_context.get_current()
 
-    def _is_second_hop(self, message_id: str, delay: float | None) -> bool:
-        return self._delays and delay is None and message_id in self._held()
+    def _take_second_hop(self, send: Send, message: Any, held: Any) -> None:
+        """`held` goes on to its queue: Dramatiq forgets now when it was due, its sender may not."""
+        since, eta = enqueued_at(message), eta_of(held, None)
+        if since and eta and not carriage.read(message) and self._telemetry.connect():
+            carrier: dict[str, object] = {}
+            self._telemetry.note_delay(carrier, since, eta)
+            send.carrier = carrier or None
 
     def _held(self) -> weakref.WeakValueDictionary[str, Any]:
         """The delayed messages of this thread, for as long as its worker keeps them."""

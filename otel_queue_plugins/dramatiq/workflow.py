@@ -89,6 +89,8 @@ def _caused_by(message: Any, attempt: Attempt) -> Cause | None:
     target = source.options.get("pipe_target")
     if _id_of(target) == message.message_id:
         return Cause(trigger="workflow", workflow=_next_step(attempt))
+    if source.message_id == message.message_id:
+        return Cause(workflow=_place_of(attempt))
     if message.args and _id_of(message.args[0]) == source.message_id:
         return Cause(trigger="callback")
     callbacks = source.options.get("group_completion_callbacks")
@@ -102,14 +104,18 @@ def _id_of(data: object) -> object:
 
 
 def _first_step(message: Any) -> Workflow:
-    return Workflow(kind="pipeline", id=message.message_id, step=0)
+    return Workflow(kind="pipeline", id=str(message.message_id), step=0)
+
+
+def _place_of(attempt: Attempt) -> Workflow | None:
+    facts = attempt.operation.incoming.envelope
+    return facts.workflow if facts else None
 
 
 def _next_step(attempt: Attempt) -> Workflow:
-    facts = attempt.operation.incoming.envelope
-    known = facts.workflow if facts else None
+    known = _place_of(attempt)
     if known is None or known.kind != "pipeline":
-        return Workflow(kind="pipeline", id=attempt.message.message_id, step=1)
+        return Workflow(kind="pipeline", id=str(attempt.message.message_id), step=1)
     return Workflow(kind="pipeline", id=known.id, step=(known.step or 0) + 1)
 
 

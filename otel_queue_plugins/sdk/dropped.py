@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from otel_queue_plugins.core import semconv
 from otel_queue_plugins.sdk.family import LOST, Tally
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ class Dropped:
         self._shown = sum(counts.values())
         if left := self._left_by_children():
             counts[PROCESS_ENDED] = left
-        return [Observation(count, {"reason": reason}) for reason, count in counts.items()]
+        return [
+            Observation(count, {semconv.DROP_REASON: reason}) for reason, count in counts.items()
+        ]
 
     def publish(self, meter: Meter) -> None:
         """Have it collected with the metrics of `meter`."""
         meter.create_observable_counter(
-            "taskqueue.telemetry.dropped",
+            semconv.DROPPED,
             callbacks=[self.observe],
             unit="{span}",
             description="Spans that were finished and did not reach the backend",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
+from otel_queue_plugins.core import errors, semconv
+from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk.logs import LABELS, task_in_progress
 
@@ -70,8 +71,10 @@ def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
 
 def _is_our_own(record: logging.LogRecord) -> bool:
     """Records about exporting, which exporting them would multiply."""
-    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
-    return record.name.startswith("opentelemetry") or bool(context.get_value(suppressed))
+    if record.name.startswith("opentelemetry"):
+        return True
+    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", quiet.PLAIN_KEY)
+    return bool(context.get_value(suppressed)) and not context.get_value(quiet.OURS)
 
 
 def _is_bridged() -> bool:
@@ -94,19 +97,19 @@ def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
     }
     code: dict[str, AnyValue] = {
         "code.file.path": record.pathname,
-        "code.function.name": record.funcName,
+        semconv.CODE_FUNCTION_NAME: record.funcName,
         "code.line.number": record.lineno,
     }
     if task is None:
         return {**extra, **code}
-    return {**extra, **code, "messaging.message.id": task[0], "taskqueue.task.name": task[1]}
+    return {**extra, **code, semconv.MESSAGING_MESSAGE_ID: task[0], semconv.TASK_NAME: task[1]}
 
 
 def _exception(error: BaseException | None) -> dict[str, AnyValue]:
     if error is None:
         return {}
     return {
-        "exception.type": type(error).__qualname__,
-        "exception.message": str(error),
-        "exception.stacktrace": "".join(traceback.format_exception(error)),
+        semconv.EXCEPTION_TYPE: type(error).__qualname__,
+        semconv.EXCEPTION_MESSAGE: errors.message(error),
+        semconv.EXCEPTION_STACKTRACE: errors.stacktrace(error),
     }

@@ -58,7 +58,8 @@ def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
     pool, env = POOLS[request.param]
     app = lab.module(APP)
     producer = lab.producer(app)
-    worker = lab.celery(app, pool=pool, arguments=["-Q", app.queue], env={**NEVER_BY_ITSELF, **env})
+    env = {**NEVER_BY_ITSELF, "OTEL_QUEUE_EVENTS": "all", **env}
+    worker = lab.celery(app, pool=pool, arguments=["-Q", app.queue], env=env)
     sent = {name: producer.run(code) for name, code in SENT.items()}
     worker.wait_for_log(ENDS, count=len(SENT))
     sent["watched"] = producer.run("look.delay()", carrier={"baggage": "user=7"})
@@ -114,7 +115,12 @@ def test_every_end_is_told(told: Told, lab: Lab) -> None:
         send, *processed = _trace(lab, told.sent[name], 1 + len(outcomes))
         assert [span.attributes[OUTCOME] for span in processed] == outcomes
         assert {span.parent_id for span in processed} == {send.span_id}
-        assert processed[0].events[0].name == "taskqueue.received"
+        received = processed[0].events[0]
+        assert received.name == "taskqueue.received"
+        held = (processed[0].start_ns - received.time_ns) / 1e9
+        assert processed[0].attributes["taskqueue.task.prefetch_wait"] == pytest.approx(
+            held, abs=0.01
+        )
         assert processed[0].service == "worker"
 
 

@@ -158,7 +158,9 @@ def test_no_child_forked_in_an_outage_is_mute(env: dict[str, str], protocol_lab:
     assert len({span.resource[INSTANCE] for span in processed}) == ALIVE
     lab.receiver.expect_total(CONSUMED, ALIVE, taskqueue__task__name="hold")
     if not env:
-        lab.receiver.expect_total("taskqueue.telemetry.dropped", FORKS, reason="process_ended")
+        lab.receiver.expect_total(
+            "taskqueue.telemetry.dropped", FORKS, taskqueue__telemetry__drop_reason="process_ended"
+        )
 
 
 def wait_for_new_children(worker: ManagedProcess) -> set[int]:

@@ -34,6 +34,10 @@ def test_celery_records_say_where_they_belong(pool: str, own_lab: Lab) -> None:
     worker = own_lab.celery(app, pool=pool, env=LOGGED, ready="ready")
     assert " ready. trace= span= task= name=" in worker.log
     expect_records(own_lab, worker, producer, "result = speak.delay().id")
+    own_lab.receiver.until(
+        lambda: any(str(each.body).endswith(" ready.") for each in own_lab.receiver.logs()),
+        "record of the worker's main process",
+    )
 
 
 def test_dramatiq_records_say_where_they_belong(own_lab: Lab) -> None:

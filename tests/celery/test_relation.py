@@ -52,7 +52,7 @@ def relation(telemetry: Telemetry, task: str) -> str:
     telemetry.exporter.clear()
     linked = ids(sent) in linked_ids(processed)
     if parent_ids(processed) == ids(sent):
-        assert linked
+        assert not linked
         return "child"
     assert processed.parent is None
     assert ids(processed)[0] != ids(sent)[0]

@@ -65,8 +65,8 @@ def process(
 
 
 def event(name: str, at: float, **attributes: Any) -> ReceivedEvent:
-    """A span event; attribute names with `_` for `.`, as in `error_type`."""
-    named = {name.replace("_", "."): value for name, value in attributes.items()}
+    """A span event; attribute names with `__` for `.`, as in `error__type`."""
+    named = {name.replace("__", "."): value for name, value in attributes.items()}
     return ReceivedEvent(name=name, time_ns=EPOCH_NS + int(at * _MS), attributes=named)
 
 

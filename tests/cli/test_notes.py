@@ -23,9 +23,9 @@ def test_a_retry_says_when_why_and_after_what_time() -> None:
             event(
                 "taskqueue.retry",
                 49,
-                delay=0.5,
-                error_type="shop.errors.CardError",
-                reason="no answer",
+                taskqueue__retry__delay=0.5,
+                error__type="shop.errors.CardError",
+                taskqueue__retry__reason="no answer",
             ),
         ),
     )
@@ -42,7 +42,10 @@ def test_a_reason_that_names_the_exception_is_not_told_twice() -> None:
         "retry",
         events=(
             event(
-                "taskqueue.retry", 49, error_type="shop.CardError", reason="CardError: no answer"
+                "taskqueue.retry",
+                49,
+                error__type="shop.CardError",
+                taskqueue__retry__reason="CardError: no answer",
             ),
         ),
     )
@@ -57,7 +60,14 @@ def test_a_dead_letter_says_where_it_went() -> None:
         0,
         50,
         "dead_letter",
-        events=(event("taskqueue.dead_letter", 50, reason="retries_exhausted", queue="shop.XQ"),),
+        events=(
+            event(
+                "taskqueue.dead_letter",
+                50,
+                taskqueue__dead_letter__reason="retries_exhausted",
+                taskqueue__dead_letter__queue="shop.XQ",
+            ),
+        ),
     )
     assert _notes(dead) == ["◆ taskqueue.dead_letter +50 ms · to shop.XQ · retries_exhausted"]
 
@@ -65,13 +75,13 @@ def test_a_dead_letter_says_where_it_went() -> None:
 def test_an_exception_without_text_is_its_name() -> None:
     """No colon without something behind it."""
     failed = process(
-        "1", "pay", 0, 9, "failure", events=(event("exception", 9, exception_type="KeyError"),)
+        "1", "pay", 0, 9, "failure", events=(event("exception", 9, exception__type="KeyError"),)
     )
     assert _notes(failed) == ["◆ exception +9.0 ms · KeyError"]
 
 
 def test_what_the_picture_shows_is_not_said_again() -> None:
-    """The reception is a change of shade in the bar, the parent is the branch above."""
+    """The reception is a change of shade in the bar."""
     shown = process(
         "2",
         "pay",
@@ -79,10 +89,18 @@ def test_what_the_picture_shows_is_not_said_again() -> None:
         50,
         "success",
         parent="1",
-        links=("1",),
         events=(event("taskqueue.received", 0),),
     )
     assert _notes(shown, span("1", "send pay", 0, 1)) == []
+    skipped = process(
+        "2",
+        "pay",
+        0,
+        50,
+        "skipped",
+        events=(event("taskqueue.skipped", 0, taskqueue__skip__reason="age_limit"),),
+    )
+    assert _notes(skipped) == ["◆ taskqueue.skipped +0.0 ms · age_limit"]
 
 
 def test_links_to_the_same_kind_of_span_are_counted() -> None:

@@ -23,10 +23,11 @@ PAYMENT = (
         200,
         "retry",
         parent="2",
-        links=("2",),
         wait=0.08,
         attempt=1,
-        events=(event("taskqueue.retry", 200, delay=0.5, error_type="CardError"),),
+        events=(
+            event("taskqueue.retry", 200, taskqueue__retry__delay=0.5, error__type="CardError"),
+        ),
     ),
     process(
         "4",
@@ -35,7 +36,7 @@ PAYMENT = (
         1000,
         "success",
         parent="2",
-        links=("2", "3"),
+        links=("3",),
         wait=0.1,
         prefetch_wait=0.1,
         scheduled_delay=0.5,

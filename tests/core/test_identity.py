@@ -42,9 +42,8 @@ def test_what_joins_a_group_links_to_each_member(queue: Queue, group: str, trace
     body = queue.send(id="body", joins=Joined(id=group, size=3))
     queue.telemetry.end_process(last, SUCCEEDED)
     process = queue.process(body, id="body")
-    created, *linked = process.links
-    assert created.context.span_id == queue.spans("send")[-1].context.span_id
-    assert [(link.context.trace_id, link.context.span_id) for link in linked] == [
+    assert process.parent.span_id == queue.spans("send")[-1].context.span_id
+    assert [(link.context.trace_id, link.context.span_id) for link in process.links] == [
         (member.context.trace_id, member.context.span_id) for member in members
     ]
 
@@ -57,7 +56,7 @@ def test_a_join_without_a_trace_links_to_nobody() -> None:
 def test_a_join_outside_of_a_delivery_may_name_its_trace(queue: Queue) -> None:
     """The trace given with the join wins over that of the delivery in progress."""
     span = queue.process(queue.send(joins=Joined(id="g", size=2, trace_id=5)))
-    assert [link.context.trace_id for link in span.links[1:]] == [5, 5]
+    assert [link.context.trace_id for link in span.links] == [5, 5]
 
 
 @pytest.mark.parametrize("known", ["g", None])
@@ -69,7 +68,7 @@ def test_a_group_that_the_receiver_knows_is_not_named_on_the_way(
     last = queue.start(carriers[-1])
     body = queue.send(joins=Joined(id="", size=2))
     queue.telemetry.end_process(last, SUCCEEDED)
-    links = queue.process(body, joins=known).links[1:]
+    links = queue.process(body, joins=known).links
     sent = [span.context.span_id for span in queue.spans("send")[:2]]
     assert [link.context.span_id for link in links] == (sent if known else [])
 
@@ -86,7 +85,7 @@ def test_links_are_at_most_twenty(queue: Queue) -> None:
     queue.telemetry.end_process(attempt, Ending(outcome=Outcome.RETRY))
     first, second = queue.spans("process")[-1], queue.process(again, attempt=2)
     assert len(first.links) == len(second.links) == 20
-    assert second.links[1].context.span_id == first.context.span_id
+    assert second.links[0].context.span_id == first.context.span_id
 
 
 def test_the_ids_of_members_are_theirs_alone(queue: Queue) -> None:

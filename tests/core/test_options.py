@@ -16,6 +16,7 @@ from otel_queue_plugins.core.options import Options, check_relation
     [
         ("relation", "parent", "'child', 'link', 'none', 'auto'"),
         ("span_name", "actor", "'task', 'queue'"),
+        ("events", "none", "'essential', 'all'"),
         ("exception_signal", "events", "'logs/dup'"),
         ("metrics", frozenset({"cpu"}), "taskqueue.task.completion"),
         ("auto_link_after", 0, "above 0"),
@@ -39,6 +40,7 @@ def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: s
         ("OTEL_QUEUE_AUTO_LINK_AFTER", "2.5", "auto_link_after", 2.5),
         ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", "7", "auto_link_fan_out", 7),
         ("OTEL_QUEUE_SPAN_NAME", "queue", "span_name", "queue"),
+        ("OTEL_QUEUE_EVENTS", "All", "events", "all"),
         ("OTEL_QUEUE_RETRY_IS_ERROR", "TRUE", "retry_is_error", True),
         ("OTEL_QUEUE_BROKER_SPANS", "false", "broker_spans", False),
         ("OTEL_QUEUE_SETTLE_SPANS", "true", "settle_spans", True),
@@ -68,6 +70,7 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
         ("OTEL_QUEUE_RETRY_IS_ERROR", "yes"),
         ("OTEL_QUEUE_SETTLE_SPANS", "1"),
         ("OTEL_QUEUE_METRICS", "cpu"),
+        ("OTEL_QUEUE_EVENTS", "none"),
     ],
 )
 def test_a_wrong_variable_is_named(

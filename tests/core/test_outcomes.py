@@ -28,6 +28,16 @@ EVENTS = {
     "skipped": "taskqueue.skipped",
     "lost": "taskqueue.lost",
 }
+ENDINGS = [
+    Ending(outcome=Outcome.RETRY, error=OSError("busy"), delay=4.0, reason="busy"),
+    Ending(outcome=Outcome.DEAD_LETTER, reason="throws", dead_letter_queue="shop.XQ"),
+    Ending(outcome=Outcome.DEAD_LETTER, error=OSError("busy"), dead_letter_queue="shop.XQ"),
+    Ending(outcome=Outcome.REJECTED, reason="unique 4711", dead_letter_queue="shop.dead"),
+    Ending(outcome=Outcome.SKIPPED, reason="age_limit", dead_letter_queue="shop.XQ"),
+    Ending(outcome=Outcome.REVOKED, reason="terminated"),
+    Ending(outcome=Outcome.EXPIRED, reason="too late"),
+    Ending(outcome=Outcome.LOST, error=OSError("busy"), reason="signal 9"),
+]
 COMMON = {
     "messaging.system": "redis",
     "messaging.destination.name": "shop",
@@ -128,9 +138,9 @@ def test_a_retry_says_why_and_when_again(queue: Queue) -> None:
     assert span.attributes["taskqueue.task.max_attempts"] == 5
     [event] = span.events
     assert dict(event.attributes) == {
-        "attempt": 2,
-        "delay": 4.0,
-        "reason": "busy",
+        "taskqueue.task.attempt": 2,
+        "taskqueue.retry.delay": 4.0,
+        "taskqueue.retry.reason": "busy",
         "error.type": "OSError",
     }
     [retries] = queue.points("taskqueue.task.retries")
@@ -154,9 +164,10 @@ def test_a_dead_letter_says_where_it_went(queue: Queue) -> None:
     assert span.attributes["taskqueue.dead_letter.queue"] == "shop.XQ"
     assert span.attributes["taskqueue.dead_letter.reason"] == "retries_exhausted"
     [event] = span.events
-    assert dict(event.attributes) == {"reason": "retries_exhausted", "queue": "shop.XQ"}
+    reason = {"taskqueue.dead_letter.reason": "retries_exhausted"}
+    assert dict(event.attributes) == {**reason, "taskqueue.dead_letter.queue": "shop.XQ"}
     [dead] = queue.points("taskqueue.task.dead_letters")
-    assert dict(dead.attributes) == {**COMMON, "reason": "retries_exhausted"}
+    assert dict(dead.attributes) == {**COMMON, **reason}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.SKIPPED])
@@ -167,7 +178,7 @@ def test_other_endings_may_be_dead_letters_too(queue: Queue, outcome: Outcome) -
     assert span.attributes["taskqueue.dead_letter.queue"] == "shop.dead"
     assert [event.name for event in span.events][-1] == "taskqueue.dead_letter"
     [dead] = queue.points("taskqueue.task.dead_letters")
-    assert dead.attributes["reason"] == outcome.value
+    assert dead.attributes["taskqueue.dead_letter.reason"] == outcome.value
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REVOKED, Outcome.EXPIRED, Outcome.SKIPPED])
@@ -176,7 +187,27 @@ def test_a_cancellation_says_of_which_kind(queue: Queue, outcome: Outcome) -> No
     queue.process(queue.send(), Ending(outcome=outcome))
     queue.process(queue.send(), Ending(outcome=outcome, cancellation="terminated"))
     points = queue.points("taskqueue.task.cancellations")
-    assert {point.attributes["scope"] for point in points} == {outcome.value, "terminated"}
+    assert {point.attributes["taskqueue.cancellation.scope"] for point in points} == {
+        outcome.value,
+        "terminated",
+    }
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.outcome.value)
+def test_an_event_says_what_its_span_says_by_the_same_name(queue: Queue, ending: Ending) -> None:
+    """One name, one meaning; each of our names has our namespace."""
+    span = queue.process(queue.send(), ending, attempt=2)
+    events = [event for event in span.events if event.name != "exception"]
+    assert events
+    for event in events:
+        own = {
+            name: value
+            for name, value in event.attributes.items()
+            if name != "error.type"  # of an attempt that will be tried again: no error of the span
+        }
+        assert own
+        assert own.items() <= dict(span.attributes).items()
+        assert all(name.startswith("taskqueue.") for name in own)
 
 
 def test_everything_a_delivery_can_say(queue: Queue) -> None:
@@ -223,8 +254,19 @@ def test_everything_a_delivery_can_say(queue: Queue) -> None:
         "taskqueue.workflow.step": 2,
         "code.function.name": "shop.tasks.ship",
     }
-    [event] = span.events
-    assert (event.name, event.timestamp) == ("taskqueue.received", int(START * 1e9))
+    assert span.events == ()
+
+
+@pytest.mark.parametrize("received_at", [START, None])
+def test_the_reception_is_an_event_on_request(queue: Queue, received_at: float | None) -> None:
+    """With its time, where that is known; without asking it is no row of its own."""
+    queue.process({}, received_at=received_at)
+    queue.sibling(events="all").process({}, received_at=received_at)
+    essential, everything = queue.spans()
+    assert essential.events == ()
+    assert [(event.name, event.timestamp) for event in everything.events] == (
+        [("taskqueue.received", int(START * 1e9))] if received_at else []
+    )
 
 
 PLACE = ("kind", "id", "step")

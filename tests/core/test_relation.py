@@ -30,7 +30,7 @@ def related(queue: Queue) -> str:
     assert same == (process.parent is not None)
     if same:
         assert process.parent.span_id == send.context.span_id
-    return {(True, True): "child", (False, True): "link", (False, False): "none"}[same, linked]
+    return {(True, False): "child", (False, True): "link", (False, False): "none"}[same, linked]
 
 
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
@@ -112,13 +112,13 @@ def test_a_retry_keeps_creation_context_baggage_and_relation(queue: Queue, relat
         assert related(queue) == relation
     [send] = queue.spans("send")
     first, second, third = queue.spans("process")
-    assert [link.context.span_id for link in first.links] == [send.context.span_id]
+    created = [send.context.span_id] if relation == "link" else []
+    assert [link.context.span_id for link in first.links] == created
     for before, after in ((first, second), (second, third)):
-        assert [link.context.span_id for link in after.links] == [
-            send.context.span_id,
-            before.context.span_id,
-        ]
-        assert [link.context.trace_id for link in after.links][1] == before.context.trace_id
+        *linked, last = after.links
+        assert [link.context.span_id for link in linked] == created
+        assert last.context.span_id == before.context.span_id
+        assert last.context.trace_id == before.context.trace_id
     assert third.attributes["taskqueue.task.trigger"] == "schedule"
     assert "tracestate" not in again
 
@@ -134,7 +134,23 @@ def test_a_retry_of_a_message_without_context_is_one_trace(queue: Queue) -> None
     first, second = queue.spans("process")
     assert first.parent is None
     assert second.parent.span_id == first.context.span_id
+    assert second.links == ()
     assert second.attributes["taskqueue.task.wait"] == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("relation", ["link", "none"])
+def test_the_first_attempt_is_linked_once_where_it_is_no_parent(
+    queue: Queue, relation: str
+) -> None:
+    """It is the creation context of a message that came without one, and the attempt before."""
+    operation = queue.start({"otq": f"1;r{relation}"})
+    again: dict[str, object] = {}
+    queue.telemetry.requeue(operation, again)
+    queue.telemetry.end_process(operation, Ending(outcome=Outcome.RETRY))
+    queue.process(again, attempt=2)
+    first, second = queue.spans("process")
+    assert second.parent is None
+    assert [link.context.span_id for link in second.links] == [first.context.span_id]
 
 
 def test_eager_work_is_a_child_of_its_caller(queue: Queue) -> None:

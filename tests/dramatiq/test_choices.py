@@ -28,7 +28,7 @@ def test_the_relation_is_chosen_by_app_actor_or_message(
     send, process = shop.spans()
     assert (process.parent is not None) is (relation == "child")
     assert (process.context.trace_id == send.context.trace_id) is (relation == "child")
-    assert ids_of_links(process) == ([] if relation == "none" else [send.context.span_id])
+    assert ids_of_links(process) == ([send.context.span_id] if relation == "link" else [])
 
 
 def test_a_wrong_relation_of_a_message_counts_as_none_given(shop: Shop) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"}
+REASON = "taskqueue.telemetry.drop_reason"
 
 
 def dictate(program: ManagedProcess, *counts: int) -> None:
@@ -62,8 +63,16 @@ def test_every_span_arrives_or_is_counted_as_dropped(
     receiver.wait_for(lambda: accounted() == 201, 15)
     dropped = receiver.latest_points("taskqueue.telemetry.dropped")
     assert accounted() == 201, (len(receiver.spans()), dropped, receiver.requests()[-9:])
-    assert {point.attributes["reason"] for point in dropped} <= {"queue_full", "export_failed"}
-    assert receiver.total("taskqueue.telemetry.dropped", reason="queue_full") >= 100
+    assert {point.attributes[REASON] for point in dropped} <= {
+        "queue_full",
+        "export_failed",
+    }
+    assert (
+        receiver.total(
+            "taskqueue.telemetry.dropped", taskqueue__telemetry__drop_reason="queue_full"
+        )
+        >= 100
+    )
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
@@ -89,7 +98,7 @@ def test_what_ended_children_could_not_send_is_counted_by_their_parent(
 
     def accounted() -> float:
         return len(arrived()) + receiver.total(
-            "taskqueue.telemetry.dropped", reason="process_ended"
+            "taskqueue.telemetry.dropped", taskqueue__telemetry__drop_reason="process_ended"
         )
 
     receiver.until(lambda: accounted() == 7, "account of 7 spans")
@@ -114,7 +123,9 @@ def test_what_could_not_be_sent_in_time_is_counted(
     receiver.fault = Fault.OK
     dictate(program, 1)
     receiver.expect_span("work")
-    receiver.expect_total("taskqueue.telemetry.dropped", 20, reason="export_failed")
+    receiver.expect_total(
+        "taskqueue.telemetry.dropped", 20, taskqueue__telemetry__drop_reason="export_failed"
+    )
 
 
 def test_an_outage_is_one_line_a_minute(
@@ -227,7 +238,7 @@ def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
     data = reader.get_metrics_data()
     assert data is not None
     metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
-    return {str(point.attributes["reason"]): point.value for point in metric.data.data_points}
+    return {str(point.attributes[REASON]): point.value for point in metric.data.data_points}
 
 
 def test_a_process_with_no_family_leaves_nothing() -> None:

@@ -82,7 +82,7 @@ def _added(histograms: list[ReceivedHistogram]) -> ReceivedHistogram:
 
 
 def _part(point: ReceivedPoint) -> str:
-    for name in (semconv.TASK_OUTCOME, semconv.TASK_NAME, semconv.REASON):
+    for name in (semconv.TASK_OUTCOME, semconv.TASK_NAME, semconv.DROP_REASON):
         if name in point.attributes:
             return str(point.attributes[name])
     return point.service

@@ -11,6 +11,13 @@ from otel_queue_plugins.cli.view.quantity import duration
 from otel_queue_plugins.core import semconv
 
 _DRAWN = (semconv.EVENT_RECEIVED,)
+_TEXTS = (
+    semconv.EXCEPTION_MESSAGE,
+    semconv.RETRY_REASON,
+    semconv.DEAD_LETTER_REASON,
+    semconv.SKIP_REASON,
+    semconv.LOST_REASON,
+)
 
 
 def notes_of(
@@ -18,17 +25,13 @@ def notes_of(
 ) -> Iterator[str]:
     """One line for each event and each kind of link target, the most telling first.
 
-    Left out, because the picture shows them: the event of reception, the link to the parent.
-    `known` are the spans that links may name, by span id.
+    Left out, because the picture shows it: the event of reception. `known` are the spans that links
+    may name, by span id.
     """
     for event in span.events:
         if event.name not in _DRAWN:
             yield f"{glyphs.event} {_event(event, span, glyphs)}"
-    targets = Counter(
-        _target(link.trace_id, known.get(link.span_id))
-        for link in span.links
-        if link.span_id != span.parent_id
-    )
+    targets = Counter(_target(link.trace_id, known.get(link.span_id)) for link in span.links)
     for target, times in targets.items():
         yield f"{glyphs.link} link to {f'{times} {glyphs.times} ' if times > 1 else ''}{target}"
 
@@ -45,12 +48,12 @@ def _event(event: ReceivedEvent, span: ReceivedSpan, glyphs: Glyphs) -> str:
 
 
 def _facts(attributes: Attributes) -> Iterator[str]:
-    if semconv.DELAY in attributes:
-        yield f"delay {duration(attributes[semconv.DELAY])}"
-    if semconv.QUEUE in attributes:
-        yield f"to {attributes[semconv.QUEUE]}"
+    if semconv.RETRY_DELAY in attributes:
+        yield f"delay {duration(attributes[semconv.RETRY_DELAY])}"
+    if semconv.DEAD_LETTER_QUEUE in attributes:
+        yield f"to {attributes[semconv.DEAD_LETTER_QUEUE]}"
     kind = attributes.get(semconv.EXCEPTION_TYPE) or attributes.get(semconv.ERROR_TYPE)
-    text = attributes.get(semconv.EXCEPTION_MESSAGE) or attributes.get(semconv.REASON)
+    text = next((attributes[name] for name in _TEXTS if name in attributes), None)
     yield from filter(None, [_told(str(kind or "").rpartition(".")[2], str(text or ""))])
 
 

@@ -104,6 +104,16 @@ def again(times: int, delay: int | None = None) -> None:
         raise ValueError(f"attempt {retries}")
 
 
+@actor("poll", max_retries=0)
+def poll(fails: bool) -> None:
+    """Look again later, and perhaps fail for good."""
+    message = CurrentMessage.get_current_message()
+    if not message.options.get("turn"):
+        broker.enqueue(message.copy(options={"turn": 1}), delay=100)
+        if fails:
+            raise ValueError("for good")
+
+
 @actor("limited", max_retries=1)
 def limited() -> None:
     """Be too fast once."""

@@ -1,0 +1,78 @@
+"""Message ids that are no strings: told as text, compared as Dramatiq compares them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import dramatiq
+import pytest
+from dramatiq import Message, group, pipeline
+from dramatiq.encoder import JSONEncoder, PickleEncoder
+
+from tests.dramatiq.conftest import QUEUE, Shop, attribute, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAKE = {
+    "int": lambda number: number,
+    "UUID": lambda number: uuid.UUID(int=number),
+    "tuple": lambda number: ("shop", number),
+    "bytes": lambda number: b"%d" % number,
+}
+
+
+@pytest.fixture(params=MAKE)
+def make_id(request: pytest.FixtureRequest) -> Iterator[Callable[[int], Any]]:
+    """Ids of one kind, with an encoder that lets them through."""
+    if request.param != "int":
+        dramatiq.set_encoder(PickleEncoder())
+    yield MAKE[request.param]
+    dramatiq.set_encoder(JSONEncoder())
+
+
+def message(message_id: Any, **options: Any) -> Message[Any]:
+    """A message with that id."""
+    return Message(QUEUE, "add", (), {}, options, message_id=message_id)
+
+
+def test_every_message_keeps_its_trace_its_attempts_and_its_place(
+    shop: Shop, make_id: Callable[[int], Any]
+) -> None:
+    """Retried, delayed, in a pipeline, in a group."""
+    shop.instrument()
+    left = [1]
+
+    def run(*_: Any) -> None:
+        if left:
+            left.pop()
+            raise ValueError
+
+    shop.actor(run, actor_name="add", min_backoff=5, max_backoff=5)
+    shop.broker.enqueue(message(make_id(0)))
+    shop.work()
+    shop.broker.enqueue(message(make_id(1)), delay=5)
+    shop.work()
+    steps = [message(make_id(number), pipe_ignore=True) for number in (2, 3)]
+    pipeline(steps, broker=shop.broker).run()
+    shop.work()
+    group([message(make_id(4)), message(make_id(5))], broker=shop.broker).run()
+    shop.work()
+    first, retried, delayed, one, two, *members = shop.spans("process add")
+    assert [outcome(first), outcome(retried)] == ["retry", "success"]
+    assert attribute(retried, "taskqueue.task.attempt") == 2
+    assert attribute(delayed, "taskqueue.task.scheduled_delay") is not None
+    assert [attribute(step, "taskqueue.workflow.step") for step in (one, two)] == [0, 1]
+    assert {attribute(step, "taskqueue.workflow.id") for step in (one, two)} == {str(make_id(2))}
+    assert attribute(two, "taskqueue.task.trigger") == "workflow"
+    assert {attribute(member, "taskqueue.workflow.step") for member in members} == {0, 1}
+    sends = {
+        span.context.span_id: attribute(span, "messaging.message.id")
+        for span in shop.spans("send add")
+    }
+    processed = shop.spans("process add")
+    assert len(sends) == 6
+    assert [span.parent and sends[span.parent.span_id] for span in processed] == [
+        attribute(span, "messaging.message.id") for span in processed
+    ]

@@ -1,0 +1,359 @@
+"""A message that is enqueued again while it is delivered: by its user, or to be tried again."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dramatiq import Message, pipeline
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import RateLimitExceeded, Retry
+from dramatiq.middleware import CurrentMessage, Middleware, Retries, SkipMessage
+
+from tests.dramatiq.conftest import QUEUE, attribute, ids_of_links, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from tests.dramatiq.conftest import Shop
+
+ATTEMPT = "taskqueue.task.attempt"
+RETRIES = "taskqueue.task.retries"
+SENT = "messaging.client.sent.messages"
+CURRENT = CurrentMessage.get_current_message
+
+
+def in_thread(call: Callable[[], object]) -> None:
+    """Call in a new thread, and wait."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+class Once(Middleware):
+    """Does something at one moment of the first delivery."""
+
+    def __init__(self, moment: str, act: Callable[[Any, Any], object]) -> None:
+        self.left = 1
+        self.act = act
+        setattr(self, moment, self._on_moment)
+
+    def _on_moment(self, broker: Any, message: Any, *_: Any, **__: Any) -> None:
+        if self.left:
+            self.left = 0
+            self.act(broker, message)
+
+
+def again(broker: Any, message: Any) -> None:
+    """Enqueue a copy with an option more."""
+    broker.enqueue(message.copy(options={"turn": 1}), delay=5)
+
+
+def same(broker: Any, message: Any) -> None:
+    """Enqueue the very message that is being delivered."""
+    broker.enqueue(message)
+
+
+def by_hand(broker: Any, message: Any) -> None:
+    """Enqueue a new message with the same id."""
+    options = {"max_retries": message.options.get("max_retries")}
+    broker.enqueue(
+        Message(QUEUE, message.actor_name, (), {}, options, message_id=message.message_id)
+    )
+
+
+def with_context(broker: Any, message: Any) -> None:
+    """Enqueue in a thread that has got the context of the actor."""
+    here = contextvars.copy_context()
+    in_thread(lambda: here.run(again, broker, message))
+
+
+def elsewhere(broker: Any, message: Any) -> None:
+    """Enqueue in a thread that knows nothing."""
+    in_thread(lambda: again(broker, message))
+
+
+WAYS = [again, same, by_hand, with_context, elsewhere]
+HOOKS = ["before_process_message", "after_process_message", "before_ack", "after_ack"]
+
+
+def parent_id(span: ReadableSpan) -> int | None:
+    """The id of the span it is inside of."""
+    return span.parent.span_id if span.parent else None
+
+
+@pytest.mark.parametrize("position", ["first", "last"])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_an_actor_that_sends_its_own_message_again_ends_as_it_ends(
+    shop: Shop, way: Callable[[Any, Any], None], fails: bool, position: str
+) -> None:
+    """A success stays a success, a dead letter one; what it sent is a message that begins anew."""
+    shop.broker.add_middleware(CurrentMessage())
+    (shop.instrument if position == "first" else shop.append)()
+    turns: list[int] = []
+
+    def poll() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            way(shop.broker, CURRENT())
+            if fails:
+                raise ValueError("for good")
+
+    shop.actor(poll, actor_name="poll", max_retries=0).send()
+    shop.work()
+    (sent, sent_again), (first, second) = shop.spans("send poll"), shop.spans("process poll")
+    assert [outcome(first), outcome(second)] == ["dead_letter" if fails else "success", "success"]
+    assert len(shop.broker.dead_letters) == int(fails)
+    assert first.status.is_unset is not fails
+    assert parent_id(sent_again) == (None if way is elsewhere else first.context.span_id)
+    assert [parent_id(first), parent_id(second)] == [
+        sent.context.span_id,
+        sent_again.context.span_id,
+    ]
+    assert [attribute(first, ATTEMPT), attribute(second, ATTEMPT)] == [1, 1]
+    assert ids_of_links(second) == []
+    assert {attribute(span, "taskqueue.task.trigger") for span in (first, second)} == {"call"}
+    assert len({attribute(span, "messaging.message.id") for span in shop.spans()}) == 1
+    assert (shop.total(SENT), shop.total(RETRIES)) == (2, 0)
+
+
+def test_it_may_be_tried_again_besides(shop: Shop) -> None:
+    """What Retries enqueues is the retry, with the creation context and the number that are its."""
+    shop.broker.add_middleware(CurrentMessage())
+    shop.instrument()
+    turns: list[int] = []
+
+    def poll() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            again(shop.broker, CURRENT())
+            raise ValueError
+
+    shop.actor(poll, actor_name="poll", max_retries=1, min_backoff=60, max_backoff=60).send()
+    shop.work()
+    sent, sent_again = shop.spans("send poll")
+    first, other, retried = shop.spans("process poll")
+    assert [outcome(span) for span in (first, other, retried)] == ["retry", "success", "success"]
+    assert [attribute(span, ATTEMPT) for span in (first, other, retried)] == [1, 1, 2]
+    assert parent_id(first) == parent_id(retried) == sent.context.span_id
+    assert parent_id(other) == sent_again.context.span_id
+    assert ids_of_links(retried) == [first.context.span_id]
+    assert (shop.total(SENT), shop.total(RETRIES)) == (2, 1)
+
+
+def test_a_link_relation_holds_for_what_is_sent_again(shop: Shop) -> None:
+    """A trace of its own, with a link to its send span, which is inside of the delivery."""
+    shop.broker.add_middleware(CurrentMessage())
+    shop.instrument(relation="link")
+    left = [1]
+    shop.actor(
+        lambda: left and left.pop() and again(shop.broker, CURRENT()), actor_name="poll"
+    ).send()
+    shop.work()
+    (_, sent_again), (first, second) = shop.spans("send poll"), shop.spans("process poll")
+    assert parent_id(sent_again) == first.context.span_id
+    assert parent_id(second) is None
+    assert ids_of_links(second) == [sent_again.context.span_id]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("place", ["before Retries", "after Retries"])
+def test_a_middleware_of_the_user_that_sends_it_again_sends(
+    shop: Shop, hook: str, place: str
+) -> None:
+    """At whatever moment: the delivery goes its way."""
+    where = {"before": Retries} if place == "before Retries" else {}
+    shop.broker.add_middleware(Once(hook, again), **where)
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="poll").send()
+    shop.work()
+    (_, sent_again), (first, second) = shop.spans("send poll"), shop.spans("process poll")
+    assert [outcome(first), outcome(second)] == ["success", "success"]
+    assert parent_id(second) == sent_again.context.span_id
+    assert shop.total(RETRIES) == 0
+
+
+@pytest.mark.parametrize("place", ["before Retries", "after Retries"])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_beside_retries_nobody_else_retries(shop: Shop, place: str, retries: int) -> None:
+    """A middleware that sends what has failed does not change what became of it."""
+    where = {"before": Retries} if place == "before Retries" else {}
+    shop.broker.add_middleware(Once("after_process_message", by_hand), **where)
+    shop.instrument()
+    left = [1]
+
+    def run() -> None:
+        if left:
+            left.pop()
+            raise ValueError
+
+    options = {"max_retries": retries, "min_backoff": 60, "max_backoff": 60}
+    shop.actor(run, actor_name="poll", **options).send()
+    shop.work()
+    first, *others = shop.spans("process poll")
+    assert outcome(first) == ("retry" if retries else "dead_letter")
+    assert [outcome(span) for span in others] == ["success"] * (1 + retries)
+    assert (shop.total(SENT), shop.total(RETRIES)) == (2, retries)
+    assert len(shop.broker.dead_letters) == 1 - retries
+
+
+def test_a_middleware_that_postpones_a_message_skips_it_and_sends_it(shop: Shop) -> None:
+    """As one does that limits rates before the actor runs."""
+
+    def postpone(broker: Any, message: Any) -> None:
+        again(broker, message)
+        raise SkipMessage
+
+    shop.broker.add_middleware(Once("before_process_message", postpone))
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="poll").send()
+    shop.work()
+    (_, sent_again), (first, second) = shop.spans("send poll"), shop.spans("process poll")
+    assert [outcome(first), outcome(second)] == ["skipped", "success"]
+    assert parent_id(sent_again) == first.context.span_id
+
+
+class OtherRetries(Middleware):
+    """Somebody's replacement of Dramatiq's Retries, which knows nothing of that."""
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
+    ) -> None:
+        count = message.options.get("retries", 0)
+        if exception is not None and count < 2:
+            message = message.copy(options={"retries": count + 1})
+            broker.enqueue(message, delay=5)
+        elif exception is not None:
+            message.fail()
+
+
+class TimedRetries(Retries):
+    """Somebody's version of Retries."""
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
+    ) -> None:
+        super().after_process_message(broker, message, result=result, exception=exception)
+
+
+@pytest.mark.parametrize("position", ["first", "last"])
+@pytest.mark.parametrize("kind", [OtherRetries, TimedRetries])
+@pytest.mark.parametrize(
+    "error", [ValueError(), RateLimitExceeded("slow"), Retry("later", delay=5)]
+)
+def test_a_compatible_retry_middleware_retries(
+    shop: Shop, kind: type[Middleware], error: Exception, position: str
+) -> None:
+    """One send span, attempts that count, and a dead letter at the end."""
+    shop.broker = StubBroker(middleware=[kind()])
+    (shop.instrument if position == "first" else shop.append)()
+
+    def run() -> None:
+        raise error
+
+    shop.actor(run, actor_name="poll", **({"min_backoff": 5} if kind is TimedRetries else {}))
+    shop.broker.enqueue(Message(QUEUE, "poll", (), {}, {"max_retries": 2}))
+    shop.work()
+    attempts = shop.spans("process poll")
+    assert [outcome(span) for span in attempts] == ["retry", "retry", "dead_letter"]
+    assert [attribute(span, ATTEMPT) for span in attempts] == [1, 2, 3]
+    assert {parent_id(span) for span in attempts} == {shop.span("send poll").context.span_id}
+    assert ids_of_links(attempts[2]) == [attempts[1].context.span_id]
+    assert (shop.total(SENT), shop.total(RETRIES)) == (1, 2)
+
+
+def test_without_retries_an_actor_that_sends_itself_and_fails_is_a_failure(shop: Shop) -> None:
+    """Nobody tries that delivery again."""
+    shop.broker = StubBroker(middleware=[CurrentMessage()])
+    shop.instrument()
+    left = [1]
+
+    def run() -> None:
+        if left:
+            left.pop()
+            again(shop.broker, CURRENT())
+            raise ValueError
+
+    shop.actor(run, actor_name="poll").send()
+    shop.work()
+    assert [outcome(span) for span in shop.spans("process poll")] == ["failure", "success"]
+    assert shop.total(SENT) == 2
+
+
+def test_a_pipeline_may_have_the_same_message_twice(shop: Shop) -> None:
+    """Its second step is sent by the first, which is a success."""
+    shop.instrument()
+    poll = shop.actor(lambda: None, actor_name="poll")
+    message = poll.message_with_options(pipe_ignore=True)
+    pipeline([message, message], broker=shop.broker).run()
+    shop.work()
+    first, second = shop.spans("process poll")
+    assert [outcome(first), outcome(second)] == ["success", "success"]
+    assert [attribute(span, "taskqueue.workflow.step") for span in (first, second)] == [0, 1]
+    assert attribute(second, "taskqueue.task.trigger") == "workflow"
+    assert shop.total(SENT) == 2
+
+
+def test_a_step_that_sends_itself_again_keeps_its_place(shop: Shop) -> None:
+    """Pipeline, id and number; it was not the pipeline that sent it."""
+    shop.broker.add_middleware(CurrentMessage())
+    shop.instrument()
+    left = [1]
+    shop.actor(lambda: None, actor_name="begin")
+    shop.actor(
+        lambda: left and left.pop() and again(shop.broker, CURRENT()) and None, actor_name="poll"
+    )
+    steps = [
+        Message(QUEUE, name, (), {}, {"pipe_ignore": True}) for name in ("begin", "poll", "begin")
+    ]
+    pipeline(steps, broker=shop.broker).run()
+    shop.work()
+    first, second = shop.spans("process poll")
+    place = {
+        name: attribute(first, f"taskqueue.workflow.{name}") for name in ("kind", "id", "step")
+    }
+    assert place == {"kind": "pipeline", "id": steps[0].message_id, "step": 1}
+    for name, value in place.items():
+        assert attribute(second, f"taskqueue.workflow.{name}") == value
+    assert attribute(second, "taskqueue.task.trigger") == "call"
+
+
+def test_a_scheduled_message_that_sends_itself_again_was_not_scheduled(shop: Shop) -> None:
+    """The scheduler's option is copied with all others; the drift is that of the first."""
+    shop.broker.add_middleware(CurrentMessage())
+    shop.instrument()
+    left = [1]
+    poll = shop.actor(
+        lambda: left and left.pop() and again(shop.broker, CURRENT()), actor_name="poll"
+    )
+    poll.send_with_options(scheduled_at="2026-01-01T00:00:00+00:00")
+    shop.work()
+    first, second = shop.spans("process poll")
+    assert attribute(first, "taskqueue.task.trigger") == "schedule"
+    assert attribute(second, "taskqueue.task.trigger") == "call"
+    assert shop.total("taskqueue.schedule.drift") == 1
+
+
+@pytest.mark.parametrize("hook", ["before_enqueue", "after_enqueue"])
+def test_a_copy_sent_from_a_hook_of_the_send_is_a_send(shop: Shop, hook: str) -> None:
+    """A middleware that mirrors what it sees to another queue, under the same id."""
+    mirror = Once(hook, lambda broker, message: broker.enqueue(message.copy(queue_name="mirror")))
+    shop.broker.add_middleware(mirror)
+    shop.instrument()
+    shop.broker.declare_queue("mirror")
+    shop.actor(lambda: None, actor_name="poll").send()
+    outer, inner = shop.spans("send poll")
+    assert parent_id(inner) == outer.context.span_id
+    assert attribute(inner, "messaging.destination.name") == "mirror"
+    assert attribute(outer, "messaging.destination.name") == QUEUE
+    shop.work()
+    processed = {
+        attribute(span, "messaging.destination.name"): parent_id(span)
+        for span in shop.spans("process poll")
+    }
+    assert processed[QUEUE] == outer.context.span_id

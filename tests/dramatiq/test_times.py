@@ -1,0 +1,174 @@
+"""Times of a message mean what Dramatiq takes them for; what is no time costs nothing else."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dramatiq import Message
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import Retry
+from dramatiq.middleware import AgeLimit, Retries
+
+from otel_queue_plugins.dramatiq import uninstrument
+from tests.dramatiq.conftest import QUEUE, Shop, attribute, outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+NO_TIMES = [None, "yesterday", [1], 10**400, float("inf"), float("-inf"), float("nan")]
+
+
+def message(**facts: Any) -> Message[Any]:
+    """A message made by hand."""
+    options = facts.pop("options", {})
+    return Message(QUEUE, "add", (), {}, options, **facts)
+
+
+def waited(span: ReadableSpan, name: str) -> float:
+    """A time in `taskqueue.task`."""
+    found = attribute(span, f"taskqueue.task.{name}")
+    assert isinstance(found, float)
+    return found
+
+
+@pytest.mark.parametrize("born", NO_TIMES, ids=repr)
+@pytest.mark.parametrize("instrumented", [True, False])
+def test_a_message_that_was_never_born_is_told(shop: Shop, born: Any, instrumented: bool) -> None:
+    """Dramatiq reads `message_timestamp` only where age is limited; a span does not need it."""
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add")
+    if not instrumented:
+        uninstrument(shop.broker)
+    shop.broker.enqueue(message(message_timestamp=born))
+    shop.instrument()
+    shop.work()
+    process = shop.span("process add")
+    assert outcome(process) == "success"
+    assert ("taskqueue.task.wait" in dict(process.attributes or {})) is instrumented
+    assert attribute(process, "taskqueue.task.deadline_remaining") is None
+
+
+def test_a_message_with_an_eta_of_its_own_waits_from_then_on(shop: Shop) -> None:
+    """Dramatiq's consumers hold it back as if it had been sent with a delay."""
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add")
+    shop.broker.enqueue(message(options={"eta": int(time.time() * 1000) + 200}))
+    shop.work()
+    send, process = shop.spans()
+    assert process.parent is not None
+    assert process.parent.span_id == send.context.span_id
+    assert 0.15 < waited(process, "scheduled_delay") <= 0.201
+    assert waited(process, "wait") < 0.2
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_a_delay_given_by_a_sender_without_us_is_no_waiting(shop: Shop, retried: bool) -> None:
+    """The consumer thread, which knows when the message is due, tells the worker thread."""
+    shop.actor(lambda: None, actor_name="add")
+    options = {"requeue_timestamp": int(time.time() * 1000), "retries": 1} if retried else {}
+    an_hour_ago = int(time.time() * 1000) - 3_600_000
+    born = {"message_timestamp": an_hour_ago} if retried else {}
+    shop.broker.enqueue(message(options=options, **born), delay=200)
+    shop.instrument()
+    shop.work()
+    (process,) = shop.spans()
+    assert process.parent is None
+    assert attribute(process, "taskqueue.task.attempt") == 1 + retried
+    assert 0.19 < waited(process, "scheduled_delay") < 0.21
+    assert waited(process, "wait") < 0.2
+
+
+@pytest.mark.parametrize("eta", [None, "soon", float("nan")], ids=repr)
+def test_an_eta_that_is_none(shop: Shop, eta: object) -> None:
+    """Nothing was planned then."""
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add")
+    shop.broker.enqueue(message(options={"eta": eta}))
+    assert attribute(shop.span("send add"), "messaging.message.id") is not None
+
+
+@pytest.mark.parametrize("delay", [timedelta(seconds=1), "soon", object()], ids=repr)
+def test_a_delay_that_dramatiq_refuses_is_a_failed_send(shop: Shop, delay: object) -> None:
+    """Its exception, and an ended span that says so."""
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add")
+    with pytest.raises(TypeError):
+        shop.broker.enqueue(message(), delay=delay)
+    assert attribute(shop.span("send add"), "error.type") == "TypeError"
+
+
+def test_a_retry_after_a_delay_that_dramatiq_refuses_is_lost(shop: Shop) -> None:
+    """It is acked, and nothing was enqueued in its place."""
+    shop.instrument()
+
+    def run() -> None:
+        raise Retry("later", delay=timedelta(seconds=1))  # type: ignore[arg-type]
+
+    shop.actor(run, actor_name="add")
+    shop.broker.enqueue(message())
+    shop.work()
+    process = shop.span("process add")
+    reason = "the retry was not enqueued: TypeError"
+    assert (outcome(process), attribute(process, "taskqueue.lost.reason")) == ("lost", reason)
+
+
+@pytest.mark.parametrize("max_age", [60_000, 60_000.0])
+@pytest.mark.parametrize("where", ["middleware", "actor", "message"])
+def test_what_is_left_of_a_maximal_age(shop: Shop, where: str, max_age: float) -> None:
+    """From the birth of the message, whoever limits it; any number will do."""
+    chosen = {"max_age": max_age}
+    shop.broker = StubBroker(middleware=[AgeLimit(**(chosen if where == "middleware" else {}))])
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add", **(chosen if where == "actor" else {}))
+    born = int(time.time() * 1000) - 10_000
+    options = chosen if where == "message" else {}
+    shop.broker.enqueue(message(message_timestamp=born, options=options))
+    shop.work()
+    assert 45 < waited(shop.span("process add"), "deadline_remaining") <= 50
+
+
+@pytest.mark.parametrize("limiter", ["actor", "nobody"])
+def test_an_age_that_nobody_looks_at_is_no_limit(shop: Shop, limiter: str) -> None:
+    """An actor may take the limit of all others off; without AgeLimit there is none."""
+    middleware = [AgeLimit(max_age=60_000)] if limiter == "actor" else []
+    shop.broker = StubBroker(middleware=middleware)
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add", **({"max_age": None} if middleware else {}))
+    shop.broker.enqueue(message(options={} if middleware else {"max_age": 60_000}))
+    shop.work()
+    process = shop.span("process add")
+    assert outcome(process) == "success"
+    assert attribute(process, "taskqueue.task.deadline_remaining") is None
+
+
+@pytest.mark.parametrize(
+    ("actor", "options", "most"),
+    [
+        ({}, {"max_retries": 2}, 3),
+        ({}, {"max_retries": None}, None),
+        ({"max_retries": -1}, {}, 1),
+        ({"retry_when": lambda *_: False}, {"max_retries": 2}, None),
+    ],
+)
+def test_how_many_attempts_there_may_be(
+    shop: Shop, actor: dict[str, Any], options: dict[str, Any], most: int | None
+) -> None:
+    """As Retries reads it: a predicate wins over any number."""
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add", **actor)
+    shop.broker.enqueue(message(options=options))
+    shop.work()
+    assert attribute(shop.span("process add"), "taskqueue.task.max_attempts") == most
+
+
+def test_without_retries_a_number_of_them_means_nothing(shop: Shop) -> None:
+    """Nobody reads it."""
+    shop.broker.middleware = [m for m in shop.broker.middleware if not isinstance(m, Retries)]
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add")
+    shop.broker.enqueue(message(options={"max_retries": 2}))
+    shop.work()
+    assert attribute(shop.span("process add"), "taskqueue.task.max_attempts") is None
