@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
-from otel_queue_plugins.core import errors, semconv
-from otel_queue_plugins.core import quiet
+from otel_queue_plugins.core import errors, quiet, semconv
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk.logs import LABELS, task_in_progress
 
