@@ -28,12 +28,20 @@ from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import ORIGINAL, Running
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.options import Options, check_relation
+from otel_queue_plugins.core.options import (
+    Options,
+    check_names,
+    check_provider,
+    check_relations,
+    warn_of_unused,
+)
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
+
+_OWN_OPTIONS: Final = ("relations", "tracer_provider", "meter_provider")
 
 _PREFORK: Final = "celery.concurrency.prefork"
 _RUN_BY_ITS_MAIN_THREAD: Final = (_PREFORK, "celery.concurrency.solo")
@@ -73,10 +81,12 @@ def instrument(
 
     Raises:
         ValueError: An option or a relation has a value that is none of its choices.
-        TypeError: There is no option of that name, or `app` is no Celery app.
+        TypeError: There is no option of that name, or `app` is no Celery app. This and the above
+            name the choices.
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
     """
+    check_names(options, *_OWN_OPTIONS)
     app = None if app is None else apps.checked(app)
     if not _installed:
         plugin = CeleryPlugin(
@@ -89,6 +99,9 @@ def instrument(
         sdk.set_up_on_first_use()
         plugin.install()
         _installed.append(plugin)
+    else:
+        own = zip(_OWN_OPTIONS, (relations, tracer_provider, meter_provider), strict=True)
+        warn_of_unused("Celery", {**options, **dict(own)})
     _installed[0].cover(app)
     return _installed[0]
 
@@ -112,7 +125,9 @@ class CeleryPlugin:
     ) -> None:
         self._apps: weakref.WeakSet[Celery] | None = weakref.WeakSet()
         self._undo: list[Callable[[], object]] = []
-        checked = {task: check_relation(relation) for task, relation in (relations or {}).items()}
+        checked = check_relations(relations)
+        check_provider("tracer_provider", tracer_provider, "get_tracer")
+        check_provider("meter_provider", meter_provider, "get_meter")
         telemetry = QueueTelemetry(
             "celery",
             options=options,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.middleware import Middleware
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.options import Options, check_names, check_provider
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.dramatiq import actors, carriage, consumers
 from otel_queue_plugins.dramatiq.traced import TracedBroker
@@ -53,6 +53,9 @@ class OpenTelemetryMiddleware(Middleware):
         meter_provider: MeterProvider | None = None,
         **options: Any,
     ) -> None:
+        check_names(options, "tracer_provider", "meter_provider")
+        check_provider("tracer_provider", tracer_provider, "get_tracer")
+        check_provider("meter_provider", meter_provider, "get_meter")
         sdk.validate(os.environ)
         self._options = Options.from_environ(os.environ, **options)
         self._telemetry = QueueTelemetry(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from otel_queue_plugins.sdk.installed import is_importable
+
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.reading import Reading
 
@@ -15,6 +17,16 @@ _DEFAULT_ENDPOINT = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318
 # OTLP's own ports; the other protocol answers there with what no exporter understands.
 _PORT_OF_THE_OTHER = {HTTP: 4317, GRPC: 4318}
 _OTHER = {HTTP: GRPC, GRPC: HTTP}
+_PACKAGES = {
+    GRPC: (
+        "opentelemetry-exporter-otlp-proto-grpc",
+        ("grpc", "opentelemetry.exporter.otlp.proto.grpc"),
+    ),
+    HTTP: (
+        "opentelemetry-exporter-otlp-proto-http",
+        ("requests", "opentelemetry.exporter.otlp.proto.http"),
+    ),
+}
 _TLS_PORTS = frozenset({443, 8443})
 _DEFAULT_TIMEOUT = 10.0
 _LEAST_MILLISECONDS = 100
@@ -54,6 +66,7 @@ def is_silenced(reading: Reading, signal: str) -> bool:
 def read_target(reading: Reading, signal: str, protocol: str = "") -> Target:
     """The destination of `signal`; what is wrong with it goes to `reading.problems`."""
     protocol = protocol or _protocol(reading, signal)
+    _check_installed(reading, signal, protocol)
     endpoint, insecure = _endpoint(reading, signal, protocol)
     client_key = reading.file(names(signal, "CLIENT_KEY"), signal)
     client_certificate = reading.file(names(signal, "CLIENT_CERTIFICATE"), signal)
@@ -78,6 +91,15 @@ def _protocol(reading: Reading, signal: str) -> str:
     return reading.choice(names(signal, "PROTOCOL"), (HTTP, GRPC), signal) or HTTP
 
 
+def _check_installed(reading: Reading, signal: str, protocol: str) -> None:
+    package, modules = _PACKAGES[protocol]
+    if all(is_importable(module) for module in modules):
+        return
+    name, _ = reading.text(*names(signal, "PROTOCOL"), f"OTEL_{signal.upper()}_EXPORTER")
+    fix = f"pip install {package}, or use {_OTHER[protocol]}"
+    reading.reject(name or names(signal, "PROTOCOL")[1], fix, signal, value=protocol)
+
+
 def _compression(reading: Reading, signal: str, protocol: str) -> str:
     allowed = ("none", "gzip") if protocol == GRPC else ("none", "gzip", "deflate")
     return reading.choice(names(signal, "COMPRESSION"), allowed, signal) or "none"
@@ -97,7 +119,7 @@ def _endpoint(reading: Reading, signal: str, protocol: str) -> tuple[str, bool]:
 
 
 def _is_insecure(reading: Reading, signal: str) -> bool:
-    return reading.is_true(*names(signal, "INSECURE"))
+    return reading.specified_flag(*names(signal, "INSECURE"), signals=(signal,))
 
 
 def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, endpoint: str) -> None:
