@@ -43,5 +43,3 @@ def _is_ours_to_set(signals: tuple[str, ...]) -> bool:
 def about(signal: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     """Those that concern `signal`, or everybody."""
     return tuple(each for each in problems if not each.signals or signal in each.signals)
-
-
