@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import (
+    announcing,
     current,
     endings,
     environment,
@@ -125,6 +126,7 @@ def _set_up_all(signals: list[str]) -> None:
             _try(signal)
             _process.done.add(signal)
             first_use.forget(signal)
+        announcing.announce(_process.plan)
     finally:
         _process.thread = None
 
