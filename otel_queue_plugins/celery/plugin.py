@@ -27,21 +27,14 @@ from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import ORIGINAL, Running
+from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.options import (
-    Options,
-    check_names,
-    check_provider,
-    check_relations,
-    warn_of_unused,
-)
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
-
-_OWN_OPTIONS: Final = ("relations", "tracer_provider", "meter_provider")
 
 _PREFORK: Final = "celery.concurrency.prefork"
 _RUN_BY_ITS_MAIN_THREAD: Final = (_PREFORK, "celery.concurrency.solo")
@@ -86,7 +79,7 @@ def instrument(
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
     """
-    check_names(options, *_OWN_OPTIONS)
+    choices.check_names(options, "relations")
     app = None if app is None else apps.checked(app)
     if not _installed:
         plugin = CeleryPlugin(
@@ -100,8 +93,8 @@ def instrument(
         plugin.install()
         _installed.append(plugin)
     else:
-        own = zip(_OWN_OPTIONS, (relations, tracer_provider, meter_provider), strict=True)
-        warn_of_unused("Celery", {**options, **dict(own)})
+        providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+        choices.warn_of_unused("Celery", {**options, "relations": relations, **providers})
     _installed[0].cover(app)
     return _installed[0]
 
@@ -125,9 +118,8 @@ class CeleryPlugin:
     ) -> None:
         self._apps: weakref.WeakSet[Celery] | None = weakref.WeakSet()
         self._undo: list[Callable[[], object]] = []
-        checked = check_relations(relations)
-        check_provider("tracer_provider", tracer_provider, "get_tracer")
-        check_provider("meter_provider", meter_provider, "get_meter")
+        checked = choices.check_relations(relations)
+        choices.check_providers(tracer_provider, meter_provider)
         telemetry = QueueTelemetry(
             "celery",
             options=options,

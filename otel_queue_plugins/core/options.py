@@ -112,7 +112,7 @@ def check_names(given: Iterable[str], *others: str) -> None:
 
     It names the nearest and all there are.
     """
-    names = [each.name for each in fields(Options)] + list(others)
+    names = [*(each.name for each in fields(Options)), *others, "tracer_provider", "meter_provider"]
     for name in given:
         if name not in names:
             near = nearest(name, names)
@@ -140,10 +140,14 @@ def check_relations(value: object) -> dict[str, str]:
     }
 
 
-def check_provider(name: str, value: object, method: str) -> None:
-    """Raise ValueError unless `value` is None or has the `method` that makes it a provider."""
-    if value is not None and not callable(getattr(value, method, None)):
-        raise ValueError(f"{name}: {value!r} is not a provider: it has no method {method}")
+def check_providers(tracer_provider: object, meter_provider: object) -> None:
+    """Raise ValueError unless each is None or has the method that makes it a provider."""
+    for name, value, method in (
+        ("tracer_provider", tracer_provider, "get_tracer"),
+        ("meter_provider", meter_provider, "get_meter"),
+    ):
+        if value is not None and not callable(getattr(value, method, None)):
+            raise ValueError(f"{name}: {value!r} is not a provider: it has no method {method}")
 
 
 def warn_of_unused(instrumented: object, given: Mapping[str, object]) -> None:

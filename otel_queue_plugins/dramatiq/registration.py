@@ -39,7 +39,7 @@ def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
         middleware = OpenTelemetryMiddleware(**options)
         broker.add_middleware(middleware)
     elif options:
-        check_names(options, "tracer_provider", "meter_provider")
+        check_names(options)
         warn_of_unused(broker, options)
     broker.middleware.remove(middleware)
     broker.middleware.insert(0, middleware)

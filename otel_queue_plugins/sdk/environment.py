@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from otel_queue_plugins.core.problems import merged
 from otel_queue_plugins.core.variables import FLAGS, STRICT
-from otel_queue_plugins.sdk import names, otlp, propagators, samplers
+from otel_queue_plugins.sdk import names, otlp, propagators, samplers, scraping
 from otel_queue_plugins.sdk.limits import check_numbers
 from otel_queue_plugins.sdk.reading import SIGNALS, Reading
 
@@ -90,6 +90,7 @@ def _flush_timeout(reading: Reading) -> float:
 
 def _exporters(reading: Reading, signal: str) -> tuple[otlp.Target | str, ...]:
     variable, names = _variable(signal), _exporter_names(reading, signal)
+    names = scraping.without_scraped(reading, variable, names)
     if "none" in names and len(names) > 1:
         reading.reject(variable, "none cannot be combined with other exporters", signal)
     chosen = (_exporter(reading, signal, variable, name) for name in names if name != "none")

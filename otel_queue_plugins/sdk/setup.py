@@ -20,6 +20,7 @@ from otel_queue_plugins.sdk import (
     first_use,
     forks,
     green,
+    scraping,
     termination,
     validation,
 )
@@ -134,8 +135,11 @@ def _set_up_all(signals: list[str]) -> None:
 def _try(signal: str) -> None:
     try:
         _set_up(signal, os.environ)
-    except Exception:
-        logger.exception("%s could not be set up; the application runs without", signal)
+    except Exception as error:
+        why = scraping.words(error)
+        line = "%s could not be set up; the application runs without: %s"
+        logger.error(line, signal, why)  # noqa: TRY400 - one line; the rest is for those who ask
+        logger.debug("the failure of %s:", signal, exc_info=True)
 
 
 def _set_up(signal: str, environ: MutableMapping[str, str]) -> None:

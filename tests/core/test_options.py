@@ -12,7 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.options import (
     Options,
-    check_provider,
+    check_providers,
     check_relation,
     check_relations,
     warn_of_unused,
@@ -176,10 +176,9 @@ def test_relations_map_tasks_to_relations() -> None:
 
 def test_a_provider_is_what_gives_tracers_or_meters() -> None:
     """Anything else would lose every span without a word."""
-    check_provider("tracer_provider", NoOpTracerProvider(), "get_tracer")
-    check_provider("tracer_provider", None, "get_tracer")
+    check_providers(NoOpTracerProvider(), None)
     with pytest.raises(ValueError, match="meter_provider: 5 is not a provider: it has no method"):
-        check_provider("meter_provider", 5, "get_meter")
+        check_providers(None, 5)
 
 
 def test_options_that_come_too_late_are_named(caplog: pytest.LogCaptureFixture) -> None:
