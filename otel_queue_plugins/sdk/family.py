@@ -71,4 +71,5 @@ class Claim:
 
 OUTAGE_SEEN = Moment()
 WARNED = Moment()
+REFUSED = {signal: Moment() for signal in ("traces", "metrics", "logs")}
 LOST = Tally()

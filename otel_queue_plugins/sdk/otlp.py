@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from otel_queue_plugins.sdk.installed import is_importable
+from otel_queue_plugins.sdk.reading import SIGNALS
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.reading import Reading
@@ -27,14 +28,19 @@ _PACKAGES = {
         ("requests", "opentelemetry.exporter.otlp.proto.http"),
     ),
 }
+PATHS = tuple(f"/v1/{signal}" for signal in SIGNALS)
 _TLS_PORTS = frozenset({443, 8443})
+_GENERAL = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _DEFAULT_TIMEOUT = 10.0
 _LEAST_MILLISECONDS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One signal's OTLP destination. `timeout` in seconds; `insecure` matters to gRPC only."""
+    """One signal's OTLP destination. `timeout` in seconds; `insecure` matters to gRPC only.
+
+    `named_by` and `headers_by` are the variables that endpoint and headers come from.
+    """
 
     signal: str
     protocol: str
@@ -46,6 +52,8 @@ class Target:
     certificate: str | None
     client_key: str | None
     client_certificate: str | None
+    named_by: str
+    headers_by: str
 
 
 def names(signal: str, suffix: str) -> tuple[str, str]:
@@ -84,6 +92,8 @@ def read_target(reading: Reading, signal: str, protocol: str = "") -> Target:
         certificate=reading.file(names(signal, "CERTIFICATE"), signal),
         client_key=client_key,
         client_certificate=client_certificate,
+        named_by=reading.text(*names(signal, "ENDPOINT"))[0] or names(signal, "ENDPOINT")[1],
+        headers_by=reading.text(*names(signal, "HEADERS"))[0],
     )
 
 
@@ -146,6 +156,8 @@ def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, end
         reading.reject(name, f"port {port} speaks TLS; write https://", signal)
     elif port == _PORT_OF_THE_OTHER[protocol]:
         _doubt_port(reading, signal, protocol, name)
+    elif protocol == HTTP and name == _GENERAL and url.path.rstrip("/").endswith(PATHS):
+        reading.doubt(name, "/v1/... is appended for each signal; write it without", signal)
 
 
 def _doubt_port(reading: Reading, signal: str, protocol: str, name: str) -> None:

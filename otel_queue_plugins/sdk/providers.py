@@ -42,7 +42,7 @@ def _dropped() -> Dropped:
     """One for a process and all that it forks, as their span processors are."""
     dropped = Dropped()
     flushing.then(dropped.leave)
-    quiet.hush(dropped.total)
+    flushing.then(quiet.hush(dropped.total).look)
     dropped.publish(metrics.get_meter("otel_queue_plugins"))
     return dropped
 
