@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_queue_plugins.core import counts
+from otel_queue_plugins.core import counts, problems
 from tests.processes import Processes
 from tests.services import amqp_url, redis_url
 
@@ -121,6 +121,7 @@ def nothing_leaks() -> Iterator[None]:
     What stays in the context is a bug of ours; what a test set on purpose is put back.
     """
     environment = dict(os.environ)
+    problems.forget()
     logging.root.setLevel(logging.WARNING)
     assert not context.get_current(), "an earlier test left something in the context"
     yield

@@ -43,6 +43,7 @@ class Fault(enum.Enum):
     RETRY_AFTER = "503 / UNAVAILABLE with a delay of `retry_after_s`"
     SLOW = "kept, and answered after `slow_s`"
     GARBAGE = "200 / OK with a body that is no protobuf"
+    REJECT = "the status of HTTP or gRPC that `rejection` says, with the headers that it has"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class _Faults(Expectations):
         super().__init__()
         self.slow_s = _SLOW_S
         self.retry_after_s = 1
+        self.rejection = Reply(404)
+        self.rejection_code = "UNIMPLEMENTED"
         self._fault = Fault.OK
         self._requests: list[ReceivedRequest] = []
         self._reserved = _reserved_port()
@@ -138,6 +141,8 @@ class FaultyReceiver(_Faults, OtlpReceiver):
             return Reply(503, b"", {"Retry-After": str(self.retry_after_s)})
         if fault is Fault.GARBAGE:
             return Reply(200, _GARBAGE, {"Content-Type": "text/html"})
+        if fault is Fault.REJECT:
+            return self.rejection
         if fault is Fault.SLOW:
             time.sleep(self.slow_s)
         return super().respond(export)
@@ -191,6 +196,8 @@ class GrpcReceiver(_Faults):
             self._hang()
         if fault is Fault.RETRY_AFTER:
             context.set_trailing_metadata([_retry_info(self.retry_after_s)])
+        if fault is Fault.REJECT:
+            context.abort(grpc.StatusCode[self.rejection_code], "no")
         if fault in (Fault.HANG, Fault.UNAVAILABLE, Fault.RETRY_AFTER):
             context.abort(grpc.StatusCode.UNAVAILABLE, fault.value)
         if fault is Fault.GARBAGE:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from otel_queue_plugins.celery.plugin import CeleryPlugin, instrument, uninstrument
+from otel_queue_plugins.core.extras import required
+
+with required("Celery", "celery"):
+    from otel_queue_plugins.celery.plugin import CeleryPlugin, instrument, uninstrument
 
 __all__ = ["CeleryPlugin", "instrument", "uninstrument"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from celery.concurrency import get_implementation, prefork
 from celery.worker import state
 from opentelemetry import context
 
@@ -27,9 +28,18 @@ class Lifecycle:
         return self._child_pid == os.getpid()
 
     @never_raises(nothing)
-    def worker_init(self, **_: Any) -> None:
-        """The main process of a worker starts."""
+    def worker_init(self, sender: Any = None, **_: Any) -> None:
+        """The main process of a worker starts.
+
+        Raises SystemExit where OTEL_QUEUE_STRICT asks for it: with a pool of processes a setting
+        may be wrong that was right before.
+        """
         self._main_pid = os.getpid()
+        sdk.know_siblings(lambda: _forks(getattr(sender, "pool_cls", None)))
+        try:
+            sdk.validate()
+        except sdk.ConfigurationError as error:
+            raise SystemExit(str(error)) from None
 
     def quietly(self, wrapped: Any, _owner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around what a worker runs: its broker traffic outside of tasks is noise.
@@ -84,6 +94,12 @@ class Lifecycle:
     def worker_shutdown(self, **_: Any) -> None:
         """The main process ends."""
         sdk.flush()
+
+
+def _forks(pool: Any) -> bool:
+    """Whether a worker with this pool has processes for its tasks."""
+    kind = None if pool is None else get_implementation(pool)
+    return isinstance(kind, type) and issubclass(kind, prefork.TaskPool)
 
 
 def _slots(pool: Any) -> int:

@@ -27,8 +27,9 @@ from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import ORIGINAL, Running
+from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.options import Options, check_relation
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
@@ -73,10 +74,12 @@ def instrument(
 
     Raises:
         ValueError: An option or a relation has a value that is none of its choices.
-        TypeError: There is no option of that name, or `app` is no Celery app.
+        TypeError: There is no option of that name, or `app` is no Celery app. This and the above
+            name the choices.
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
     """
+    choices.check_names(options, "relations")
     app = None if app is None else apps.checked(app)
     if not _installed:
         plugin = CeleryPlugin(
@@ -89,6 +92,9 @@ def instrument(
         sdk.set_up_on_first_use()
         plugin.install()
         _installed.append(plugin)
+    else:
+        providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+        choices.warn_of_unused("Celery", {**options, "relations": relations, **providers})
     _installed[0].cover(app)
     return _installed[0]
 
@@ -112,7 +118,8 @@ class CeleryPlugin:
     ) -> None:
         self._apps: weakref.WeakSet[Celery] | None = weakref.WeakSet()
         self._undo: list[Callable[[], object]] = []
-        checked = {task: check_relation(relation) for task, relation in (relations or {}).items()}
+        checked = choices.check_relations(relations)
+        choices.check_providers(tracer_provider, meter_provider)
         telemetry = QueueTelemetry(
             "celery",
             options=options,

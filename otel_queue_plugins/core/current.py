@@ -1,28 +1,59 @@
-"""The span in a context, and a context with a span in it, in one step where the API takes four."""
+"""The span in a context, and a context with a span in it, in one step where the API takes four.
+
+Where the API keeps the span elsewhere than today, these are the API's own functions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    Span,
+    get_current_span,
+    set_span_in_context,
+)
 
-_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 _set: Final = dict.__setitem__
 
 
-def span_in(context: Context) -> Span:
-    """What `get_current_span(context)` returns."""
+def _key() -> str | None:
+    """The key that a context keeps its span under; None unless it is a dict with one for it."""
+    span = NonRecordingSpan(INVALID_SPAN.get_span_context())
+    try:
+        empty: Any = Context()
+        made: Any = set_span_in_context(span, empty)
+        ((key, value),) = made.items()
+        _set(empty, key, value)
+        is_known = value is span and get_current_span(empty) is span and Context(made) == made
+    except Exception:  # noqa: BLE001 - a later version of the API
+        return None
+    return key if is_known and isinstance(key, str) else None
+
+
+_KEY: Final[Any] = _key()
+
+
+def _span_in(context: Context) -> Span:
     span: Any = context.get(_KEY)
     return span if _is_span(span.__class__) else INVALID_SPAN
 
 
-def with_span(span: Span, context: Context) -> Context:
-    """What `set_span_in_context(span, context)` returns."""
+def _with_span(span: Span, context: Context) -> Context:
     made = Context(context)
     _set(made, _KEY, span)  # while nobody else has it: a Context refuses what a dict does not
     return made
+
+
+span_in: Callable[[Context], Span] = get_current_span if _KEY is None else _span_in
+"""What `get_current_span(context)` returns."""
+
+with_span: Callable[[Span, Context], Context] = set_span_in_context if _KEY is None else _with_span
+"""What `set_span_in_context(span, context)` returns."""
 
 
 @lru_cache

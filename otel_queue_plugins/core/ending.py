@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
 from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from otel_queue_plugins.core import errors, semconv
@@ -172,16 +171,28 @@ def _describe_error(
 def record_exception(
     span: Span, log_name: str, attributes: dict[str, str], options: Options, at_ns: int
 ) -> None:
-    """Record an exception where OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants it: event, log, both."""
-    if options.exception_signal != "logs":
+    """Record an exception where OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants it: event, log, both.
+
+    With a version of the API that has no logs where they are today, it is an event.
+    """
+    wanted = options.exception_signal
+    is_logged = bool(wanted) and _log_exception(span, log_name, attributes, at_ns)
+    if wanted != "logs" or not is_logged:
         span.add_event(semconv.EVENT_EXCEPTION, attributes, at_ns)
-    if options.exception_signal:
-        severe = log_name == semconv.LOG_PROCESS_EXCEPTION
-        record = LogRecord(
-            timestamp=at_ns,
-            context=set_span_in_context(span),
-            event_name=log_name,
-            severity_number=SeverityNumber.ERROR if severe else SeverityNumber.WARN,
-            attributes=attributes,
-        )
-        get_logger(semconv.SCOPE, schema_url=semconv.SCHEMA_URL).emit(record)
+
+
+def _log_exception(span: Span, name: str, attributes: dict[str, str], at_ns: int) -> bool:
+    try:
+        from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
+    except ImportError:
+        return False
+    severe = name == semconv.LOG_PROCESS_EXCEPTION
+    record = LogRecord(
+        timestamp=at_ns,
+        context=set_span_in_context(span),
+        event_name=name,
+        severity_number=SeverityNumber.ERROR if severe else SeverityNumber.WARN,
+        attributes=attributes,
+    )
+    get_logger(semconv.SCOPE, schema_url=semconv.SCHEMA_URL).emit(record)
+    return True

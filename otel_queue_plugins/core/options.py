@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.kinds import Choice, Flag, Kind, Names, Number
+from otel_queue_plugins.core.problems import nearest, raise_first, report
+from otel_queue_plugins.core.variables import Variables, is_strict
+
+_log = logging.getLogger("otel_queue_plugins")
 
 RELATIONS: Final = ("child", "link", "none", "auto")
 SPAN_NAMES: Final = ("task", "queue")
@@ -15,7 +20,25 @@ OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION)
 EVENTS: Final = ("essential", "all")
 EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
 
-_log = logging.getLogger("otel_queue_plugins")
+_RELATION: Final = Choice(*RELATIONS)
+_KINDS: Final[Mapping[str, Kind]] = {
+    "relation": _RELATION,
+    "auto_link_after": Number(),
+    "auto_link_fan_out": Number(whole=True),
+    "span_name": Choice(*SPAN_NAMES),
+    "retry_is_error": Flag(),
+    "events": Choice(*EVENTS),
+    "metrics": Names(*OPTIONAL_METRICS),
+    "broker_spans": Flag(),
+    "settle_spans": Flag(),
+    "log_correlation": Flag(),
+    "exception_signal": Choice(*EXCEPTION_SIGNALS),
+}
+_EXCEPTION_VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+VARIABLES: Final[Mapping[str, str]] = {
+    name: f"OTEL_QUEUE_{name.upper()}" for name in _KINDS if name != "exception_signal"
+} | {"exception_signal": _EXCEPTION_VARIABLE}
+"""The environment variable of each option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +61,8 @@ class Options:
         exception_signal: `""` records exceptions as span events, `logs` as log records,
             `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
+    A flag may also be spelled as in the environment (`"yes"`).
+
     Raises:
         ValueError: An option has a value that is none of its choices; the text names both.
     """
@@ -55,14 +80,9 @@ class Options:
     exception_signal: str = ""
 
     def __post_init__(self) -> None:
-        _check("relation", self.relation, RELATIONS)
-        _check("span_name", self.span_name, SPAN_NAMES)
-        _check("events", self.events, EVENTS)
-        _check("exception_signal", self.exception_signal, EXCEPTION_SIGNALS)
-        for name in self.metrics:
-            _check("metrics", name, OPTIONAL_METRICS)
-        _check_positive("auto_link_after", self.auto_link_after)
-        _check_positive("auto_link_fan_out", self.auto_link_fan_out)
+        for name, kind in _KINDS.items():
+            value = _checked(name, kind, getattr(self, name))
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
@@ -70,93 +90,92 @@ class Options:
 
         An option given as None counts as not given; an empty variable counts as unset. A
         variable that is wrong is logged and counts as unset, too: telemetry stops no production.
-        With `OTEL_QUEUE_STRICT=true` it raises ValueError, naming the variable, its value and the
-        choices. An option in `given` always does; TypeError for one that does not exist.
+        With `OTEL_QUEUE_STRICT=true` it raises `ConfigurationError`, naming the variable, its value
+        and the choices. An option in `given` always raises ValueError; TypeError if there is none
+        of that name.
         """
+        check_names(given)
+        variables = Variables(environ)
         chosen = {name: value for name, value in given.items() if value is not None}
-        for name in _VARIABLES.keys() - chosen.keys():
-            value = _from_variable(environ, *_VARIABLES[name])
+        for name in _KINDS.keys() - chosen.keys():
+            value = _from_variable(variables, name)
             if value is not None:
                 chosen[name] = value
-        metrics = chosen.get("metrics", ())
-        chosen["metrics"] = _names(metrics) if isinstance(metrics, str) else frozenset(metrics)
+        if is_strict(environ):
+            raise_first(variables.problems)
+        report(variables.problems)
         return cls(**chosen)
+
+
+def check_names(given: Iterable[str], *others: str) -> None:
+    """Raise TypeError for the first name that is neither an option nor one of `others`.
+
+    It names the nearest and all there are.
+    """
+    names = [*(each.name for each in fields(Options)), *others, "tracer_provider", "meter_provider"]
+    for name in given:
+        if name not in names:
+            near = nearest(name, names)
+            hint = f"; did you mean {near!r}?" if near else "."
+            raise TypeError(f"there is no option {name!r}{hint} The options are {', '.join(names)}")
 
 
 def check_relation(value: object) -> str:
     """`value` if it names a relation. Raises ValueError naming it and the choices otherwise."""
-    _check("relation", value, RELATIONS)
-    return str(value)
+    return str(_checked("relation", _RELATION, value))
 
 
-def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name}: {value!r} is not one of {listed}")
+def check_relations(value: object) -> dict[str, str]:
+    """`value` if it maps names of tasks to relations; None is an empty mapping.
+
+    Raises ValueError naming what is wrong, and the choices.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(task, str) for task in value):
+        raise ValueError(f"relations: {value!r} is not a mapping of task names to {_RELATION}")
+    return {
+        task: str(_checked(f"relations[{task!r}]", _RELATION, relation))
+        for task, relation in value.items()
+    }
 
 
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{name}: {value!r} is not a number above 0")
+def check_providers(tracer_provider: object, meter_provider: object) -> None:
+    """Raise ValueError unless each is None or has the method that makes it a provider."""
+    for name, value, method in (
+        ("tracer_provider", tracer_provider, "get_tracer"),
+        ("meter_provider", meter_provider, "get_meter"),
+    ):
+        if value is not None and not callable(getattr(value, method, None)):
+            raise ValueError(f"{name}: {value!r} is not a provider: it has no method {method}")
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        _check("value", text.lower(), choices)
-        return text.lower()
-
-    return parse
-
-
-def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = kind(text)
-        _check_positive("value", number)
-        return number
-
-    return parse
+def warn_of_unused(instrumented: object, given: Mapping[str, object]) -> None:
+    """Log that `instrumented` keeps the options it has, if any are given."""
+    names = ", ".join(name for name, value in given.items() if value is not None)
+    if names:
+        _log.warning("%s is instrumented already; the options %s are not used", instrumented, names)
 
 
-def _names(text: str) -> frozenset[str]:
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        _check("metric", name, OPTIONAL_METRICS)
-    return names
-
-
-def _flag(text: str) -> bool:
-    _check("value", text.lower(), ("true", "false"))
-    return text.lower() == "true"
-
-
-_VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
-    "relation": ("OTEL_QUEUE_RELATION", _one_of(*RELATIONS)),
-    "auto_link_after": ("OTEL_QUEUE_AUTO_LINK_AFTER", _above_zero(float)),
-    "auto_link_fan_out": ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", _above_zero(int)),
-    "span_name": ("OTEL_QUEUE_SPAN_NAME", _one_of(*SPAN_NAMES)),
-    "retry_is_error": ("OTEL_QUEUE_RETRY_IS_ERROR", _flag),
-    "events": ("OTEL_QUEUE_EVENTS", _one_of(*EVENTS)),
-    "metrics": ("OTEL_QUEUE_METRICS", _names),
-    "broker_spans": ("OTEL_QUEUE_BROKER_SPANS", _flag),
-    "settle_spans": ("OTEL_QUEUE_SETTLE_SPANS", _flag),
-    "log_correlation": ("OTEL_QUEUE_LOG_CORRELATION", _flag),
-    "exception_signal": (
-        "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN",
-        lambda text: text if text in EXCEPTION_SIGNALS else "",
-    ),
-}
-
-
-def _from_variable(
-    environ: Mapping[str, str], variable: str, parse: Callable[[str], object]
-) -> object | None:
-    """The value of a variable; None where it is unset, or wrong and nobody is strict."""
-    text = environ.get(variable, "").strip()
+def _checked(name: str, kind: Kind, value: object) -> object:
     try:
-        return parse(text) if text else None
+        return kind.check(value)
     except ValueError as error:
-        problem = f"{variable}={text!r}: {error}"
-    if environ.get("OTEL_QUEUE_STRICT", "").strip().lower() == "true":
-        raise ValueError(problem)
-    _log.error("%s; it counts as unset", problem)
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _from_variable(variables: Variables, name: str) -> object | None:
+    """The value of an option's variable; None where it is unset or wrong."""
+    variable = VARIABLES[name]
+    text = variables.value(variable)
+    if not text:
+        return None
+    try:
+        return _KINDS[name].parse(text)
+    except ValueError:
+        fix = f"use {_KINDS[name]}; it counts as unset"
+        if variable == _EXCEPTION_VARIABLE:  # other instrumentations may know more values
+            variables.doubt(variable, fix)
+        else:
+            variables.reject(variable, fix)
     return None

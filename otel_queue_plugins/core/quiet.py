@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import Token
+from functools import cache
 from typing import Final
 
 from opentelemetry import context
@@ -21,18 +22,22 @@ def hush() -> Token[Context]:
     Deliveries are not concerned: they run in contexts of their own.
     """
     here = context.get_current()
-    return context.attach(_quieted(here) if here else _NOTHING_ELSE)
+    return context.attach(_quieted(here) if here else _nothing_else())
 
 
 def is_all(here: Context) -> bool:
     """Whether a message has nothing to take along of `here`: it is empty, or quiet and no more."""
-    return not here or here is _NOTHING_ELSE
+    return not here or here is _nothing_else()
 
 
 def _quieted(here: Context) -> Context:
+    # The API's own key for it has a private name, and a version may have none.
     for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
         here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for
     return context.set_value(OURS, True, here)  # noqa: FBT003 - as those above
 
 
-_NOTHING_ELSE: Final = _quieted(Context())
+@cache
+def _nothing_else() -> Context:
+    """The one context that is quiet and no more."""
+    return _quieted(Context())

@@ -8,7 +8,8 @@ propagators in use are the API's own for `tracecontext` (and `baggage`), and a m
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -29,10 +30,26 @@ _NO_STATE: Final = INVALID_SPAN_CONTEXT.trace_state
 
 
 def is_all(propagator: TextMapPropagator) -> bool:
-    """Whether `propagator` is the API's own for `tracecontext`, with or without `baggage`."""
+    """Whether `propagator` is the API's own for `tracecontext`, with or without `baggage`.
+
+    False where span contexts are not made as they are today, too.
+    """
+    if not _are_contexts_as_known():
+        return False
     parts = getattr(propagator, "_propagators", [propagator])
     kinds = [type(part) for part in parts]
     return TraceContextTextMapPropagator in kinds and all(kind in _STANDARD for kind in kinds)
+
+
+@cache
+def _are_contexts_as_known() -> bool:
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    made: Any = SpanContext(1, 2, is_remote=True, trace_flags=flags)
+    expected = [1, 2, True, flags, made.trace_state, made.is_valid]
+    try:
+        return list(made) == expected
+    except TypeError:
+        return False
 
 
 def decode(traceparent: object) -> SpanContext | None:

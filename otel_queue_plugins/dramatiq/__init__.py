@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otel_queue_plugins.core.extras import required
+
 if TYPE_CHECKING:
     from otel_queue_plugins.dramatiq.middleware import OpenTelemetryMiddleware
     from otel_queue_plugins.dramatiq.registration import instrument, uninstrument
@@ -18,6 +20,7 @@ __all__ = ["OpenTelemetryMiddleware", "instrument", "uninstrument"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from otel_queue_plugins.dramatiq import registration
+    with required("Dramatiq", "dramatiq"):
+        from otel_queue_plugins.dramatiq import registration
 
     return getattr(registration, name)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.middleware import Middleware
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.options import Options, check_names, check_providers
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import actors, carriage, consumers
+from otel_queue_plugins.dramatiq import actors, carriage, command, consumers
 from otel_queue_plugins.dramatiq.traced import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers
 from otel_queue_plugins.sdk import shortcuts
@@ -53,6 +53,9 @@ class OpenTelemetryMiddleware(Middleware):
         meter_provider: MeterProvider | None = None,
         **options: Any,
     ) -> None:
+        check_names(options)
+        check_providers(tracer_provider, meter_provider)
+        sdk.know_siblings(command.has_several_processes)
         sdk.validate(os.environ)
         self._options = Options.from_environ(os.environ, **options)
         self._telemetry = QueueTelemetry(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from otel_queue_plugins.core.options import check_names, warn_of_unused
 from otel_queue_plugins.dramatiq.middleware import OpenTelemetryMiddleware
 
 if TYPE_CHECKING:
     from dramatiq import Broker
 
 __all__ = ["OpenTelemetryMiddleware", "instrument", "uninstrument"]
-
-_log = logging.getLogger("otel_queue_plugins")
 
 
 def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
@@ -34,12 +32,15 @@ def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
     """
+    if not hasattr(broker, "add_middleware"):
+        raise TypeError(f"{broker!r} is not a Dramatiq broker")
     middleware = find(broker)
     if middleware is None:
         middleware = OpenTelemetryMiddleware(**options)
         broker.add_middleware(middleware)
     elif options:
-        _log.warning("%r is instrumented already; the options %s are not used", broker, options)
+        check_names(options)
+        warn_of_unused(broker, options)
     broker.middleware.remove(middleware)
     broker.middleware.insert(0, middleware)
     middleware.install(broker)

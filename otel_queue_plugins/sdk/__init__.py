@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from otel_queue_plugins.sdk.flushing import flush
 from otel_queue_plugins.sdk.logs import enable_log_correlation
+from otel_queue_plugins.sdk.scraping import know_siblings
 from otel_queue_plugins.sdk.setup import ensure_providers, set_up_on_first_use
 from otel_queue_plugins.sdk.validation import ConfigurationError, validate
 
@@ -15,6 +16,7 @@ __all__ = [
     "enable_log_correlation",
     "ensure_providers",
     "flush",
+    "know_siblings",
     "set_up_on_first_use",
     "validate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.sdk.reading import SIGNALS
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 OWN: Final[dict[str, Any]] = {}
 """Providers built here, by signal, or inherited from the process that this one was forked from."""
 
+_ACCESS: Final = {
+    "traces": ("opentelemetry.trace", "tracer_provider"),
+    "metrics": ("opentelemetry.metrics", "meter_provider"),
+    "logs": ("opentelemetry._logs", "logger_provider"),
+}
 # Where the API keeps the global provider of a signal, and that it was set. Both are private.
 _PLACES: Final = {
     "traces": ("opentelemetry.trace", "_TRACER_PROVIDER"),
@@ -21,25 +27,20 @@ _PLACES: Final = {
 }
 
 
-def current_providers() -> tuple[Any, Any, Any]:
-    """The tracer, meter and logger provider; proxies of the API where nobody has set one."""
-    from opentelemetry import _logs, metrics, trace
-
-    return (
-        trace.get_tracer_provider(),
-        metrics.get_meter_provider(),
-        _logs.get_logger_provider(),
-    )
-
-
 def current_provider(signal: str) -> Any:
-    """The global provider of `signal`; a proxy of the API where nobody has set one."""
-    return current_providers()[SIGNALS.index(signal)]
+    """The global provider of `signal`; a proxy of the API where nobody has set one.
+
+    None where this version of the API has no such signal.
+    """
+    name, function = _ACCESS[signal]
+    get = getattr(_imported(name), f"get_{function}", None)
+    return None if get is None else get()
 
 
 def has_provider(signal: str) -> bool:
     """Whether somebody has set a global provider for `signal`."""
-    return "Proxy" not in type(current_provider(signal)).__name__
+    provider = current_provider(signal)
+    return provider is not None and "Proxy" not in type(provider).__name__
 
 
 def has_providers() -> bool:
@@ -55,18 +56,23 @@ def is_own(signal: str) -> bool:
 def reachable_providers() -> Iterator[Any]:
     """The global providers and ours: a tracer obtained earlier may still record to the latter."""
     found: list[Any] = []
-    for provider in (*current_providers(), *OWN.values()):
-        if not any(provider is known for known in found):
+    for provider in (*map(current_provider, SIGNALS), *OWN.values()):
+        if provider is not None and not any(provider is known for known in found):
             found.append(provider)
             yield provider
 
 
 def set_global(signal: str, provider: Any) -> None:
     """Make `provider` the global one of `signal`, which has none."""
-    from opentelemetry import _logs, metrics, trace
+    name, function = _ACCESS[signal]
+    getattr(_imported(name), f"set_{function}")(provider)
 
-    setters = (trace.set_tracer_provider, metrics.set_meter_provider, _logs.set_logger_provider)
-    setters[SIGNALS.index(signal)](provider)
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
 
 
 def unset_global(signal: str) -> None:

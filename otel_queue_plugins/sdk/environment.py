@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import otlp, propagators, samplers
+from otel_queue_plugins.core.problems import merged
+from otel_queue_plugins.core.variables import FLAGS, STRICT
+from otel_queue_plugins.sdk import names, otlp, propagators, samplers, scraping
 from otel_queue_plugins.sdk.limits import check_numbers
-from otel_queue_plugins.sdk.reading import SIGNALS, Problem, Reading, merged
+from otel_queue_plugins.sdk.reading import SIGNALS, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otel_queue_plugins.core.problems import Problem
+
+SETUP = "OTEL_QUEUE_SETUP"
 FLUSH_TIMEOUT = 5.0
+_PACKAGES = {
+    "prometheus": "opentelemetry-exporter-prometheus",
+    "zipkin": "opentelemetry-exporter-zipkin",
+}
 _OTLP_NAMES = {"otlp": "", "otlp_proto_http": otlp.HTTP, "otlp_proto_grpc": otlp.GRPC}
 
 
@@ -31,14 +40,17 @@ class Plan:
 def read(environ: Mapping[str, str]) -> Plan:
     """What to set up, and what is wrong. Reads files and installed packages' entry points."""
     reading = Reading(environ)
+    names.check_ours(reading)
+    reading.flag(STRICT, default=False)
     propagators.check(reading)
     _flush_timeout(reading)
-    if is_off(environ):
+    if _is_off(reading):
         return Plan(exporters={}, sampler=None, problems=tuple(reading.problems))
     asked = {signal: _exporters(reading, signal) for signal in SIGNALS}
     named = {signal: exporters for signal, exporters in asked.items() if exporters}
     sampler = samplers.read(reading) if "traces" in named else None
     check_numbers(reading, named)
+    names.check_look_alikes(reading)
     _check_config_file(reading)
     _check_grpc(reading, named)
     problems = merged(reading.problems)
@@ -52,13 +64,7 @@ def read(environ: Mapping[str, str]) -> Plan:
 
 def is_off(environ: Mapping[str, str]) -> bool:
     """True when we must not set up anything: switched off, or somebody else's job."""
-    reading = Reading(environ)
-    return reading.value("OTEL_QUEUE_SETUP").lower() in {
-        "off",
-        "false",
-        "0",
-        "no",
-    } or reading.is_true("OTEL_SDK_DISABLED")
+    return _is_off(Reading(environ))
 
 
 def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
@@ -67,9 +73,9 @@ def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
     return not is_off(environ) and any(name != "none" for name in _exporter_names(reading, signal))
 
 
-def is_strict(environ: Mapping[str, str]) -> bool:
-    """Whether a problem has to stop the start."""
-    return Reading(environ).is_true("OTEL_QUEUE_STRICT")
+def _is_off(reading: Reading) -> bool:
+    is_disabled = reading.specified_flag("OTEL_SDK_DISABLED", signals=SIGNALS)
+    return not reading.flag(SETUP, default=True) or is_disabled
 
 
 def flush_timeout(environ: Mapping[str, str]) -> float:
@@ -84,6 +90,7 @@ def _flush_timeout(reading: Reading) -> float:
 
 def _exporters(reading: Reading, signal: str) -> tuple[otlp.Target | str, ...]:
     variable, names = _variable(signal), _exporter_names(reading, signal)
+    names = scraping.without_scraped(reading, variable, names)
     if "none" in names and len(names) > 1:
         reading.reject(variable, "none cannot be combined with other exporters", signal)
     chosen = (_exporter(reading, signal, variable, name) for name in names if name != "none")
@@ -115,8 +122,8 @@ def _exporter(reading: Reading, signal: str, variable: str, name: str) -> otlp.T
         if otlp.is_silenced(reading, signal):
             return None
         return otlp.read_target(reading, signal, _OTLP_NAMES[name])
-    known = reading.component(variable, f"opentelemetry_{signal}_exporter", name, signal)
-    return name if known else None
+    group, package = f"opentelemetry_{signal}_exporter", _PACKAGES.get(name, "")
+    return name if reading.component(variable, group, name, signal, package=package) else None
 
 
 def _check_config_file(reading: Reading) -> None:
@@ -132,7 +139,7 @@ def _check_config_file(reading: Reading) -> None:
 def _check_grpc(reading: Reading, named: Mapping[str, tuple[otlp.Target | str, ...]]) -> None:
     """With its fork handlers off, every child forked after gRPC's first use hangs or crashes."""
     variable = "GRPC_ENABLE_FORK_SUPPORT"
-    if reading.value(variable).lower() not in {"0", "false", "no"}:
+    if FLAGS.get(reading.value(variable).lower(), True):
         return
     over_grpc = [
         signal

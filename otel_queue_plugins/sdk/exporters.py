@@ -7,7 +7,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -20,7 +19,6 @@ from otel_queue_plugins.sdk.dropped import EXPORT_FAILED, QUEUE_FULL, Dropped
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from opentelemetry.sdk._logs import ReadableLogRecord
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
     from opentelemetry.sdk.trace import ReadableSpan
@@ -108,24 +106,6 @@ class ProcessMetricExporter(MetricExporter):
             exporter.shutdown(timeout_millis=timeout_millis)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True
-
-
-class ProcessLogExporter(LogRecordExporter):
-    """Sends log records from whatever process it is in."""
-
-    def __init__(self, make: Callable[[], LogRecordExporter]) -> None:
-        self._exporter: PerProcess[Any] = PerProcess(make)
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        result: LogRecordExportResult = self._exporter.get().export(batch)
-        return result
-
-    def shutdown(self) -> None:
-        if exporter := self._exporter.mine():
-            exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True
 
 

@@ -52,6 +52,24 @@ class Tally:
         return self._keeper == os.getpid()
 
 
+class Claim:
+    """What one process of the family does for all of them: the first that asks."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(mmap.mmap(-1, 8)).cast("q")
+
+    def is_mine(self) -> bool:
+        """Whether it is this process that does it."""
+        if not self._memory[0]:
+            self._memory[0] = os.getpid()
+        return self._memory[0] == os.getpid()
+
+    def release(self) -> None:
+        """Let the next that asks do it."""
+        self._memory[0] = 0
+
+
 OUTAGE_SEEN = Moment()
 WARNED = Moment()
+REFUSED = {signal: Moment() for signal in ("traces", "metrics", "logs")}
 LOST = Tally()

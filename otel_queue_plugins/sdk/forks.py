@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import endings, grpc_calls, identity
+from otel_queue_plugins.sdk import endings, grpc_calls, identity, shipments
 from otel_queue_plugins.sdk.current import reachable_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
 
@@ -64,6 +64,7 @@ def when_forked(act: Callable[[], None]) -> None:
 def _note_fork() -> None:
     identity.note_fork()
     grpc_calls.forget()
+    shipments.forget()
     for act in _acts:
         _quietly(act)()
 

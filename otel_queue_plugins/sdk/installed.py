@@ -1,4 +1,4 @@
-"""Components that other packages offer by entry point."""
+"""What other packages offer."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ def offered(group: str, **matching: Any) -> EntryPoints:
     from importlib.metadata import entry_points
 
     return entry_points(group=group, **matching)
+
+
+def is_importable(module: str) -> bool:
+    """Whether `module` is there. Packages that it is in are imported, it is not."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

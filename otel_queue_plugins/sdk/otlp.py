@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from otel_queue_plugins.sdk.installed import is_importable
+from otel_queue_plugins.sdk.reading import SIGNALS
+
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.reading import Reading
 
@@ -15,14 +18,29 @@ _DEFAULT_ENDPOINT = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318
 # OTLP's own ports; the other protocol answers there with what no exporter understands.
 _PORT_OF_THE_OTHER = {HTTP: 4317, GRPC: 4318}
 _OTHER = {HTTP: GRPC, GRPC: HTTP}
+_PACKAGES = {
+    GRPC: (
+        "opentelemetry-exporter-otlp-proto-grpc",
+        ("grpc", "opentelemetry.exporter.otlp.proto.grpc"),
+    ),
+    HTTP: (
+        "opentelemetry-exporter-otlp-proto-http",
+        ("requests", "opentelemetry.exporter.otlp.proto.http"),
+    ),
+}
+PATHS = tuple(f"/v1/{signal}" for signal in SIGNALS)
 _TLS_PORTS = frozenset({443, 8443})
+_GENERAL = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _DEFAULT_TIMEOUT = 10.0
 _LEAST_MILLISECONDS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One signal's OTLP destination. `timeout` in seconds; `insecure` matters to gRPC only."""
+    """One signal's OTLP destination. `timeout` in seconds; `insecure` matters to gRPC only.
+
+    `named_by` and `headers_by` are the variables that endpoint and headers come from.
+    """
 
     signal: str
     protocol: str
@@ -34,6 +52,8 @@ class Target:
     certificate: str | None
     client_key: str | None
     client_certificate: str | None
+    named_by: str
+    headers_by: str
 
 
 def names(signal: str, suffix: str) -> tuple[str, str]:
@@ -54,6 +74,7 @@ def is_silenced(reading: Reading, signal: str) -> bool:
 def read_target(reading: Reading, signal: str, protocol: str = "") -> Target:
     """The destination of `signal`; what is wrong with it goes to `reading.problems`."""
     protocol = protocol or _protocol(reading, signal)
+    _check_installed(reading, signal, protocol)
     endpoint, insecure = _endpoint(reading, signal, protocol)
     client_key = reading.file(names(signal, "CLIENT_KEY"), signal)
     client_certificate = reading.file(names(signal, "CLIENT_CERTIFICATE"), signal)
@@ -71,11 +92,22 @@ def read_target(reading: Reading, signal: str, protocol: str = "") -> Target:
         certificate=reading.file(names(signal, "CERTIFICATE"), signal),
         client_key=client_key,
         client_certificate=client_certificate,
+        named_by=reading.text(*names(signal, "ENDPOINT"))[0] or names(signal, "ENDPOINT")[1],
+        headers_by=reading.text(*names(signal, "HEADERS"))[0],
     )
 
 
 def _protocol(reading: Reading, signal: str) -> str:
     return reading.choice(names(signal, "PROTOCOL"), (HTTP, GRPC), signal) or HTTP
+
+
+def _check_installed(reading: Reading, signal: str, protocol: str) -> None:
+    package, modules = _PACKAGES[protocol]
+    if all(is_importable(module) for module in modules):
+        return
+    name, _ = reading.text(*names(signal, "PROTOCOL"), f"OTEL_{signal.upper()}_EXPORTER")
+    fix = f"pip install {package}, or use {_OTHER[protocol]}"
+    reading.reject(name or names(signal, "PROTOCOL")[1], fix, signal, value=protocol)
 
 
 def _compression(reading: Reading, signal: str, protocol: str) -> str:
@@ -97,7 +129,7 @@ def _endpoint(reading: Reading, signal: str, protocol: str) -> tuple[str, bool]:
 
 
 def _is_insecure(reading: Reading, signal: str) -> bool:
-    return reading.is_true(*names(signal, "INSECURE"))
+    return reading.specified_flag(*names(signal, "INSECURE"), signals=(signal,))
 
 
 def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, endpoint: str) -> None:
@@ -124,6 +156,8 @@ def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, end
         reading.reject(name, f"port {port} speaks TLS; write https://", signal)
     elif port == _PORT_OF_THE_OTHER[protocol]:
         _doubt_port(reading, signal, protocol, name)
+    elif protocol == HTTP and name == _GENERAL and url.path.rstrip("/").endswith(PATHS):
+        reading.doubt(name, "/v1/... is appended for each signal; write it without", signal)
 
 
 def _doubt_port(reading: Reading, signal: str, protocol: str, name: str) -> None:

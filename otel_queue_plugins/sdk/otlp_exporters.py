@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_queue_plugins.sdk import green
+from otel_queue_plugins.sdk import green, quiet, shipments
 from otel_queue_plugins.sdk.otlp import GRPC, Target
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def span_exporter(target: Target) -> SpanExporter:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return _apart(GrpcExporter(**_grpc_arguments(target)))
+        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(**_http_arguments(target))
+    return _watched(OTLPSpanExporter(**_http_arguments(target)), target)
 
 
 def metric_exporter(target: Target) -> MetricExporter:
@@ -37,10 +38,10 @@ def metric_exporter(target: Target) -> MetricExporter:
             OTLPMetricExporter as GrpcExporter,
         )
 
-        return _apart(GrpcExporter(**_grpc_arguments(target)))
+        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-    return OTLPMetricExporter(**_http_arguments(target))
+    return _watched(OTLPMetricExporter(**_http_arguments(target)), target)
 
 
 def log_exporter(target: Target) -> LogRecordExporter:
@@ -50,14 +51,19 @@ def log_exporter(target: Target) -> LogRecordExporter:
             OTLPLogExporter as GrpcExporter,
         )
 
-        return _apart(GrpcExporter(**_grpc_arguments(target)))
+        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return OTLPLogExporter(**_http_arguments(target))
+    return _watched(OTLPLogExporter(**_http_arguments(target)), target)
 
 
 def _apart(exporter: T) -> T:
     exporter.export = green.apart(exporter.export)
+    return exporter
+
+
+def _watched(exporter: T, target: Target) -> T:
+    exporter.export = shipments.watched(exporter.export, target, quiet.given_up)
     return exporter
 
 
@@ -77,20 +83,14 @@ def _http_arguments(target: Target) -> dict[str, Any]:
 
 
 def _session(target: Target) -> Any:
-    """One that trusts the given certificate; None leaves the choice to the exporter.
-
-    A session of requests prefers REQUESTS_CA_BUNDLE to the certificate it was given.
-    """
-    if target.certificate is None:
+    """None where a credential provider of the environment brings one of its own."""
+    variable = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
+    names = (variable.format(f"{target.signal.upper()}_"), variable.format(""))
+    if target.certificate is None and any(os.environ.get(name) for name in names):
         return None
-    import requests
+    from otel_queue_plugins.sdk.http_session import Session
 
-    class Session(requests.Session):
-        def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-            settings = super().merge_environment_settings(*args, **kwargs)
-            return {**settings, "verify": target.certificate}
-
-    return Session()
+    return Session(target.certificate)
 
 
 def _grpc_arguments(target: Target) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -29,7 +27,6 @@ from otel_queue_plugins.sdk.current import OWN, set_global
 from otel_queue_plugins.sdk.dropped import Dropped
 from otel_queue_plugins.sdk.exporters import (
     CountingSpanProcessor,
-    ProcessLogExporter,
     ProcessMetricExporter,
     ProcessSpanExporter,
 )
@@ -45,7 +42,7 @@ def _dropped() -> Dropped:
     """One for a process and all that it forks, as their span processors are."""
     dropped = Dropped()
     flushing.then(dropped.leave)
-    quiet.hush(dropped.total)
+    flushing.then(quiet.hush(dropped.total).look)
     dropped.publish(metrics.get_meter("otel_queue_plugins"))
     return dropped
 
@@ -101,7 +98,12 @@ def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
     return PeriodicExportingMetricReader(exporter)
 
 
-def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> LoggerProvider:
+def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> Any:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    from otel_queue_plugins.sdk.log_exporter import ProcessLogExporter
+
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["logs"]:
         make = _maker("logs", choice, otlp_exporters.log_exporter)

@@ -13,12 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import (
+    announcing,
     current,
     endings,
     environment,
     first_use,
     forks,
     green,
+    scraping,
     termination,
     validation,
 )
@@ -92,8 +94,10 @@ def set_up_on_first_use() -> None:
 
 
 def _send_logs() -> None:
-    from otel_queue_plugins.sdk import log_export
-
+    try:
+        from otel_queue_plugins.sdk import log_export
+    except ImportError:  # the API keeps logs under a private name, and may move them
+        return
     log_export.export_logs(_takes_logs)
 
 
@@ -123,6 +127,7 @@ def _set_up_all(signals: list[str]) -> None:
             _try(signal)
             _process.done.add(signal)
             first_use.forget(signal)
+        announcing.announce(_process.plan)
     finally:
         _process.thread = None
 
@@ -130,8 +135,11 @@ def _set_up_all(signals: list[str]) -> None:
 def _try(signal: str) -> None:
     try:
         _set_up(signal, os.environ)
-    except Exception:
-        logger.exception("%s could not be set up; the application runs without", signal)
+    except Exception as error:
+        why = scraping.words(error)
+        line = "%s could not be set up; the application runs without: %s"
+        logger.error(line, signal, why)  # noqa: TRY400 - one line; the rest is for those who ask
+        logger.debug("the failure of %s:", signal, exc_info=True)
 
 
 def _set_up(signal: str, environ: MutableMapping[str, str]) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from opentelemetry import context
+from opentelemetry.trace import NoOpTracerProvider
 
 from otel_queue_plugins.core import quiet
-from otel_queue_plugins.core.options import Options, check_relation
+from otel_queue_plugins.core.options import (
+    Options,
+    check_providers,
+    check_relation,
+    check_relations,
+    warn_of_unused,
+)
+from otel_queue_plugins.core.problems import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -24,6 +33,15 @@ from otel_queue_plugins.core.options import Options, check_relation
         ("auto_link_after", float("nan"), "above 0"),
         ("auto_link_fan_out", -1, "above 0"),
         ("auto_link_fan_out", True, "above 0"),
+        ("auto_link_fan_out", 2.5, "a whole number above 0"),
+        ("auto_link_after", "x", "a number above 0"),
+        ("relation", 5, "'child', 'link', 'none', 'auto'"),
+        ("relation", ["link"], "'child', 'link', 'none', 'auto'"),
+        ("metrics", 5, "taskqueue.task.completion"),
+        ("metrics", [5], "taskqueue.task.completion"),
+        ("broker_spans", "perhaps", "true, false, 1, 0, yes, no, on, off"),
+        ("broker_spans", 2, "true, false, 1, 0, yes, no, on, off"),
+        ("broker_spans", [], "true, false, 1, 0, yes, no, on, off"),
     ],
 )
 def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: str) -> None:
@@ -43,7 +61,12 @@ def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: s
         ("OTEL_QUEUE_EVENTS", "All", "events", "all"),
         ("OTEL_QUEUE_RETRY_IS_ERROR", "TRUE", "retry_is_error", True),
         ("OTEL_QUEUE_BROKER_SPANS", "false", "broker_spans", False),
-        ("OTEL_QUEUE_SETTLE_SPANS", "true", "settle_spans", True),
+        ("OTEL_QUEUE_SETTLE_SPANS", "1", "settle_spans", True),
+        ("OTEL_QUEUE_SETTLE_SPANS", "Yes", "settle_spans", True),
+        ("OTEL_QUEUE_SETTLE_SPANS", "on", "settle_spans", True),
+        ("OTEL_QUEUE_LOG_CORRELATION", "0", "log_correlation", False),
+        ("OTEL_QUEUE_LOG_CORRELATION", "no", "log_correlation", False),
+        ("OTEL_QUEUE_LOG_CORRELATION", "OFF", "log_correlation", False),
         (
             "OTEL_QUEUE_METRICS",
             "taskqueue.task.completion, ",
@@ -67,8 +90,9 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
         ("OTEL_QUEUE_AUTO_LINK_AFTER", "soon"),
         ("OTEL_QUEUE_AUTO_LINK_AFTER", "0"),
         ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", "-1"),
-        ("OTEL_QUEUE_RETRY_IS_ERROR", "yes"),
-        ("OTEL_QUEUE_SETTLE_SPANS", "1"),
+        ("OTEL_QUEUE_AUTO_LINK_FAN_OUT", "2.5"),
+        ("OTEL_QUEUE_RETRY_IS_ERROR", "perhaps"),
+        ("OTEL_QUEUE_SETTLE_SPANS", "2"),
         ("OTEL_QUEUE_METRICS", "cpu"),
         ("OTEL_QUEUE_EVENTS", "none"),
     ],
@@ -77,10 +101,39 @@ def test_a_wrong_variable_is_named(
     variable: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With its value, so that one knows where to look; only the strict do not start."""
-    with pytest.raises(ValueError, match=f"{variable}='{text}'"):
+    with pytest.raises(ConfigurationError, match=f"{variable}='{text}': use "):
         Options.from_environ({variable: text, "OTEL_QUEUE_STRICT": "true"})
     assert Options.from_environ({variable: text}) == Options()
-    assert f"{variable}='{text}'" in caplog.text
+    assert Options.from_environ({variable: text}) == Options()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith(f"{variable}='{text}': use ")
+
+
+@pytest.mark.parametrize("yes", ["true", "TRUE", "1", "yes", "On"])
+def test_strict_is_a_boolean_like_any_other(yes: str) -> None:
+    """One dialect everywhere."""
+    with pytest.raises(ConfigurationError):
+        Options.from_environ({"OTEL_QUEUE_RELATION": "parent", "OTEL_QUEUE_STRICT": yes})
+
+
+def test_a_standard_variable_with_another_value_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Other instrumentations read it, too: it stops nothing, however strict."""
+    environ = {"OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": "log", "OTEL_QUEUE_STRICT": "true"}
+    assert Options.from_environ(environ) == Options()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "use one of '', 'logs', 'logs/dup'" in record.getMessage()
+
+
+@pytest.mark.parametrize("yes", [True, 1, "true", "yes", "ON"])
+@pytest.mark.parametrize("no", [False, 0, "false", "no", "Off"])
+def test_a_flag_may_be_spelled_in_code_as_in_the_environment(yes: Any, no: Any) -> None:
+    """What is kept is a bool."""
+    options = Options.from_environ({}, broker_spans=yes, settle_spans=no)
+    assert (options.broker_spans, options.settle_spans) == (True, False)
 
 
 def test_one_metric_needs_no_set() -> None:
@@ -99,9 +152,42 @@ def test_code_wins_over_the_environment() -> None:
 
 
 def test_an_option_that_does_not_exist() -> None:
-    """A misspelt option is an error, not silence."""
-    with pytest.raises(TypeError, match="relatoin"):
+    """A misspelt option is an error, not silence: it names the nearest and all there are."""
+    with pytest.raises(TypeError) as raised:
         Options.from_environ({}, relatoin="link")
+    line = str(raised.value)
+    assert line.startswith("there is no option 'relatoin'; did you mean 'relation'?")
+    assert "auto_link_after, auto_link_fan_out, span_name" in line
+    with pytest.raises(TypeError, match=r"no option 'xyz'\. The options are relation, "):
+        Options.from_environ({}, xyz="link")
+
+
+def test_relations_map_tasks_to_relations() -> None:
+    """Whatever else is given, the error says what they are."""
+    assert check_relations({"shop.pay": "link"}) == {"shop.pay": "link"}
+    assert check_relations(None) == {}
+    mapping = r"is not a mapping of task names to one of 'child', 'link', 'none', 'auto'"
+    for wrong in (["shop.pay"], {5: "link"}, "link"):
+        with pytest.raises(ValueError, match=mapping):
+            check_relations(wrong)
+    with pytest.raises(ValueError, match=r"relations\['shop.pay'\]: 'sideways' is not one of"):
+        check_relations({"shop.pay": "sideways"})
+
+
+def test_a_provider_is_what_gives_tracers_or_meters() -> None:
+    """Anything else would lose every span without a word."""
+    check_providers(NoOpTracerProvider(), None)
+    with pytest.raises(ValueError, match="meter_provider: 5 is not a provider: it has no method"):
+        check_providers(None, 5)
+
+
+def test_options_that_come_too_late_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Not their values; and nothing is said where none was given."""
+    warn_of_unused("Celery", {"relation": None})
+    warn_of_unused("Celery", {"relation": "link", "metrics": None, "span_name": "queue"})
+    (record,) = caplog.records
+    said = "Celery is instrumented already; the options relation, span_name are not used"
+    assert record.getMessage() == said
 
 
 def test_a_relation_of_a_call_is_checked() -> None:

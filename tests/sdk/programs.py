@@ -77,6 +77,20 @@ def script() -> None:
     end()
 
 
+def talkative() -> None:
+    """Says what we say at INFO and above, sets up, and has two children do the same."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    if sys.argv[2:] == ["own"]:
+        use_own_providers("http/protobuf")
+    if sys.argv[2:] != ["children"]:
+        sdk.ensure_providers()
+        sdk.ensure_providers("traces")
+    for number in range(2):
+        os.waitpid(fork(record, f"child-{number}"), 0)
+    sdk.ensure_providers()
+
+
 def rich_script() -> None:
     """Records what `script` does, and a span with much on it."""
     sdk.ensure_providers()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
 from otel_queue_plugins.sdk.environment import flush_timeout, is_off, read
+from otel_queue_plugins.sdk.names import check_look_alikes
 from otel_queue_plugins.sdk.otlp import Target
+from otel_queue_plugins.sdk.reading import Reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +53,7 @@ def test_nothing_named_is_nothing_to_do() -> None:
         ),
         ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, set()),
         ({**ENDPOINT, "OTEL_SDK_DISABLED": "TRUE "}, set()),
-        ({**ENDPOINT, "OTEL_SDK_DISABLED": "1"}, {"traces", "metrics"}),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, {"traces", "metrics"}),
         ({**ENDPOINT, "OTEL_QUEUE_SETUP": "off"}, set()),
     ],
 )
@@ -58,6 +62,147 @@ def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> Non
     plan = read(environ)
     assert set(plan.exporters) == signals
     assert plan.problems == ()
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "on", "TRUE!"])
+@pytest.mark.parametrize("variable", ["OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_INSECURE"])
+def test_a_boolean_of_the_specification_is_true_or_it_is_false(
+    variable: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who writes `1` is told that it has no effect."""
+    environ = {
+        **ENDPOINT,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317",
+        variable: value,
+    }
+    assert target(**environ).insecure is False
+    validate(environ)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{variable}='{value}': ")
+
+
+@pytest.mark.parametrize("value", ["perhaps", "2"])
+@pytest.mark.parametrize("variable", ["OTEL_QUEUE_STRICT", "OTEL_QUEUE_SETUP"])
+def test_a_boolean_of_ours_that_is_none(
+    variable: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One ERROR line with the choices; it counts as unset."""
+    environ = {**ENDPOINT, variable: value}
+    validate(environ)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    line = f"{variable}='{value}': use one of true, false, 1, 0, yes, no, on, off"
+    assert record.getMessage() == line
+    assert set(read(environ).exporters) == {"traces", "metrics"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OTEL_QUEUE_RELATON", "OTEL_QUEUE_RELATION"),
+        ("OTEL_QUEUE_RELATIONS", "OTEL_QUEUE_RELATION"),
+        ("OTEL_QUEUE_FLUSH_TIMEOUTS", "OTEL_QUEUE_FLUSH_TIMEOUT"),
+        ("OTEL_QUEUE_SET_UP", "OTEL_QUEUE_SETUP"),
+        ("OTEL_QUEUE_FAST_PATH", "OTEL_QUEUE_FASTPATH"),
+    ],
+)
+def test_a_variable_of_ours_that_does_not_exist(
+    name: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One ERROR line with the nearest that does, whatever else is on or off; never the value."""
+    for environ in ({}, ENDPOINT, {"OTEL_QUEUE_SETUP": "off"}):
+        validate({**environ, name: "s3cret"})
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage() == f"{name}: there is no such variable; did you mean {meant}?"
+    with pytest.raises(ConfigurationError, match=name):
+        validate({name: "s3cret", "OTEL_QUEUE_STRICT": "1"})
+
+
+def test_a_variable_that_is_like_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Then all there are."""
+    validate({"OTEL_QUEUE_Q": "1"})
+    assert "no such variable; there are OTEL_QUEUE_RELATION, " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OTEL_EXPORTER_OLTP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_EXPORTER_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_EXPORTER_OTLP_HEADER", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("OTEL_EXPORTER_OTLP_TRACE_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        ),
+        ("OTEL_TRACE_EXPORTER", "OTEL_TRACES_EXPORTER"),
+        ("OTEL_SERVICENAME", "OTEL_SERVICE_NAME"),
+        ("OTEL_QUEUES_RELATION", "OTEL_QUEUE_RELATION"),
+    ],
+)
+def test_a_name_that_is_almost_one_of_opentelemetry(
+    name: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One WARNING line with the one that was meant, without its value; it stops nothing."""
+    validate({**ENDPOINT, name: "key=s3cret", "OTEL_QUEUE_STRICT": "true"})
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    line = f"{name}: OpenTelemetry knows no such variable; did you mean {meant}?"
+    assert record.getMessage() == line
+
+
+def test_names_that_exist_are_not_doubted() -> None:
+    """Those of the SDK, of other exporters, of other languages, and those that are empty."""
+    names = {
+        value
+        for module in (environment_variables, sdk_environment_variables)
+        for value in vars(module).values()
+        if isinstance(value, str) and value.startswith("OTEL_")
+    }
+    others = (
+        "OTEL_EXPORTER_JAEGER_ENDPOINT",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        "OTEL_SEMCONV_STABILITY_OPT_IN",
+        "OTEL_EXPORTER_OTLP_PROFILES_ENDPOINT",
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS",
+        "OTEL_EXPERIMENTAL_CONFIG_FILE",
+    )
+    environ = {**dict.fromkeys((*names, *others), "x"), "OTEL_EXPORTER_OTLP_HEADER": ""}
+    reading = Reading(environ)
+    check_look_alikes(reading)
+    assert reading.problems == []
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://user:s3cret@collector:x",
+        "http://user:s3=cr/et@collector:x",
+        "http://user:s3'cr\"s3t s3@collector:x",
+        f"http://user:{'s3' * 500}@collector:x",
+        "http://s3cret@collector:x",
+        "user:s3cret@collector",
+        "https://collector:x/path?api-key=s3cret",
+        "ftp://user:s3cret@collector/path?api-key=s3cret",
+    ],
+)
+def test_a_line_has_no_secret(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the password of a URL nor what comes with it; the rest helps to find it."""
+    validate({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+    (record,) = caplog.records
+    assert "s3" not in record.getMessage()
+    assert "collector" in record.getMessage()
+
+
+def test_a_line_is_one_line_of_sane_length(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever somebody has written."""
+    validate({**ENDPOINT, "OTEL_TRACES_EXPORTER": "a\nb\r\n" + "c" * 100_000})
+    (record,) = caplog.records
+    assert len(record.getMessage().splitlines()) == 1
+    assert len(record.getMessage()) < 1000
 
 
 def test_several_exporters_of_a_signal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from opentelemetry import attributes as api_attributes
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk import trace as sdk_trace
+from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics._internal import (
     _view_instrument_match,
@@ -27,7 +29,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
 from opentelemetry.trace import NoOpTracer
 
 from otel_queue_plugins.sdk import shortcuts
-from otel_queue_plugins.sdk.shortcuts import recording, selftest, starting
+from otel_queue_plugins.sdk.shortcuts import gate, recording, selftest, starting
 from otel_queue_plugins.sdk.shortcuts.deciding import decider
 
 
@@ -40,8 +42,8 @@ def fresh_trials() -> Iterator[None]:
 
 
 def _forget() -> None:
-    selftest.spans_are_equal.cache_clear()
-    selftest.measurements_are_equal.cache_clear()
+    selftest.forget()
+    gate.forget()
     shortcuts._proven.clear()
 
 
@@ -74,15 +76,92 @@ def test_the_sdk_is_shortened(tracer: Any, histogram: Any) -> None:
     assert shortcuts.bind(histogram) is not None
 
 
-@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
+@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0", "No"])
 def test_the_switch_turns_all_off(
-    tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    tracer: Any,
+    histogram: Any,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """OTEL_QUEUE_SHORTCUTS=off: neither spans nor measurements nor `put`."""
-    monkeypatch.setenv("OTEL_QUEUE_SHORTCUTS", said)
+    """OTEL_QUEUE_FASTPATH=off: neither spans nor measurements nor `put`, and no word about it."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
     assert shortcuts.spans(tracer) is None
     assert shortcuts.bind(histogram) is None
     assert not shortcuts._proven
+    assert caplog.records == []
+
+
+def test_a_version_that_is_not_proven_is_not_shortened(
+    tracer: Any,
+    histogram: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One INFO line for spans and one for measurements: why, what it costs, what may be done."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sdk_version, "__version__", "1.99.0.dev1")
+    for _ in range(2):
+        assert shortcuts.spans(tracer) is None
+        assert shortcuts.bind(histogram) is None
+    assert [record.levelno for record in caplog.records] == [logging.INFO] * 2
+    spans, measurements = (record.getMessage() for record in caplog.records)
+    assert spans.startswith("the fast path for spans is not used, a message costs about 30 us more")
+    assert measurements.startswith("the fast path for measurements is not used")
+    for line in (spans, measurements):
+        assert "opentelemetry-sdk 1.99.0.dev1 is not one of the versions" in line
+        assert "OTEL_QUEUE_FASTPATH=on" in line
+
+
+@pytest.mark.parametrize("said", ["on", "TRUE", "1"])
+def test_the_switch_leaves_the_version_out_of_account(
+    tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
+    monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    assert shortcuts.spans(tracer) is not None
+    assert shortcuts.bind(histogram) is not None
+    with monkeypatch.context() as patch:
+        selftest.forget()
+        _unequal_span(patch)
+        assert shortcuts.spans(tracer) is None
+
+
+def test_where_the_sdk_needs_no_shortening_nothing_is_said(
+    histogram: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """1.44 records measurements fast enough by itself."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sdk_version, "__version__", "1.44.0")
+    assert shortcuts.bind(histogram) is None
+    assert caplog.records == []
+
+
+def test_a_child_says_nothing_that_its_parent_has_said(
+    tracer: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A worker may start a hundred pool processes; the first of all says it for all."""
+    monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+    for _ in range(2):
+        pid = os.fork()
+        if not pid:
+            shortcuts.spans(tracer)
+            os._exit(0)
+        os.waitpid(pid, 0)
+    shortcuts.spans(tracer)
+    assert capfd.readouterr().err.count("the fast path for spans is not used") == 1
+
+
+def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """What a user has set, a user may want to know the price of."""
+    caplog.set_level(logging.INFO)
+    limits = SpanLimits(max_span_attributes=10)
+    provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
+    assert shortcuts.spans(provider.get_tracer("scope")) is None
+    assert "limits of attributes are set" in caplog.text
 
 
 def test_importing_imports_no_sdk() -> None:
@@ -320,14 +399,14 @@ def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_spans_of_an_unknown_sdk_are_not_shortened(
     tracer: Any, break_sdk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one DEBUG line."""
-    caplog.set_level(logging.DEBUG, "otel_queue_plugins")
+    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
         assert shortcuts.spans(tracer) is None
     assert shortcuts.spans(tracer) is None
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
-    assert [entry.levelno for entry in ours] == [logging.DEBUG]
+    assert [entry.levelno for entry in ours] == [logging.INFO]
     span: Any = tracer.start_span("n")
     shortcuts.put(span, {"a": 1})
     assert dict(span.attributes) == {"a": 1}
@@ -383,14 +462,14 @@ def test_measurements_of_an_unknown_sdk_are_not_shortened(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one DEBUG line."""
-    caplog.set_level(logging.DEBUG, "otel_queue_plugins")
+    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
         assert shortcuts.bind(histogram) is None
     assert shortcuts.bind(histogram) is None
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
-    assert [entry.levelno for entry in ours] == [logging.DEBUG]
+    assert [entry.levelno for entry in ours] == [logging.INFO]
 
 
 def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
@@ -399,4 +478,4 @@ def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) 
     shortcuts.spans(tracer)
     shortcuts.spans(tracer)
     assert caplog.records == []
-    assert selftest.spans_are_equal.cache_info().misses == 1
+    assert [trial.cache_info().misses for trial in selftest._trials] == [1, 0]

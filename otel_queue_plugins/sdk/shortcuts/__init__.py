@@ -2,22 +2,26 @@
 
 The SDK cleans every attribute, hashes every set of them and asks its own samplers at each call.
 Our attributes are clean and our series few, so most of that gives the same answer each time.
-Nothing is shortened unless every part involved is the SDK's own, by exact type and unpatched, and
-a trial run came out equal. Otherwise each function here says so, and the public API is used.
-`OTEL_QUEUE_SHORTCUTS=off` turns all of it off.
+Nothing is shortened unless the version of the SDK is one that this was proven with, every part
+involved is the SDK's own, by exact type and unpatched, and a trial run came out equal. Otherwise
+each function here says so, and the public API is used. `OTEL_QUEUE_FASTPATH=off` turns all of it
+off, `on` leaves the versions out of account.
+
+All that touches what is private is in the other modules of this package, which are only imported
+inside of `gate.attempt`: a version of the SDK without one of the names costs speed, and no more.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
-from otel_queue_plugins.sdk.shortcuts import adding, recording, selftest, starting
+from otel_queue_plugins.sdk.shortcuts import gate
 
 __all__ = ["BeginSpan", "Record", "bind", "note", "put", "spans"]
 
@@ -26,8 +30,8 @@ About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
-# The class of spans that `put` and `note` need not hand over, once there are any.
-_proven: set[type] = set()
+# The class of spans that `put` and `note` need not hand over, once there are any, and what does it.
+_proven: dict[type, Any] = {}
 
 
 def spans(tracer: Tracer) -> BeginSpan | None:
@@ -37,23 +41,29 @@ def spans(tracer: Tracer) -> BeginSpan | None:
     The attributes must be a fresh dict of `Value`s with non-empty names.
     """
     real = _behind(tracer, "ProxyTracer", "_tracer")
-    if _is_off() or not _is_of_sdk(real) or not selftest.spans_are_equal():
-        return None
-    begin_span = starting.direct(real)
-    if begin_span is not None:
-        _proven.add(starting.span_class())
+    return gate.attempt("spans", partial(_spans, real)) if _is_of_sdk(real) else None
+
+
+def _spans(tracer: Any) -> BeginSpan:
+    from otel_queue_plugins.sdk.shortcuts import adding, selftest, starting
+
+    selftest.prove_spans()
+    begin_span = starting.direct(tracer)
+    _proven[starting.span_class()] = adding
     return begin_span
 
 
 def put(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
-    if type(span) not in _proven or not adding.put(span, attributes):
+    adding = _proven.get(type(span))
+    if adding is None or not adding.put(span, attributes):
         span.set_attributes(attributes)
 
 
 def note(span: Span, event: str, at_ns: int) -> None:
     """`span.add_event(event, None, at_ns)` at less cost, where that can be had."""
-    if type(span) not in _proven or not adding.note(span, event, at_ns):
+    adding = _proven.get(type(span))
+    if adding is None or not adding.note(span, event, at_ns):
         span.add_event(event, None, at_ns)
 
 
@@ -63,13 +73,14 @@ def bind(histogram: Histogram) -> Record | None:
     Attributes are dicts that live long, one per series, and are not changed after their first use.
     """
     real = _behind(histogram, "_ProxyHistogram", "_real_instrument")
-    if _is_off() or not _is_of_sdk(real) or not selftest.measurements_are_equal():
-        return None
-    return recording.direct(real)
+    return gate.attempt("measurements", partial(_bind, real)) if _is_of_sdk(real) else None
 
 
-def _is_off() -> bool:
-    return os.environ.get("OTEL_QUEUE_SHORTCUTS", "").strip().lower() in {"off", "false", "0"}
+def _bind(histogram: Any) -> Record:
+    from otel_queue_plugins.sdk.shortcuts import recording, selftest
+
+    selftest.prove_measurements()
+    return recording.direct(histogram)
 
 
 def _behind(given: Any, proxy: str, name: str) -> Any:

@@ -12,7 +12,8 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import TraceFlags
 
 from otel_queue_plugins.core.current import span_in
-from otel_queue_plugins.sdk.shortcuts.untouched import are_own
+from otel_queue_plugins.sdk.shortcuts.gate import DifferentError
+from otel_queue_plugins.sdk.shortcuts.untouched import are_own, check_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +30,11 @@ _MOST_SERIES = 1024
 _FIELDS = ["value", "time_unix_nano", "instrument", "context", "attributes"]
 
 
-def direct(histogram: Any) -> Record | None:
-    """`histogram.record` series by series; None if it is not the SDK's as we know it.
+def direct(histogram: Any) -> Record:
+    """`histogram.record` series by series.
 
-    Versions up to 1.44 neither clean nor hash as much, and are left alone.
+    Raises DifferentError if it is not the SDK's as we know it. Versions up to 1.44 neither clean
+    nor hash as much, and are left alone.
     """
     from opentelemetry.sdk.metrics._internal import _view_instrument_match as matching
     from opentelemetry.sdk.metrics._internal.instrument import _Histogram
@@ -43,22 +45,25 @@ def direct(histogram: Any) -> Record | None:
     from opentelemetry.sdk.metrics._internal.metric_reader_storage import MetricReaderStorage
 
     if type(histogram) is not _Histogram or "record" in vars(histogram):
-        return None
+        raise DifferentError(
+            f"the instrument is a {type(histogram).__qualname__} with a record of its own"
+        )
     consumer: Any = histogram._measurement_consumer
     if type(consumer) is not Consumer or "consume_measurement" in vars(consumer):
-        return None
+        raise DifferentError(f"measurements go to a {type(consumer).__qualname__}")
     if not type(consumer._sdk_config.exemplar_filter).__module__.startswith("opentelemetry.sdk."):
-        return None
-    known = (
-        hasattr(matching, "_hash_attributes")
-        and list(Measurement.__dataclass_fields__) == _FIELDS
-        and are_own(Measurement, "__post_init__")
-        and are_own(_Histogram, "record", "_is_enabled")
-        and are_own(Consumer, "consume_measurement")
-        and are_own(MetricReaderStorage, "consume_measurement")
-        and are_own(matching._ViewInstrumentMatch, "consume_measurement")
-    )
-    return _Direct(histogram, consumer, Measurement).record if known else None
+        raise DifferentError("there is an exemplar filter that is not the SDK's")
+    if (
+        not hasattr(matching, "_hash_attributes")
+        or list(Measurement.__dataclass_fields__) != _FIELDS
+    ):
+        raise DifferentError("measurements of this SDK are kept in another way")
+    check_own(Measurement, "__post_init__")
+    check_own(_Histogram, "record", "_is_enabled")
+    check_own(Consumer, "consume_measurement")
+    check_own(MetricReaderStorage, "consume_measurement")
+    check_own(matching._ViewInstrumentMatch, "consume_measurement")
+    return _Direct(histogram, consumer, Measurement).record
 
 
 class _Series(NamedTuple):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 # ruff: noqa: SLF001 - no exporter shows what a span keeps
-import logging
 import re
-from functools import cache, partial, wraps
+from functools import cache, partial
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,12 @@ from opentelemetry.trace import (
 )
 
 from otel_queue_plugins.sdk.shortcuts import adding, recording, starting
+from otel_queue_plugins.sdk.shortcuts.gate import DifferentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger("otel_queue_plugins")
-
+_trials: list[Any] = []
 _STATE = TraceState([("vendor", "1")])
 _PARENTS = [
     SpanContext(0xA1, 0xB1, is_remote=True, trace_flags=TraceFlags(3), trace_state=_STATE),
@@ -41,26 +40,35 @@ _CONTEXTS = [set_span_in_context(NonRecordingSpan(each), Context()) for each in 
 _TIMES = re.compile(r'"(start_)?time_unix_nano": \d+')
 
 
-def _once(trial: Callable[[], bool]) -> Callable[[], bool]:
-    """`trial`, run once in the life of a process; False if it raises."""
+def _once(trial: Callable[[], bool]) -> Callable[[], None]:
+    """`trial`, run once in the life of a process.
+
+    Raises DifferentError, each time, if it did not pass.
+    """
 
     @cache
-    @wraps(trial)
-    def passed() -> bool:
+    def difference() -> str:
         try:
-            equal = trial()
-        except Exception:
-            logger.debug("%s: no; using the public API", trial.__name__, exc_info=True)
-            return False
-        if not equal:
-            logger.debug("%s: no; using the public API", trial.__name__)
-        return equal
+            return "" if trial() else "a trial of it came out different"
+        except Exception as error:  # noqa: BLE001 - whatever differs
+            return f"its trial failed with {type(error).__name__}: {error}"
 
-    return passed
+    def prove() -> None:
+        if why := difference():
+            raise DifferentError(why)
+
+    _trials.append(difference)
+    return prove
+
+
+def forget() -> None:
+    """Run each trial once more."""
+    for trial in _trials:
+        trial.cache_clear()
 
 
 @_once
-def spans_are_equal() -> bool:
+def prove_spans() -> bool:
     """Whether spans of this SDK come out the same."""
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
@@ -73,11 +81,8 @@ def spans_are_equal() -> bool:
 
 def _is_equal(sampler: Any) -> bool:
     usual, direct = _Tracing(sampler), _Tracing(sampler)
-    begin_span = starting.direct(direct.tracer)
-    if begin_span is None:
-        return False
     usual.tell(_Usual(usual.tracer))
-    direct.tell(_Shortened(begin_span))
+    direct.tell(_Shortened(starting.direct(direct.tracer)))
     return usual.seen == direct.seen
 
 
@@ -116,12 +121,10 @@ class _Shortened(_Usual):
 
 
 @_once
-def measurements_are_equal() -> bool:
+def prove_measurements() -> bool:
     """Whether measurements of this SDK come out the same."""
     usual, direct = _Measuring(), _Measuring()
     record = recording.direct(direct.histogram)
-    if record is None:
-        return False
     return usual.exported(usual.histogram.record) == direct.exported(record)
 
 

@@ -20,7 +20,8 @@ from opentelemetry.trace import (
 
 from otel_queue_plugins.core.current import span_in
 from otel_queue_plugins.sdk.shortcuts.deciding import decider
-from otel_queue_plugins.sdk.shortcuts.untouched import are_own
+from otel_queue_plugins.sdk.shortcuts.gate import DifferentError
+from otel_queue_plugins.sdk.shortcuts.untouched import check_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,29 +56,35 @@ _HAS_PLAIN_LOCK = type(BoundedAttributes()._lock) is type(threading.Lock())
 _new_lock: Callable[[], Any] = threading.Lock if _HAS_PLAIN_LOCK else threading.RLock
 
 
-def direct(tracer: Any) -> BeginSpan | None:
-    """`tracer.start_span` for clean attributes; None if the tracer is not the SDK's as we know it.
+def direct(tracer: Any) -> BeginSpan:
+    """`tracer.start_span` for clean attributes.
 
-    That is: exact types, nothing patched, no limits of attributes but the default ones, and spans
-    that have the fields we fill.
+    Raises DifferentError if the tracer is not the SDK's as we know it. That is: exact types,
+    nothing patched, no limits of attributes but the default ones, and spans with the fields we
+    fill.
     """
     from opentelemetry.sdk import trace as sdk
 
     if type(tracer) is not sdk.Tracer or "start_span" in vars(tracer):
-        return None
-    if not are_own(sdk.Tracer, "start_span", "_is_enabled"):
-        return None
-    if not are_own(sdk._Span, *_REPLACED) or not are_own(sdk.Event, "__init__"):
-        return None
+        raise DifferentError(
+            f"the tracer is a {type(tracer).__qualname__} with a start_span of its own"
+        )
+    check_own(sdk.Tracer, "start_span", "_is_enabled")
+    check_own(sdk._Span, *_REPLACED)
+    check_own(sdk.Event, "__init__")
     limits = tracer._span_limits
     if type(limits) is not sdk.SpanLimits or not _are_default(limits):
-        return None
+        raise DifferentError("limits of attributes are set, which the SDK has to apply")
     example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
-    return _Direct(tracer, example).begin_span if _is_as_known(example) else None
+    if not _is_as_known(example):
+        raise DifferentError("spans of this SDK have other fields")
+    return _Direct(tracer, example).begin_span
 
 
 def _is_as_known(span: Any) -> bool:
     attributes, events = span._attributes, span._events
+    check_own(type(attributes), "__init__")
+    check_own(type(events), "__init__")
     return (
         vars(span).keys() == _FIELDS
         and vars(attributes).keys() == _FIELDS_OF_ATTRIBUTES
@@ -85,8 +92,6 @@ def _is_as_known(span: Any) -> bool:
         and vars(events).keys() == _FIELDS_OF_LIST
         and type(events._dq) is deque
         and events._dq.maxlen == span._limits.max_events
-        and are_own(type(attributes), "__init__")
-        and are_own(type(events), "__init__")
     )
 
 

@@ -155,7 +155,7 @@ def _ours(framework: str, mode: str) -> Package:
 
 
 def _ours_by_api(framework: str, mode: str) -> Package:
-    os.environ["OTEL_QUEUE_SHORTCUTS"] = "off"
+    os.environ["OTEL_QUEUE_FASTPATH"] = "off"
     return _ours(framework, mode)
 
 

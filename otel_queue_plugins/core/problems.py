@@ -1,0 +1,95 @@
+"""Settings that cannot be used: what is said about them, once, in one line, without secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+_log = logging.getLogger("otel_queue_plugins")
+_said: set[str] = set()
+
+_LONGEST_VALUE: Final = 200
+_LONGEST_LINE: Final = 800
+_URL: Final = r"((?<!\w)\w{1,20}://)"
+_USER_OF_URL: Final = re.compile(rf"{_URL}\S*@")
+_USER_OF_HOST: Final = re.compile(r"(^|[\s'\"=(])[^\s'\"=/]*:(?!//)\S*@")
+_QUERY: Final = re.compile(rf"{_URL}([^\s'\"?]*)\?[^\s'\"]+")
+_USER_AT_ALL: Final = re.compile(r"^(\w{1,20}://)?.*:.*@", re.DOTALL)
+
+
+class ConfigurationError(ValueError):
+    """A setting in the environment is dangerous or impossible. One line: variable, value, fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A setting that cannot or must not be used, and what to do about it.
+
+    `value` is what the log may show, "" to show the name of the variable alone. `signals` are the
+    signals it concerns (empty: all of them or none), which it turns off unless it `is_doubt`: it
+    may be right.
+    """
+
+    variable: str
+    value: str
+    fix: str
+    signals: tuple[str, ...] = ()
+    is_doubt: bool = False
+
+    def __str__(self) -> str:
+        value = without_secrets(_USER_AT_ALL.sub(r"\1***@", self.value))[:_LONGEST_VALUE]
+        shown = f"{self.variable}={value!r}" if value else self.variable
+        return f"{shown}: {without_secrets(self.fix)}"[:_LONGEST_LINE]
+
+
+def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Those that differ only in the signal become one."""
+    found: dict[Problem, tuple[str, ...]] = {}
+    for each in problems:
+        key = replace(each, signals=())
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), *each.signals)))
+    return tuple(replace(key, signals=signals) for key, signals in found.items())
+
+
+def raise_first(problems: Iterable[Problem]) -> None:
+    """Raise `ConfigurationError` for the first problem that is no doubt, if there is one."""
+    for problem in problems:
+        if not problem.is_doubt:
+            raise ConfigurationError(str(problem))
+
+
+def report(problems: Iterable[Problem]) -> None:
+    """Log each problem not yet logged in this process: at ERROR, a doubt at WARNING."""
+    for problem in problems:
+        line = f"{problem}{_effect(problem)}"
+        if line not in _said:
+            _said.add(line)
+            _log.log(logging.WARNING if problem.is_doubt else logging.ERROR, "%s", line)
+
+
+def forget() -> None:
+    """Log each problem once more."""
+    _said.clear()
+
+
+def _effect(problem: Problem) -> str:
+    if problem.is_doubt or not problem.signals:
+        return ""
+    return f" ({', '.join(problem.signals)} off)"
+
+
+def without_secrets(text: str) -> str:
+    """`text` as one line of a log, without the user, the password and the query of a URL."""
+    text = _USER_OF_URL.sub(r"\1***@", text)
+    text = _USER_OF_HOST.sub(r"\1***@", text)
+    return " ".join(_QUERY.sub(r"\1\2?***", text).split())
+
+
+def nearest(name: str, names: Iterable[str], at_least: float = 0.6) -> str:
+    """The one of `names` most like `name`, "" where none is `at_least` so alike (1: the same)."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(names), 1, at_least)), "")

@@ -1,0 +1,128 @@
+"""What a worker says at its start: that telemetry is on, and that Prometheus cannot have it.
+
+On Redis alone: what is said does not depend on the broker.
+"""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers.telemetry_cases import CELERY, DRAMATIQ
+
+if TYPE_CHECKING:
+    from tests.brokers.harness import App, Lab
+    from tests.processes import ManagedProcess
+
+ON = "telemetry is on: traces and metrics to "
+REFUSED = "OTEL_METRICS_EXPORTER='prometheus': prometheus would show one of several processes"
+
+pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
+
+
+@pytest.fixture
+def port() -> int:
+    """One that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+        return found
+
+
+def prometheus(port: int) -> dict[str, str]:
+    """As its users set it."""
+    return {
+        "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
+    }
+
+
+def run_ten(lab: Lab, app: App, call: str, worker: ManagedProcess, done: str) -> None:
+    """Ten tasks, whose process spans arrive."""
+    producer = lab.producer(app, {"OTEL_METRICS_EXPORTER": "none"})
+    producer.run(f"for n in range(10): ok.{call}(n)")
+    worker.wait_for_log(done, count=10)
+    lab.receiver.until(
+        lambda: sum(span.kind == "consumer" for span in lab.receiver.spans()) == 10, "10 spans"
+    )
+
+
+def scraped(port: int) -> str:
+    """The page of Prometheus."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        return str(page.read().decode())
+
+
+def test_a_prefork_worker_says_one_line_however_many_processes_it_starts(own_lab: Lab) -> None:
+    """With a process per task, too."""
+    app = own_lab.module(CELERY)
+    worker = own_lab.celery(app, arguments=["--max-tasks-per-child", "1"])
+    run_ten(own_lab, app, "delay", worker, r"ok\[.*succeeded")
+    assert worker.log.count(ON) == 1
+    said = f"{ON}{own_lab.receiver.endpoint} (http/protobuf); logs off; service worker"
+    worker.wait_for_log(f"INFO.*{said.replace('(', '[(]').replace(')', '[)]')}")
+
+
+def test_a_dramatiq_worker_says_one_line_for_each_of_its_processes(own_lab: Lab) -> None:
+    """They start by themselves, and have no memory in common."""
+    app = own_lab.module(DRAMATIQ)
+    worker = own_lab.dramatiq(app, processes=2)
+    run_ten(own_lab, app, "send", worker, "ok ran")
+    worker.wait_for_log(ON, count=2)
+    assert worker.log.count(ON) == 2
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_prometheus_is_refused_where_several_processes_run_tasks(
+    own_lab: Lab, framework: str, port: int
+) -> None:
+    """One ERROR line with the remedy for a whole worker, and no traceback; traces are sent."""
+    pytest.importorskip("opentelemetry.exporter.prometheus")
+    if framework == "celery":
+        app = own_lab.module(CELERY)
+        one_each = ["--max-tasks-per-child", "1"]
+        worker = own_lab.celery(app, arguments=one_each, env=prometheus(port))
+        run_ten(own_lab, app, "delay", worker, r"ok\[.*succeeded")
+    else:
+        app = own_lab.module(DRAMATIQ)
+        worker = own_lab.dramatiq(app, processes=3, env=prometheus(port))
+        run_ten(own_lab, app, "send", worker, "ok ran")
+    assert worker.log.count(REFUSED) == 1
+    assert "Traceback" not in worker.log
+    with pytest.raises(OSError, match="refused"):
+        scraped(port)
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "dramatiq"])
+def test_prometheus_is_kept_where_one_process_runs_all_tasks(
+    own_lab: Lab, pool: str, port: int
+) -> None:
+    """It shows every one of them."""
+    pytest.importorskip("opentelemetry.exporter.prometheus")
+    if pool == "dramatiq":
+        app = own_lab.module(DRAMATIQ)
+        worker = own_lab.dramatiq(app, processes=1, env=prometheus(port))
+        run_ten(own_lab, app, "send", worker, "ok ran")
+    else:
+        app = own_lab.module(CELERY)
+        worker = own_lab.celery(app, pool=pool, env=prometheus(port))
+        run_ten(own_lab, app, "delay", worker, r"ok\[.*succeeded")
+    assert REFUSED not in worker.log
+    (line,) = [
+        line
+        for line in scraped(port).splitlines()
+        if line.startswith("messaging_client_consumed_messages_total{")
+    ]
+    assert line.endswith(" 10.0")
+
+
+def test_strict_settings_keep_a_prefork_worker_from_starting(own_lab: Lab, port: int) -> None:
+    """Better no worker than one whose numbers are wrong."""
+    app = own_lab.module(CELERY)
+    env = {**prometheus(port), "OTEL_QUEUE_STRICT": "yes"}
+    worker = own_lab.celery(app, env=env, ready=REFUSED)
+    assert worker.wait() == 1

@@ -1,0 +1,98 @@
+"""Variables: what a value means, and what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from otel_queue_plugins.core.problems import Problem, merged, nearest, report, without_secrets
+from otel_queue_plugins.core.variables import Variables, is_strict
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, True) for text in ("true", "True", "1", "yes", "YES", "on", " on ")),
+        *((text, False) for text in ("false", "0", "no", "off", "OFF")),
+        *((text, None) for text in ("", "  ", "2", "maybe", "y", "t")),
+    ],
+)
+def test_booleans(text: str, value: bool | None) -> None:
+    """Eight words in any case; anything else is the default, and a problem unless it is empty."""
+    for default in (True, False):
+        variables = Variables({"X": text})
+        assert variables.flag("X", default=default) is (default if value is None else value)
+        assert bool(variables.problems) is (value is None and bool(text.strip()))
+    assert is_strict({"OTEL_QUEUE_STRICT": text}) is bool(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "number"),
+    [
+        ("", True, None),
+        ("3", True, 3),
+        ("2.5", True, None),
+        ("2.5", False, 2.5),
+        ("inf", False, None),
+        ("nan", False, None),
+        ("0", False, None),
+        ("x", False, None),
+    ],
+)
+def test_numbers(text: str, whole: bool, number: float | None) -> None:
+    """Finite, and of at least what is asked for."""
+    assert Variables({"X": text}).number("X", at_least=1, whole=whole) == number
+
+
+def test_the_first_that_has_a_value_counts() -> None:
+    """An empty variable is as good as none."""
+    variables = Variables({"A": " ", "B": "b", "C": "c"})
+    assert variables.text("A", "B", "C") == ("B", "b")
+    assert variables.text("A", "D") == ("", "")
+    assert variables.names() == ["B", "C"]
+    assert (variables.is_emptied("A"), variables.is_emptied("D")) == (True, False)
+    assert variables.choice(("A",), ("b",)) == ""
+    assert variables.choice(("B",), ("b",)) == "b"
+    assert variables.choice(("C",), ("b",)) == ""
+    assert [str(problem) for problem in variables.problems] == ["C='c': use one of b"]
+
+
+def test_problems_of_several_signals_are_one() -> None:
+    """They differ in nothing else."""
+    one = Problem(variable="X", value="x", fix="y", signals=("traces",))
+    two = Problem(variable="X", value="x", fix="y", signals=("metrics",))
+    assert [each.signals for each in merged([one, two, one])] == [("traces", "metrics")]
+
+
+def test_a_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """At ERROR with what it turns off; a doubt at WARNING, which turns off nothing."""
+    wrong = Problem(variable="X", value="x", fix="y", signals=("traces",))
+    doubt = Problem(variable="X", value="", fix="y", signals=("traces",), is_doubt=True)
+    report([wrong, doubt])
+    report([wrong, doubt])
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.ERROR, "X='x': y (traces off)"),
+        (logging.WARNING, "X: y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://u:p@h/x?key=1 and more", "http://***@h/x?*** and more"),
+        ("u:p@h:4317", "***@h:4317"),
+        ("to='u:p@h'", "to='***@h'"),
+        ("two\nlines", "two lines"),
+        ("nothing: of the kind? No.", "nothing: of the kind? No."),
+    ],
+)
+def test_secrets_are_not_shown(text: str, shown: str) -> None:
+    """Of a URL: user, password, query."""
+    assert without_secrets(text) == shown
+
+
+def test_the_nearest_name() -> None:
+    """If one is near at all."""
+    assert nearest("relaton", ["relation", "span_name"]) == "relation"
+    assert nearest("x", ["relation", "span_name"]) == ""

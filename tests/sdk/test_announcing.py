@@ -1,0 +1,74 @@
+"""One line at INFO says that telemetry is on, and where it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.receiver import FaultyReceiver
+    from tests.sdk.conftest import Programs, Receiver
+
+ON = "INFO telemetry is on: "
+
+
+def lines(log: str) -> list[str]:
+    """What is said about it."""
+    return [line for line in log.splitlines() if "telemetry" in line]
+
+
+def test_signals_endpoint_protocol_and_service(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """For all signals in one line, which its children do not repeat."""
+    program = programs.start("talkative", endpoint=receiver.endpoint, protocol=protocol)
+    assert program.wait() == 0
+    goal = f"traces and metrics to {receiver.endpoint} ({protocol}); logs off; service program"
+    assert lines(program.log) == [ON + goal]
+
+
+def test_of_children_the_first_says_it(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """Where their parent had nothing to set up before them; it has nothing to add after them."""
+    program = programs.start("talkative", "children", endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    assert len(lines(program.log)) == 1
+
+
+def test_a_signal_of_its_own_is_named_by_itself(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """With the path it has; and no secret is shown."""
+    host = http_receiver.endpoint.removeprefix("http://")
+    program = programs.start(
+        "talkative",
+        endpoint=f"http://user:s3cret@{host}",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"http://{host}/own?key=s3cret",
+        OTEL_EXPORTER_OTLP_HEADERS="key=s3cret",
+        OTEL_LOGS_EXPORTER="console",
+        OTEL_SERVICE_NAME="",
+    )
+    assert program.wait() == 0
+    said = (
+        f"traces to http://{host}/own?*** (http/protobuf); metrics to http://***@{host} "
+        "(http/protobuf); logs to console; service unknown_service:python "
+        "(OTEL_SERVICE_NAME is not set)"
+    )
+    assert lines(program.log)[0] == ON + said
+    assert "s3cret" not in program.log
+
+
+def test_providers_of_the_application(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """They go where the application wants; a signal that it left to us goes where we say."""
+    program = programs.start("talkative", "own", endpoint=http_receiver.endpoint)
+    assert program.wait() == 0
+    own = "traces and metrics to the application's own provider"
+    assert lines(program.log) == [f"{ON}{own}; logs off"]
+
+
+@pytest.mark.parametrize("extra", [{}, {"OTEL_QUEUE_SETUP": "off"}], ids=["unset", "off"])
+def test_nothing_is_said_while_nothing_is_on(programs: Programs, extra: dict[str, str]) -> None:
+    """Telemetry that nobody asked for is not news."""
+    program = programs.start("talkative", **extra)
+    assert program.wait() == 0
+    assert lines(program.log) == []

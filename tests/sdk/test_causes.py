@@ -1,0 +1,312 @@
+"""Why an export failed, in words that say what to do. No process, no exporter."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from http.client import BadStatusLine, RemoteDisconnected
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from otel_queue_plugins.sdk import causes, probing
+from otel_queue_plugins.sdk.environment import read
+from otel_queue_plugins.sdk.otlp import Target
+from otel_queue_plugins.sdk.remedies import BROKEN, LOST, RETRIED
+from otel_queue_plugins.sdk.shipments import Answer, Shipment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+
+
+@pytest.fixture(autouse=True)
+def unknown_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is found out by looking, unless a test says what."""
+    monkeypatch.setattr(probing, "spoken_at", lambda *_: "")
+
+
+def shipment(signal: str = "traces", **environ: str) -> Shipment:
+    """One to where the environment says."""
+    (target,) = read({ENDPOINT: "http://collector:5000", **environ}).exporters[signal]
+    assert isinstance(target, Target)
+    return Shipment(target, [])
+
+
+def words_of_answer(answer: Answer, signal: str = "traces", **environ: str) -> tuple[str, str]:
+    """What is said of an answer over HTTP, and what it means."""
+    sent = shipment(signal, **environ)
+    sent.answered(answer)
+    return causes.of(sent)
+
+
+def words_of_error(error: BaseException, **environ: str) -> tuple[str, str]:
+    """What is said of an exception."""
+    sent = shipment(**environ)
+    sent.failed(error)
+    return causes.of(sent)
+
+
+def words_of_code(code: str, details: str, **environ: str) -> tuple[str, str]:
+    """What is said of a status of gRPC."""
+    sent = shipment(**{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ})
+    sent.code, sent.details = code, details
+    return causes.of(sent)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_a_path_where_nobody_takes_it(status: int, signal: str) -> None:
+    """The two usual mistakes have their remedy; otherwise it is the wrong server."""
+    asked = {f"OTEL_{signal.upper()}_EXPORTER": "otlp"}
+    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    answer = Answer(status, "No")
+    said, meaning = words_of_answer(answer, signal, **asked, **{own: "http://collector:5000"})
+    assert (
+        said == f"answered {status} No: {own} is used as it is, so it has to end with /v1/{signal}"
+    )
+    said, _ = words_of_answer(answer, signal, **asked, **{ENDPOINT: "http://c:5000/v1/traces"})
+    assert said.endswith(f"write {ENDPOINT} without /v1/..., which is appended for each signal")
+    said, _ = words_of_answer(answer, signal, **asked)
+    assert said.endswith("is this the endpoint of an OTLP receiver?")
+    assert meaning == BROKEN
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials(status: int) -> None:
+    """Which variable sends which header; never a value."""
+    said, meaning = words_of_answer(Answer(status))
+    assert said == f"answered {status}: it wants credentials, and {HEADERS} is not set"
+    said, _ = words_of_answer(Answer(status), **{HEADERS: "Api-Key=s3cret,x-team=t3am"})
+    expected = f"it does not accept the credentials; {HEADERS} sends api-key, x-team"
+    assert said == f"answered {status}: {expected}"
+    assert meaning == BROKEN
+    for code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        said, meaning = words_of_code(code, "no", **{HEADERS: "Api-Key=s3cret"})
+        assert (
+            said == f"answered {code}: it does not accept the credentials; {HEADERS} sends api-key"
+        )
+        assert meaning == BROKEN
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "meaning"),
+    [
+        (Answer(503, "Service Unavailable"), "answered 503 Service Unavailable", RETRIED),
+        (Answer(429), "answered 429", RETRIED),
+        (Answer(500, "Oops\r\nX: y"), "answered 500 Oops X: y", LOST),
+        (Answer(413), "lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BROKEN),
+        (
+            Answer(301, "Moved", "https://u:p@there/v1/traces"),
+            f"answered 301 Moved, a redirect: write https://***@there in {ENDPOINT}",
+            BROKEN,
+        ),
+        (
+            Answer(400, "Bad Request", body="Client sent an HTTP request to an HTTPS server."),
+            f"this port speaks TLS; write https:// in {ENDPOINT}",
+            BROKEN,
+        ),
+    ],
+)
+def test_other_answers(answer: Answer, expected: str, meaning: str) -> None:
+    """What the SDK tries again is an outage, the rest is not."""
+    said, found = words_of_answer(answer)
+    assert said.endswith(expected)
+    assert found == meaning
+
+
+def test_a_batch_that_is_too_large() -> None:
+    """Each signal has its own variable, or none."""
+    assert "OTEL_BLRP_" in words_of_answer(Answer(413), "logs", OTEL_LOGS_EXPORTER="otlp")[0]
+    assert "too many series" in words_of_answer(Answer(413), "metrics")[0]
+
+
+def _wrapped(error: BaseException) -> requests.ConnectionError:
+    """As requests and urllib3 hand it on."""
+    reason: Any = Exception("pool")
+    reason.reason = error
+    return requests.ConnectionError(reason)
+
+
+def _ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
+    error = kind(1, f"[SSL: {reason}] and more")
+    error.reason = reason
+    return error
+
+
+def _untrusted() -> ssl.SSLError:
+    error = ssl.SSLCertVerificationError(1, "no")
+    error.reason, error.verify_message = "CERTIFICATE_VERIFY_FAILED", "self-signed certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "meaning"),
+    [
+        (BadStatusLine("\0\0\x18\4"), "this port speaks gRPC, not HTTP; set ", BROKEN),
+        (BadStatusLine("\x15\3\1\0"), "this port speaks TLS; write https://", BROKEN),
+        (BadStatusLine("SSH-2.0"), "it does not speak HTTP", BROKEN),
+        (_ssl_error(ssl.SSLError, "WRONG_VERSION_NUMBER"), "this port does not speak TLS", BROKEN),
+        (_untrusted(), "its certificate is not trusted (self-signed certificate); OTEL_", BROKEN),
+        (socket.gaierror(-2, "Name or service not known"), "its name cannot be resolved", RETRIED),
+        (ConnectionRefusedError(111, "no"), "nothing listens there", RETRIED),
+        (requests.ReadTimeout("x"), "no answer within 10 s", RETRIED),
+        (RemoteDisconnected("x"), "it closed the connection without an answer", RETRIED),
+        (ConnectionResetError(104, "x"), "it closed the connection without an answer", RETRIED),
+        (_ssl_error(ssl.SSLEOFError, "EOF"), "it closed the connection", RETRIED),
+        (ValueError("odd"), "ConnectionError: ", RETRIED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_errors_of_the_network(error: BaseException, expected: str, meaning: str) -> None:
+    """However deep they are wrapped."""
+    said, found = words_of_error(_wrapped(error))
+    assert said.startswith(expected)
+    assert found == meaning
+
+
+NO_ADDRESS = "failed to connect to all addresses; last error: "
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "expected", "meaning"),
+    [
+        (
+            "UNAVAILABLE",
+            f"{NO_ADDRESS}Trying to connect an http1.x server (HTTP status 400)",
+            "this port speaks HTTP, not gRPC; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+            BROKEN,
+        ),
+        ("UNAVAILABLE", f"{NO_ADDRESS}Expected SETTINGS frame", "this port speaks HTTP", BROKEN),
+        ("UNAVAILABLE", "missing selected ALPN property", "this port speaks HTTP", BROKEN),
+        ("UNAVAILABLE", f"{NO_ADDRESS}WRONG_VERSION_NUMBER", "this port does not speak", BROKEN),
+        ("UNAVAILABLE", "CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted;", BROKEN),
+        ("UNAVAILABLE", f"{NO_ADDRESS}Connection refused", "nothing listens there", RETRIED),
+        ("UNAVAILABLE", "DNS resolution failed", "its name cannot be resolved", RETRIED),
+        ("UNAVAILABLE", "Socket closed", "it closed the connection", RETRIED),
+        ("UNAVAILABLE", "overloaded", "answered UNAVAILABLE: overloaded", RETRIED),
+        ("DEADLINE_EXCEEDED", "x", "no answer within 10 s", RETRIED),
+        (
+            "UNIMPLEMENTED",
+            "x",
+            "answered UNIMPLEMENTED: it speaks gRPC and takes no traces",
+            BROKEN,
+        ),
+        ("INVALID_ARGUMENT", "odd\nlines", "answered INVALID_ARGUMENT: odd lines", LOST),
+    ],
+)
+def test_codes_of_grpc(code: str, details: str, expected: str, meaning: str) -> None:
+    """Most of what is wrong with a connection has one code; the details tell it apart."""
+    said, found = words_of_code(code, details)
+    assert said.startswith(expected)
+    assert found == meaning
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol", "spoken", "expected"),
+    [
+        ("http://c:1", "http/protobuf", probing.TLS, "this port speaks TLS; write https://"),
+        ("http://c:1", "grpc", probing.TLS_HTTP2, "this port speaks TLS; write https://"),
+        ("https://c:1", "grpc", probing.HTTP2, "this port does not speak TLS; write http://"),
+        ("https://c:1", "http/protobuf", probing.HTTP1, "this port does not speak TLS"),
+        ("https://c:1", "http/protobuf", probing.TLS_HTTP2, "this port speaks gRPC, not HTTP"),
+        ("http://c:1", "http/protobuf", probing.HTTP2, "this port speaks gRPC, not HTTP"),
+        ("http://c:1", "grpc", probing.HTTP1, "this port speaks HTTP, not gRPC"),
+        ("c:1", "grpc", probing.HTTP1, "this port does not speak TLS"),
+        ("http://c:1", "grpc", probing.HTTP2, "it closed the connection without an answer"),
+        ("https://c", "http/protobuf", probing.TLS, "it closed the connection without an answer"),
+    ],
+)
+def test_a_closed_connection_is_looked_into(
+    endpoint: str, protocol: str, spoken: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be one that speaks something else, at any port."""
+    monkeypatch.setattr(probing, "spoken_at", lambda *_: spoken)
+    environ = {ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    reset = ConnectionResetError(104, "x")
+    if protocol == "grpc":
+        said, _ = words_of_code("UNAVAILABLE", "Socket closed", **environ)
+    else:
+        said, _ = words_of_error(reset, **environ)
+    assert said.startswith(expected)
+
+
+def test_what_somebody_else_says_has_no_header_of_ours() -> None:
+    """Some servers and libraries repeat what they got."""
+    details = "bad header: s3cret-key\nat https://u:p@h/?key=k " + "x" * 1000
+    said, _ = words_of_code("INTERNAL", details, **{HEADERS: "api-key=s3cret-key"})
+    assert said.startswith("answered INTERNAL: bad header: *** at https://***@h/?*** xxx")
+    assert len(said) < 300
+
+
+def test_what_only_a_logger_said() -> None:
+    """Better than nothing; and a shipment of which nothing is known has no answer yet."""
+    sent = shipment()
+    assert causes.of(sent) == ("no answer yet", RETRIED)
+    sent.text = "odd\nnews"
+    assert causes.of(sent) == ("odd news", RETRIED)
+
+
+@pytest.fixture
+def port() -> Iterator[tuple[int, list[bytes]]]:
+    """One that says the first of the given texts to whoever comes, and closes."""
+    sayings: list[bytes] = [b""]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        thread = threading.Thread(target=_serve, args=(server, sayings), daemon=True)
+        thread.start()
+        yield server.getsockname()[1], sayings
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def _serve(server: socket.socket, sayings: list[bytes]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(1000)
+            connection.sendall(sayings[0])
+
+
+@pytest.mark.parametrize(
+    ("said", "spoken"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", probing.HTTP1),
+        (b"\0\0\6\4\0\0\0\0\0\0\5\0\0\x40\0", probing.HTTP2),
+        (b"\x15\3\3\0\2\2\x28", probing.TLS),  # a handshake that was refused
+        (b"SSH-2.0-OpenSSH\r\n", ""),
+        (b"", ""),
+    ],
+)
+def test_a_look_at_a_port(
+    port: tuple[int, list[bytes]],
+    said: bytes,
+    spoken: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its first bytes; what it is counts for a minute."""
+    monkeypatch.undo()
+    probing.forget()
+    number, sayings = port
+    sayings[0] = said
+    assert probing.spoken_at("127.0.0.1", number) == spoken
+    sayings[0] = b"something else"
+    assert probing.spoken_at("127.0.0.1", number) == spoken
+
+
+def test_where_there_is_a_proxy_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not be what the exporter sees. Where nothing listens there is nothing to see."""
+    monkeypatch.undo()
+    probing.forget()
+    assert probing.spoken_at("127.0.0.1", 1) == ""
+    monkeypatch.setattr(probing, "getproxies", lambda: {"http": "http://proxy"})
+    monkeypatch.setattr(socket, "create_connection", None)
+    assert probing.spoken_at("127.0.0.1", 2) == ""

@@ -1,0 +1,38 @@
+"""docs/reference/configuration.md names what there is."""
+
+from __future__ import annotations
+
+import re
+
+from otel_queue_plugins.core import options
+from otel_queue_plugins.sdk.names import OURS
+from otel_queue_plugins.sdk.shortcuts import gate
+from tests.environment import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+
+
+def test_every_variable_of_ours_has_a_row() -> None:
+    """And none that does not exist has one."""
+    rows = re.findall(r"^\| `(OTEL_QUEUE_\w+)` \|", PAGE, re.MULTILINE)
+    assert sorted(rows) == sorted(OURS)
+
+
+def test_every_option_stands_beside_its_variable() -> None:
+    """By the name it has as an argument."""
+    for name, variable in options.VARIABLES.items():
+        assert f"| `{variable}` | `{name}` |" in PAGE
+
+
+def test_the_table_of_proven_versions_is_the_one_in_use() -> None:
+    """Part by part."""
+    words = {"yes": "proven", "not needed": "not_needed"}
+    rows = re.findall(r"^\| (1\.\d+) \| ([\w ]+) \| ([\w ]+) \|$", PAGE, re.MULTILINE)
+    for column, part in enumerate(("spans", "measurements"), 1):
+        documented = {row[0]: words[row[column]] for row in rows}
+        used = {
+            version: kind
+            for kind in ("proven", "not_needed")
+            for version in getattr(gate._PARTS[part], kind)
+        }
+        assert documented == used

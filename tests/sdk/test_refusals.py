@@ -1,0 +1,240 @@
+"""A backend that refuses: each signal's line says where, why, what to do, and what it has cost."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_queue_plugins.cli.receiver import Reply
+from tests.receiver import Fault, FaultyReceiver, GrpcReceiver
+from tests.sdk.test_tls import certificate  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.sdk.conftest import Programs, Receiver
+
+pytestmark = pytest.mark.slow
+
+SIGNALS = ("traces", "metrics", "logs")
+ALL = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+MENDED = "it is lost, and so is what follows until this is mended"
+
+
+def lines_of(log: str) -> dict[str, str]:
+    """What is said of each signal; one line each."""
+    lines = [line for line in log.splitlines() if re.match(r"(traces|metrics|logs) to ", line)]
+    assert len({line.split()[0] for line in lines}) == len(lines), log
+    assert "Traceback" not in log
+    assert "s3cret" not in log
+    return {line.split()[0]: line for line in lines}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_an_answer_that_nobody_can_wait_for(
+    programs: Programs, http_receiver: FaultyReceiver, status: int
+) -> None:
+    """With the URL, once for each signal; nothing says that it is tried again."""
+    http_receiver.fault, http_receiver.rejection = Fault.REJECT, Reply(status)
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret",
+        **ALL,
+    )
+    assert program.wait() == 0
+    lines = lines_of(program.log)
+    assert set(lines) == set(SIGNALS)
+    for signal, line in lines.items():
+        url = f"{http_receiver.endpoint}/v1/{signal}"
+        assert line.startswith(f"{signal} to {url}: answered {status} ")
+        assert ("api-key" in line) is (status != 404)
+        assert MENDED in line
+        assert "goes on trying" not in line
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("UNAUTHENTICATED", "it does not accept the credentials; OTEL_EXPORTER_OTLP_HEADERS sends"),
+        ("PERMISSION_DENIED", "it does not accept the credentials"),
+        ("UNIMPLEMENTED", "it speaks gRPC and takes no "),
+    ],
+)
+def test_a_code_that_nobody_can_wait_for(programs: Programs, code: str, words: str) -> None:
+    """The same over gRPC."""
+    with GrpcReceiver() as receiver:
+        receiver.fault, receiver.rejection_code = Fault.REJECT, code
+        program = programs.start(
+            "script",
+            endpoint=receiver.endpoint,
+            protocol="grpc",
+            OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret",
+            **ALL,
+        )
+        assert program.wait() == 0
+        lines = lines_of(program.log)
+        assert set(lines) == set(SIGNALS)
+        for signal, line in lines.items():
+            assert line.startswith(f"{signal} to {receiver.endpoint}: answered {code}: {words}")
+            assert MENDED in line
+
+
+def test_the_count_of_what_was_dropped_is_true(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """The batch that the line is about is in it."""
+    receiver.fault = Fault.REJECT
+    program = programs.start(
+        "dictated",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_BSP_SCHEDULE_DELAY="60000",
+    )
+    program.stdin.write(b"7\n")
+    program.stdin.close()
+    assert program.wait() == 0
+    assert "; dropped so far: 7 spans; said once in 60 s)" in lines_of(program.log)["traces"]
+
+
+def test_log_records_are_counted_too(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """By their own name."""
+    http_receiver.fault = Fault.REJECT
+    program = programs.start(
+        "script",
+        endpoint=http_receiver.endpoint,
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_METRICS_EXPORTER="none",
+        **ALL,
+    )
+    assert program.wait() == 0
+    assert "dropped so far: 0 spans, 1 log record;" in lines_of(program.log)["logs"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "path", "remedy"),
+    [
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is, so it has to end with /v1/traces",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "/v1/traces",
+            "write OTEL_EXPORTER_OTLP_ENDPOINT without /v1/..., which is appended for each signal",
+        ),
+    ],
+)
+def test_the_two_usual_mistakes_with_a_path(
+    programs: Programs, http_receiver: FaultyReceiver, variable: str, path: str, remedy: str
+) -> None:
+    """A receiver that takes its own paths only, as they all do."""
+    endpoint = f"{http_receiver.endpoint}{path}"
+    program = programs.start(
+        "script", **{variable: endpoint, "OTEL_METRICS_EXPORTER": "none", "OTEL_SERVICE_NAME": "s"}
+    )
+    assert program.wait() == 0
+    line = lines_of(program.log)["traces"]
+    assert line.startswith(f"traces to {endpoint}")
+    assert f"answered 404 Not Found: {remedy}" in line
+
+
+def test_a_redirect_is_a_refusal(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """The SDK takes it for a success, and everything is lost without a word."""
+    http_receiver.fault = Fault.REJECT
+    http_receiver.rejection = Reply(308, b"", {"Location": "https://collector/v1/traces"})
+    program = programs.start(
+        "script", endpoint=http_receiver.endpoint, OTEL_METRICS_EXPORTER="none"
+    )
+    assert program.wait() == 0
+    line = lines_of(program.log)["traces"]
+    assert "a redirect: write https://collector in OTEL_EXPORTER_OTLP_ENDPOINT" in line
+    assert "dropped so far: 1 span;" in line
+
+
+class _Deaf(BaseHTTPRequestHandler):
+    """A web server like any other."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(params=["plain", "tls"])
+def web(
+    request: pytest.FixtureRequest,
+    certificate: Path,  # noqa: F811
+) -> Iterator[tuple[str, int]]:
+    """A web server that is no OTLP receiver, and how it speaks."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Deaf) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if request.param == "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield request.param, server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_web_server_in_place_of_a_receiver(
+    programs: Programs, web: tuple[str, int], protocol: str, scheme: str
+) -> None:
+    """Plain text to TLS, TLS to plain text, gRPC to HTTP: each is said, whatever the port."""
+    kind, port = web
+    if (kind, scheme, protocol) == ("tls", "https", "http/protobuf"):
+        pytest.skip("a certificate that nobody knows is another matter")
+    program = programs.start(
+        "script", endpoint=f"{scheme}://127.0.0.1:{port}", protocol=protocol, **ALL
+    )
+    assert program.wait() == 0
+    lines = lines_of(program.log)
+    assert set(lines) == set(SIGNALS)
+    words = {
+        ("plain", "https"): "this port does not speak TLS; write http:// in OTEL_",
+        ("tls", "http"): "this port speaks TLS; write https:// in OTEL_",
+        ("plain", "http"): {"grpc": "this port speaks HTTP, not gRPC"}.get(
+            protocol, "answered 501"
+        ),
+        ("tls", "https"): "its certificate is not trusted",
+    }
+    assert all(words[kind, scheme] in line for line in lines.values()), program.log
+
+
+def test_http_to_a_grpc_port(programs: Programs) -> None:
+    """At any port, not only at 4317."""
+    with GrpcReceiver() as receiver:
+        program = programs.start("script", endpoint=receiver.endpoint, **ALL)
+        assert program.wait() == 0
+        lines = lines_of(program.log)
+    assert set(lines) == set(SIGNALS)
+    advice = (
+        "this port speaks gRPC, not HTTP; set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use the port"
+    )
+    assert all(advice in line for line in lines.values()), program.log
+
+
+def test_a_collector_that_never_answers_is_named_at_the_end(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """Even where the process ends before the time of an export is over."""
+    receiver.fault = Fault.HANG
+    program = programs.start(
+        "script", endpoint=receiver.endpoint, protocol=protocol, OTEL_QUEUE_FLUSH_TIMEOUT="1"
+    )
+    assert program.wait() == 0
+    (line,) = lines_of(program.log).values()
+    assert "no answer yet (telemetry goes on trying; " in line
+    receiver.fault = Fault.OK

@@ -1,0 +1,117 @@
+"""Metrics that are scraped: kept in one process, refused in one of several, by one line for all."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing.process
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_queue_plugins.sdk import ConfigurationError, family, identity, scraping, validate
+from otel_queue_plugins.sdk.environment import read
+from otel_queue_plugins.sdk.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROMETHEUS = {"OTEL_METRICS_EXPORTER": "prometheus"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test is a process of its own, with Prometheus's exporter installed."""
+    monkeypatch.setattr(Reading, "component", lambda *_, **__: True)
+    scraping.know_siblings(lambda: None)
+    yield
+    scraping.know_siblings(lambda: None)
+    scraping._speaker.release()
+
+
+def metrics(environ: dict[str, str]) -> tuple[str, ...]:
+    """Which exporters of metrics this process may have."""
+    return tuple(str(each) for each in read(environ).exporters.get("metrics", ()))
+
+
+def test_a_single_process_keeps_them() -> None:
+    """A script, a web process, a worker of threads."""
+    assert metrics(PROMETHEUS) == ("prometheus",)
+    scraping.know_siblings(lambda: False)
+    assert metrics(PROMETHEUS) == ("prometheus",)
+
+
+def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    """One ERROR line; in strict mode it stops the start."""
+    scraping.know_siblings(lambda: True)
+    assert metrics(PROMETHEUS) == ()
+    validate(dict(PROMETHEUS))
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert record.levelname == "ERROR"
+    assert line.startswith("OTEL_METRICS_EXPORTER='prometheus': prometheus would show one of")
+    assert "OTEL_METRICS_EXPORTER=otlp" in line
+    assert line.endswith("(metrics off)")
+    with pytest.raises(ConfigurationError, match="prometheus"):
+        validate({**PROMETHEUS, "OTEL_QUEUE_STRICT": "on"})
+
+
+def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """What can be had is had."""
+    scraping.know_siblings(lambda: True)
+    environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
+    assert metrics(environ) == ("console",)
+    validate(environ)
+    (record,) = caplog.records
+    assert "off)" not in record.getMessage()
+
+
+def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless somebody knows better: a pool of one, a reloader."""
+    monkeypatch.setattr(identity, "_forked", {os.getpid()})
+    assert metrics(PROMETHEUS) == ()
+    scraping.know_siblings(lambda: False)
+    assert metrics(PROMETHEUS) == ("prometheus",)
+
+
+def test_one_of_a_family_speaks() -> None:
+    """The first that is asked; the others are as silent as they are without metrics."""
+    scraping.know_siblings(lambda: True)
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if read(PROMETHEUS).problems else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert read(PROMETHEUS).problems == ()
+    assert metrics(PROMETHEUS) == ()
+
+
+@pytest.mark.parametrize(("name", "speaks"), [("Process-1", True), ("Process-11", False)])
+def test_of_siblings_that_share_no_memory_the_first_speaks(
+    name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker processes of Dramatiq import us after they were forked."""
+    monkeypatch.setattr(identity, "has_parent", lambda: True)
+    monkeypatch.setattr(scraping, "LOST", family.Tally())
+    named: Any = SimpleNamespace(name=name)
+    monkeypatch.setattr(multiprocessing.process, "current_process", lambda: named)
+    assert bool(read(PROMETHEUS).problems) is speaks
+    assert metrics(PROMETHEUS) == ()
+
+
+def test_nobody_is_asked_who_does_not_scrape() -> None:
+    """Finding out may cost."""
+
+    def fail() -> bool:
+        raise AssertionError
+
+    scraping.know_siblings(fail)
+    assert metrics({"OTEL_METRICS_EXPORTER": "console"}) == ("console",)
+
+
+def test_a_port_that_is_taken_has_a_remedy() -> None:
+    """Two web workers that know nothing of each other."""
+    line = scraping.words(OSError(errno.EADDRINUSE, "Address already in use"))
+    assert "another process has this port" in line
+    assert "OTEL_METRICS_EXPORTER=otlp" in line
+    assert scraping.words(ValueError("http://u:p@h\nx")) == "ValueError: http://***@h x"

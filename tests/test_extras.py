@@ -1,0 +1,83 @@
+"""A package that is missing: the error says what to install."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_queue_plugins.core.extras import required
+from otel_queue_plugins.sdk import reading
+from otel_queue_plugins.sdk.environment import read
+from tests.environment import clean_environment
+
+if TYPE_CHECKING:
+    from tests.processes import Processes
+
+HIDING = "import sys; sys.modules[{package!r}] = None; "
+USES = {
+    "celery": "import otel_queue_plugins.celery",
+    "dramatiq": "from otel_queue_plugins.dramatiq import instrument",
+}
+
+
+@pytest.mark.parametrize("package", USES)
+def test_an_adapter_without_its_framework(processes: Processes, package: str) -> None:
+    """One line names the extra, and opentelemetry-instrument still passes it over."""
+    code = (
+        f"{HIDING.format(package=package)}\ntry:\n    {USES[package]}\n"
+        "except ModuleNotFoundError as error:\n    print(error.name, '->', error)"
+    )
+    program = processes.start("program", [sys.executable, "-c", code], env=clean_environment())
+    assert program.wait() == 0
+    title = package.title()
+    line = f"{title} is not installed: pip install 'otel-queue-plugins[{package}]'"
+    assert program.log == f"{package} -> {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "protocol", "package", "other"),
+    [
+        ("grpc", "grpc", "opentelemetry-exporter-otlp-proto-grpc", "http/protobuf"),
+        (
+            "opentelemetry.exporter.otlp.proto.grpc",
+            "grpc",
+            "opentelemetry-exporter-otlp-proto-grpc",
+            "http/protobuf",
+        ),
+        (
+            "opentelemetry.exporter.otlp.proto.http",
+            "http/protobuf",
+            "opentelemetry-exporter-otlp-proto-http",
+            "grpc",
+        ),
+    ],
+)
+def test_an_exporter_that_is_not_installed(
+    module: str, protocol: str, package: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what to install, or what would do without."""
+    monkeypatch.setitem(sys.modules, module, None)
+    environ = {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4320",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    plan = read(environ)
+    assert plan.exporters == {}
+    line = f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: pip install {package}, or use {other}"
+    assert [str(problem) for problem in plan.problems] == [line]
+
+
+def test_an_exporter_by_name_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are well known, the package is."""
+    monkeypatch.setattr(reading, "offered", lambda *_, **__: ())
+    plan = read({"OTEL_METRICS_EXPORTER": "prometheus"})
+    install = "'prometheus' is not installed: pip install opentelemetry-exporter-prometheus"
+    assert [problem.fix for problem in plan.problems] == [install]
+
+
+def test_another_package_that_is_missing_is_named_as_it_is() -> None:
+    """A broken installation of a framework is not the lack of it."""
+    with pytest.raises(ModuleNotFoundError, match="No module named 'no_such'"), required("X", "x"):
+        import no_such  # type: ignore[import-not-found]  # noqa: F401
