@@ -1,4 +1,4 @@
-"""The SDK's own OTLP exporters, made from a `Target`."""
+"""The SDK's own OTLP exporters, made from a `Target`, with our encoder where it is proven."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_queue_plugins.sdk import green
+from otel_queue_plugins.sdk import encoding, green
+from otel_queue_plugins.sdk.encoding import attaching
 from otel_queue_plugins.sdk.otlp import GRPC, Target
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def span_exporter(target: Target) -> SpanExporter:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return _apart(GrpcExporter(**_grpc_arguments(target)))
+        return _apart(_encoding_spans(GrpcExporter(**_grpc_arguments(target))))
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(**_http_arguments(target))
+    return _encoding_spans(OTLPSpanExporter(**_http_arguments(target)))
 
 
 def metric_exporter(target: Target) -> MetricExporter:
@@ -50,10 +51,18 @@ def log_exporter(target: Target) -> LogRecordExporter:
             OTLPLogExporter as GrpcExporter,
         )
 
-        return _apart(GrpcExporter(**_grpc_arguments(target)))
+        return _apart(_encoding_logs(GrpcExporter(**_grpc_arguments(target))))
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return OTLPLogExporter(**_http_arguments(target))
+    return _encoding_logs(OTLPLogExporter(**_http_arguments(target)))
+
+
+def _encoding_spans(exporter: T) -> T:
+    return attaching.attach(encoding.span_encoder(), exporter)
+
+
+def _encoding_logs(exporter: T) -> T:
+    return attaching.attach(encoding.log_encoder(), exporter)
 
 
 def _apart(exporter: T) -> T:
