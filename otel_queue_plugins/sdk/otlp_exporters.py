@@ -1,4 +1,4 @@
-"""The SDK's own OTLP exporters, made from a `Target`."""
+"""The SDK's own OTLP exporters, made from a `Target`, with our encoder where it is proven."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_queue_plugins.sdk import green, quiet, shipments
+from otel_queue_plugins.sdk import encoding, green, quiet, shipments
+from otel_queue_plugins.sdk.encoding import attaching
 from otel_queue_plugins.sdk.otlp import GRPC, Target
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def span_exporter(target: Target) -> SpanExporter:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
+        return _watched(_apart(_encoding_spans(GrpcExporter(**_grpc_arguments(target)))), target)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return _watched(OTLPSpanExporter(**_http_arguments(target)), target)
+    return _watched(_encoding_spans(OTLPSpanExporter(**_http_arguments(target))), target)
 
 
 def metric_exporter(target: Target) -> MetricExporter:
@@ -51,10 +52,18 @@ def log_exporter(target: Target) -> LogRecordExporter:
             OTLPLogExporter as GrpcExporter,
         )
 
-        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
+        return _watched(_apart(_encoding_logs(GrpcExporter(**_grpc_arguments(target)))), target)
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return _watched(OTLPLogExporter(**_http_arguments(target)), target)
+    return _watched(_encoding_logs(OTLPLogExporter(**_http_arguments(target))), target)
+
+
+def _encoding_spans(exporter: T) -> T:
+    return attaching.attach(encoding.span_encoder(), exporter)
+
+
+def _encoding_logs(exporter: T) -> T:
+    return attaching.attach(encoding.log_encoder(), exporter)
 
 
 def _apart(exporter: T) -> T:

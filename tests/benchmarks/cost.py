@@ -93,6 +93,25 @@ def parts_table(found: dict[str, float]) -> str:
     return f"{title}\n\n{table(['', 'ki'], rows)}"
 
 
+def measure_encoding(framework: str, environments: Environments) -> dict[str, float]:
+    """Thousand instructions to encode a message's spans as OTLP, by the way of doing it."""
+    variant = Variant(framework, "ours", "on")
+    python = environments.python(variant.environment)
+    counts = count_instructions(python, variant, "encoding", messages=_COUNTED_MESSAGES)
+    return {label: n / _COUNTED_MESSAGES / 1000 for label, n in counts.items()}
+
+
+def encoding_table(found: dict[str, dict[str, float]]) -> str:
+    """A row per framework and way, beside the official encoder."""
+    rows = [
+        [f"{framework}, {label}", f"{thousands:.0f}", f"{thousands / ways['official']:.2f}"]
+        for framework, ways in found.items()
+        for label, thousands in ways.items()
+    ]
+    title = "the spans of a message as OTLP, in thousand instructions"
+    return f"{title}\n\n{table(['', 'ki', 'of the official'], rows)}"
+
+
 def costs(cpu: Readings, instructions: Readings) -> Costs:
     """Per variant what it adds: `us` and `kinstr`, each with send, execute and total."""
     result: Costs = {}

@@ -27,7 +27,7 @@ from tests.benchmarks.progress import say
 from tests.benchmarks.variants import MODES, QUICK_MODES, Variant, all_variants
 
 _FRAMEWORKS = ("celery", "dramatiq")
-_SECTIONS = ("cost", "parts", "footprint", "growth", "names", "redis")
+_SECTIONS = ("cost", "parts", "encoding", "footprint", "growth", "names", "redis")
 _PACKAGES = (
     "plain",
     "floor",
@@ -82,6 +82,15 @@ class Run:
             found = cost.measure_parts(self._environments)
             self.show("parts", cost.parts_table(found))
             self.results["parts_kilo_instructions"] = found
+
+    def run_encoding(self) -> None:
+        if can_count_instructions():
+            found = {
+                framework: cost.measure_encoding(framework, self._environments)
+                for framework in self._options.frameworks
+            }
+            self.show("encoding", cost.encoding_table(found))
+            self.results["encoding_kilo_instructions"] = found
 
     def run_footprint(self) -> None:
         found: footprint.Footprint = {}

@@ -32,10 +32,12 @@ class _Part(NamedTuple):
     claim: Claim
 
 
-# The costs are those of docs/explanation/cost.md, a send and a process span and their metrics.
+# The costs are those of tests/benchmarks/COST.md: a send and a process span, and their metrics.
 _PARTS: Final = {
     "spans": _Part(("1.44", "1.45"), (), "30 us", Claim()),
     "measurements": _Part(("1.45",), ("1.44",), "25 us", Claim()),
+    "span encoding": _Part(("1.44", "1.45"), (), "150 us", Claim()),
+    "log encoding": _Part(("1.44", "1.45"), (), "75 us", Claim()),
 }
 _said: Final[set[tuple[str, str]]] = set()
 
@@ -43,18 +45,26 @@ _said: Final[set[tuple[str, str]]] = set()
 def attempt(part: str, make: Callable[[], T]) -> T | None:
     """What `make` returns; None where the fast path for `part` is off, or `make` raises.
 
-    `part` is `spans` or `measurements`. Why it is off is said once, unless the user wants it so.
+    `part` is one of `_PARTS`. Why it is off is said once, unless the user wants it so.
     """
-    wanted = FLAGS.get(os.environ.get(VARIABLE, "").strip().lower())
-    if wanted is False:
+    if _wanted() is False:
         return None
     try:
-        if wanted is None:
+        if not is_forced():
             _check_version(part)
         return make()
     except Exception as why:  # noqa: BLE001 - whatever it is, there is the public API
         _say(part, str(why) if isinstance(why, DifferentError) else f"{type(why).__name__}: {why}")
         return None
+
+
+def is_forced() -> bool:
+    """Whether it is to be used with versions, too, that it is not proven with."""
+    return _wanted() is True
+
+
+def _wanted() -> bool | None:
+    return FLAGS.get(os.environ.get(VARIABLE, "").strip().lower())
 
 
 def _check_version(part: str) -> None:

@@ -105,6 +105,24 @@ def parts(framework: str, package: str, mode: str, *, messages: int) -> Result:
     return {}
 
 
+def encoding(framework: str, package: str, mode: str, *, messages: int) -> Result:
+    """Under callgrind: one file per way to encode the spans of `messages` messages as OTLP."""
+    from tests.benchmarks.measured.encoding import keep_spans, ways
+
+    prepared, run = _start(framework, package, mode)
+    spans = keep_spans()
+    run(prepared, lambda bench: _round(NoMeter(), bench, prepared, 2 * messages))
+    half = len(spans) // 2
+    first, second = spans[:half], spans[half:]
+    todo = ways()
+    for encode in todo.values():
+        encode(first)
+    meter = InstructionMeter()
+    for label, encode in todo.items():
+        meter.measure(label, partial(encode, second))
+    return {}
+
+
 def wire(framework: str, package: str, mode: str) -> Result:
     """Size of one message on the wire, in bytes."""
     prepared, run = _start(framework, package, mode)
@@ -159,6 +177,7 @@ JOBS: dict[str, Callable[..., Result]] = {
     "cpu": cpu,
     "instructions": instructions,
     "parts": parts,
+    "encoding": encoding,
     "wire": wire,
     "memory": memory,
     "growth": growth,

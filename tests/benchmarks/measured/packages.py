@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tests.benchmarks.measured.encoding import ours
 from tests.benchmarks.measured.providers import NOTHING, RATIO, Telemetry, configure
 from tests.benchmarks.measured.wrappers import CeleryWrappers, DramatiqWrappers, Spans
 
@@ -141,7 +142,7 @@ def _sentry_integration(framework: str) -> Any:
 
 
 def _ours(framework: str, mode: str) -> Package:
-    telemetry = configure(mode)
+    telemetry = configure(mode, encoder=ours)
     if mode == "nosdk":
         os.environ["OTEL_SDK_DISABLED"] = "true"
     if framework == "celery":

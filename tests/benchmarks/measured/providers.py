@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tests.benchmarks.measured.encoding import Encode, official
+
 RATIO = 0.01
 NEVER_MS = 600_000
 MODES = ("nosdk", "on", "metrics", "ratio", "ratio+metrics", "otlp+metrics")
@@ -22,11 +24,14 @@ class Telemetry(NamedTuple):
 NOTHING = Telemetry(flush=lambda: None, spans=lambda: 0, points=lambda: 0)
 
 
-def configure(mode: str) -> Telemetry:
-    """Set the global providers for `mode`; the batch processor waits for a flush."""
+def configure(mode: str, encoder: Callable[[], Encode] = official) -> Telemetry:
+    """Set the global providers for `mode`; the batch processor waits for a flush.
+
+    `encoder` makes what encodes the spans in the modes that do that.
+    """
     if mode == "nosdk":
         return NOTHING
-    exporter = _trace_exporter(encode=mode.startswith("otlp"))
+    exporter = _trace_exporter(encoder() if mode.startswith("otlp") else None)
     provider = _tracer_provider(exporter, ratio=mode.startswith("ratio"))
     points = _meter_provider() if "metrics" in mode else NOTHING.points
     return Telemetry(flush=provider.force_flush, spans=lambda: exporter.count, points=points)
@@ -73,24 +78,16 @@ def _meter_provider() -> Callable[[], int]:
     return points
 
 
-def _trace_exporter(*, encode: bool) -> Any:
+def _trace_exporter(encode: Encode | None) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-    serialise = _otlp_encoder() if encode else None
 
     class Discarding(SpanExporter):
         count = 0
 
         def export(self, spans: Any) -> SpanExportResult:
             self.count += len(spans)
-            if serialise is not None:
-                serialise(spans)
+            if encode is not None:
+                encode(spans)
             return SpanExportResult.SUCCESS
 
     return Discarding()
-
-
-def _otlp_encoder() -> Callable[[Any], bytes]:
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    return lambda spans: encode_spans(spans).SerializeToString()

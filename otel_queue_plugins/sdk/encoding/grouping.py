@@ -1,0 +1,105 @@
+"""Requests of OTLP: spans or log records by resource, and in each by instrumentation scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
+
+from otel_queue_plugins.sdk.encoding.values import UnknownError
+from otel_queue_plugins.sdk.encoding.wire import DELIMITED, delimited, tag
+
+_RESOURCE, _SCOPE = tag(1, DELIMITED), tag(2, DELIMITED)
+_MOST_ORIGINS = 128
+_MOST_BYTES = 1 << 16
+
+OfficialSpans = Callable[[list[ReadableSpan]], Any]
+
+
+class _Origin(NamedTuple):
+    """A resource or a scope, a number that it shares with its equals, and its encoded fields."""
+
+    itself: object
+    number: int
+    fields: bytes
+
+
+class Origins:
+    """Resources and scopes that were seen: each is encoded once, by the official encoder.
+
+    Found by identity, which lasts as long as they are held here; they never change.
+    """
+
+    def __init__(self, official: OfficialSpans) -> None:
+        self._official = official
+        self._seen: dict[int, _Origin] = {}
+        self._numbers: dict[object, int] = {}
+        self._next_number = count()
+        self._bytes = 0
+
+    def is_full(self) -> bool:
+        """Whether it is time to begin anew."""
+        return len(self._seen) >= _MOST_ORIGINS or self._bytes > _MOST_BYTES
+
+    def of(self, itself: object) -> _Origin:
+        """What is kept for a Resource, an InstrumentationScope or None, which is no scope."""
+        return self._seen.get(id(itself)) or self._learn(itself)
+
+    def _learn(self, itself: object) -> _Origin:
+        if type(itself) is Resource:
+            message = self._example(itself, None)
+            message.ClearField("scope_spans")
+        elif itself is None or type(itself) is InstrumentationScope:
+            message = self._example(Resource.get_empty(), itself).scope_spans[0]
+            message.ClearField("spans")
+        else:
+            raise UnknownError(itself)
+        number = self._numbers.setdefault(itself, next(self._next_number))
+        origin = _Origin(itself, number, message.SerializeToString())
+        self._seen[id(itself)] = origin
+        self._bytes += len(origin.fields)
+        return origin
+
+    def _example(self, resource: Resource, scope: InstrumentationScope | None) -> Any:
+        span = ReadableSpan(
+            "", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope
+        )
+        return self._official([span]).resource_spans[0]
+
+
+class Groups:
+    """The fields of one batch, in the order in which each resource and scope came first.
+
+    The numbers of fields are those of ResourceSpans and ScopeSpans; ResourceLogs and ScopeLogs have
+    the same ones.
+    """
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._resources: dict[int, tuple[bytes, dict[int, list[bytes]]]] = {}
+
+    def at(self, resource: object, scope: object) -> list[bytes]:
+        """The fields of one resource and scope; more may be appended."""
+        _, number, fields = self._origins.of(resource)
+        if number not in self._resources:
+            self._resources[number] = fields, {}
+        _, scopes = self._resources[number]
+        _, number, fields = self._origins.of(scope)
+        if number not in scopes:
+            scopes[number] = [fields]
+        return scopes[number]
+
+    def request(self) -> bytes:
+        """The request that holds all of them."""
+        parts: list[bytes] = []
+        for fields, scopes in self._resources.values():
+            inside = fields
+            for each in scopes.values():
+                inside += _SCOPE + delimited(b"".join(each))
+            parts += _RESOURCE, delimited(inside)
+        return b"".join(parts)

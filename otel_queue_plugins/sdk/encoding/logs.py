@@ -1,0 +1,68 @@
+"""The message LogRecord of OTLP, from log records of the SDK.
+
+opentelemetry/proto/logs/v1/logs.proto in github.com/open-telemetry/opentelemetry-proto
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+
+from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.encoding.values import UnknownError, any_value
+from otel_queue_plugins.sdk.encoding.wire import (
+    DELIMITED,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    delimited,
+    field,
+    fixed32,
+    fixed64,
+    tag,
+    varint,
+)
+
+_TIME, _OBSERVED_TIME = tag(1, FIXED64), tag(11, FIXED64)
+_BODY, _FLAGS = tag(5, DELIMITED), tag(8, FIXED32)
+_ATTRIBUTES, _DROPPED_ATTRIBUTES = tag(6, DELIMITED), tag(7, VARINT)
+
+
+class LogEncoder:
+    """Encodes log records. Raises what cannot be encoded, or must be left to others."""
+
+    def __init__(self, attributes: AttributeEncoder) -> None:
+        self._attributes = attributes.encode
+
+    def encode(self, readable: Any) -> bytes:
+        """The content of a LogRecord."""
+        record = readable.log_record
+        if type(record) is not LogRecord:
+            raise UnknownError(record)
+        time, observed = record.timestamp, record.observed_timestamp
+        severity_text, event_name = record.severity_text, record.event_name
+        if type(observed) is not int or (time is not None and type(time) is not int):
+            raise UnknownError((time, observed))
+        return b"".join(
+            (
+                b"" if time is None else _TIME + fixed64(time),
+                _OBSERVED_TIME + fixed64(observed),
+                _severity(record.severity_number),
+                field(3, str.encode(severity_text)) if severity_text else b"",
+                _BODY + delimited(any_value(record.body)),
+                self._attributes(record.attributes, _ATTRIBUTES, _DROPPED_ATTRIBUTES),
+                _FLAGS + fixed32(int(record.trace_flags)),
+                field(9, record.trace_id.to_bytes(16, "big")) if record.trace_id != 0 else b"",
+                field(10, record.span_id.to_bytes(8, "big")) if record.span_id != 0 else b"",
+                field(12, str.encode(event_name)) if event_name else b"",
+            )
+        )
+
+
+def _severity(number: Any) -> bytes:
+    if number is None:
+        return b""
+    if type(number) is not SeverityNumber:
+        raise UnknownError(number)
+    return tag(2, VARINT) + varint(number.value)

@@ -1,0 +1,156 @@
+"""What the encoder keeps is bounded, and right in all threads and forked children."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext
+
+from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.encoding import caching
+from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.encoding.caching import Budget
+from otel_queue_plugins.sdk.encoding.encoder import Encoder
+from otel_queue_plugins.sdk.encoding.spans import SpanEncoder
+
+RESOURCE = Resource({"service.name": "shop"})
+SCOPE = InstrumentationScope("shop", "1")
+IDS = count(1)
+
+
+def span(
+    attributes: dict[str, Any],
+    name: str = "pay",
+    resource: Resource = RESOURCE,
+    scope: InstrumentationScope = SCOPE,
+) -> ReadableSpan:
+    """One that nothing but its id tells from others."""
+    return ReadableSpan(
+        name,
+        SpanContext(1, next(IDS), is_remote=False),
+        resource=resource,
+        attributes=attributes,
+        start_time=1,
+        end_time=2,
+        instrumentation_scope=scope,
+    )
+
+
+class Small:
+    """An encoder of our own with a budget that is soon used up."""
+
+    def __init__(self, most: int) -> None:
+        usual = encoding.span_encoder()
+        assert usual is not None
+        self.budget = Budget(most)
+        self.attributes = AttributeEncoder(self.budget)
+        spans = SpanEncoder(self.attributes, self.budget)
+        signal = usual.signal._replace(encode=spans.encode)
+        self.encoder = Encoder(signal, encode_spans)
+
+    def is_right(self, batch: list[ReadableSpan]) -> bool:
+        """Whether it makes of `batch` what the official encoder does."""
+        request = ExportTraceServiceRequest.FromString(self.encoder.request(batch))
+        return bool(request == encode_spans(batch))
+
+
+def varied(seed: int, spans: int) -> list[ReadableSpan]:
+    """Keys, values and types that come again, in an order of their own."""
+    draw = random.Random(seed)
+    values = ["a", "b" * 300, 1, True, 1.0, -5, None, ["a", 1], {"a": 1.5}, "\u00e9"]
+    return [
+        span(
+            {f"key{draw.randrange(20)}": draw.choice([*values, draw.random(), str(draw.random())])},
+            name=f"name{draw.randrange(5)}",
+        )
+        for _ in range(spans)
+    ]
+
+
+def test_it_takes_no_more_memory_than_it_may() -> None:
+    """Ids, keys, names, resources and scopes that never come again: two MiB, however many."""
+    small = Small(caching.MOST_BYTES)
+    assert small.is_right(varied(0, 10))
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            attributes = {
+                "id": f"id{number}",
+                f"key{number}": number,
+                "text": "x" * (number % 2000),
+            }
+            resource = Resource({"n": number}) if number % 10 == 0 else RESOURCE
+            scope = InstrumentationScope(f"scope{number}") if number % 10 == 0 else SCOPE
+            small.encoder.request([span(attributes, f"name{number}", resource, scope)])
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 2 << 20
+    assert small.is_right(varied(1, 50))
+
+
+def test_of_a_key_that_has_ids_nothing_is_kept() -> None:
+    """Other keys keep what they have: the budget is not for what never comes again."""
+    small = Small(caching.MOST_BYTES)
+    small.encoder.request([span({"queue": "shop"})])
+    used = small.budget.used
+    small.encoder.request([span({"id": f"{number:036}"}) for number in range(5_000)])
+    assert small.budget.used < used + 64 * 1024
+    keys: Any = small.attributes._keys
+    assert len(keys["id"][str]) == 0
+    assert list(keys["queue"][str]) == ["shop"]
+
+
+@pytest.mark.parametrize("most", [0, 500, 5_000])
+def test_what_was_forgotten_is_encoded_anew(most: int) -> None:
+    """Also in the middle of a span."""
+    small = Small(most)
+    for seed in range(20):
+        assert small.is_right(varied(seed, 20))
+
+
+def test_in_many_threads() -> None:
+    """Each gets what it gave, while all of them fill and empty what they share."""
+    small = Small(3_000)
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda seed: small.is_right(varied(seed, 20)), range(200)))
+    finally:
+        sys.setswitchinterval(switching)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_in_a_forked_child() -> None:
+    """It goes on with what its parent kept, and keeps more for itself."""
+    small = Small(10_000)
+    assert small.is_right(varied(1, 50))
+    child = os.fork()
+    if child == 0:
+        os._exit(not (small.is_right(varied(1, 50)) and small.is_right(varied(2, 50))))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert small.is_right(varied(3, 50))
+
+
+def test_resources_and_scopes_are_let_go() -> None:
+    """Those of tracers that were made for one request, say."""
+    small = Small(caching.MOST_BYTES)
+    scopes = [InstrumentationScope(f"scope{number}") for number in range(1_000)]
+    assert small.is_right([span({}, scope=scope) for scope in scopes])
+    held = sum(len(gc.get_referrers(scope)) for scope in scopes[:3])
+    assert small.is_right([span({})])
+    assert sum(len(gc.get_referrers(scope)) for scope in scopes[:3]) < held

@@ -1,0 +1,281 @@
+"""The exporters that we set up send what ours encoded, by the official ways and means."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from importlib import import_module
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from otel_queue_plugins.sdk import encoding, otlp_exporters
+from otel_queue_plugins.sdk.encoding import attaching
+from otel_queue_plugins.sdk.otlp import GRPC, Target
+from tests.receiver import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sdk.conftest import Receiver
+
+RESOURCE = Resource({"service.name": "shop"})
+SIGNALS = ("traces", "logs")
+
+
+def span(**attributes: Any) -> ReadableSpan:
+    """An ended one."""
+    return ReadableSpan(
+        "pay",
+        SpanContext(1, 2, is_remote=False),
+        resource=RESOURCE,
+        attributes=attributes,
+        start_time=1,
+        end_time=2,
+    )
+
+
+def log(**attributes: Any) -> ReadableLogRecord:
+    """One as exporters get it."""
+    return ReadableLogRecord(LogRecord(body="paid", attributes=attributes), RESOURCE)
+
+
+def exporter(receiver: Receiver, signal: str, compression: str = "none", **more: Any) -> Any:
+    """As our set-up makes it."""
+    path = "" if receiver.protocol == GRPC else f"/v1/{signal}"
+    target = Target(
+        **{
+            "signal": signal,
+            "protocol": receiver.protocol,
+            "endpoint": f"{receiver.endpoint}{path}",
+            "insecure": True,
+            "headers": (("x-shop", "7"),),
+            "timeout": 10.0,
+            "compression": compression,
+            "certificate": None,
+            "client_key": None,
+            "client_certificate": None,
+            **more,
+        }
+    )
+    make = {"traces": otlp_exporters.span_exporter, "logs": otlp_exporters.log_exporter}[signal]
+    return make(target)
+
+
+@pytest.fixture
+def arrived(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The messages that came, whole."""
+    messages: list[Any] = []
+    monkeypatch.setattr(receiver, "add", messages.append)
+    return messages
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The batches that our encoders were given."""
+    batches: list[Any] = []
+    for encoder in (encoding.span_encoder(), encoding.log_encoder()):
+        assert encoder is not None
+        monkeypatch.setattr(encoder, "request", _told(encoder.request, batches))
+    return batches
+
+
+def _told(request: Callable[[Any], bytes], batches: list[Any]) -> Callable[[Any], bytes]:
+    def told(batch: Any) -> bytes:
+        batches.append(batch)
+        return request(batch)
+
+    return told
+
+
+def batch_of(signal: str, **attributes: Any) -> tuple[list[Any], Any]:
+    """Two records, and the message of the official encoder for them."""
+    make, encode = {"traces": (span, encode_spans), "logs": (log, encode_logs)}[signal]
+    batch = [make(key="a"), make(**attributes)]
+    return batch, encode(batch)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+def test_what_arrives(
+    receiver: Receiver, arrived: list[Any], encoded: list[Any], signal: str, compression: str
+) -> None:
+    """Our encoding in the official exporters' requests: path, headers, compression."""
+    if compression == "deflate" and receiver.protocol == GRPC:
+        pytest.skip("gRPC has no deflate")
+    batch, message = batch_of(signal, number=1)
+    ours = exporter(receiver, signal, compression)
+    assert ours.export(batch).name == "SUCCESS"
+    ours.shutdown()
+    assert arrived == [message]
+    assert encoded == [batch]
+    (request,) = receiver.requests()
+    assert (request.path, request.headers["x-shop"]) == (f"/v1/{signal}", "7")
+    if receiver.protocol != GRPC:
+        assert request.headers["content-type"] == "application/x-protobuf"
+        assert request.headers.get("content-encoding", "none") == compression
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_a_refusal_is_retried(receiver: Receiver, arrived: list[Any], signal: str) -> None:
+    """By the exporter's own rules, with what was encoded."""
+    batch, message = batch_of(signal)
+    ours = exporter(receiver, signal)
+    receiver.fault = Fault.UNAVAILABLE
+    with ThreadPoolExecutor(1) as pool:
+        exported = pool.submit(ours.export, batch)
+        receiver.until(lambda: bool(receiver.requests()), "request")
+        receiver.fault = Fault.OK
+        assert exported.result(timeout=20).name == "SUCCESS"
+    ours.shutdown()
+    assert arrived == [message]
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_a_time_limit_ends_it(receiver: Receiver, signal: str) -> None:
+    """The one that the exporter was given."""
+    receiver.fault = Fault.HANG
+    ours = exporter(receiver, signal, timeout=0.5)
+    assert ours.export(batch_of(signal)[0]).name == "FAILURE"
+    ours.shutdown()
+
+
+def official(receiver: Receiver, signal: str) -> Any:
+    """What a user would have made."""
+    package = f"opentelemetry.exporter.otlp.proto.{'grpc' if receiver.protocol == GRPC else 'http'}"
+    names = {
+        "traces": ("trace_exporter", "OTLPSpanExporter"),
+        "logs": ("_log_exporter", "OTLPLogExporter"),
+    }
+    module, name = names[signal]
+    endpoint = (
+        receiver.endpoint if receiver.protocol == GRPC else f"{receiver.endpoint}/v1/{signal}"
+    )
+    return getattr(import_module(f"{package}.{module}"), name)(endpoint=endpoint, timeout=10)
+
+
+def outcome_of(export: Callable[[Any], Any], batch: list[Any]) -> Any:
+    """Its result, or what it raised."""
+    try:
+        return export(batch)
+    except Exception as error:  # noqa: BLE001 - any that the official exporter raises
+        return type(error)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str) -> None:
+    """A batch that the official exporter drops, or raises over, is dropped or raised over."""
+    make = {"traces": span, "logs": log}[signal]
+    hopeless = make()
+    if signal == "traces":
+        hopeless._name = "\ud800"
+    else:
+        object.__setattr__(hopeless.log_record, "body", object())
+    theirs, ours = official(receiver, signal), exporter(receiver, signal)
+    expected = outcome_of(theirs.export, [hopeless])
+    assert outcome_of(ours.export, [hopeless]) == expected
+    assert getattr(expected, "name", "") != "SUCCESS"
+    assert arrived == []
+    assert ours.export([make(good=1)]).name == "SUCCESS"
+    theirs.shutdown()
+    ours.shutdown()
+    assert len(arrived) == 1
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_an_attribute_that_cannot_be_sent(
+    receiver: Receiver, arrived: list[Any], signal: str
+) -> None:
+    """Goes missing alone, as it does with the official exporter."""
+    batch, message = batch_of(signal, good=1, bad="\ud800", huge=2**70)
+    ours = exporter(receiver, signal)
+    assert ours.export(batch).name == "SUCCESS"
+    ours.shutdown()
+    assert arrived == [message]
+
+
+def test_what_is_nested_too_deeply(receiver: Receiver) -> None:
+    """Can be written and not be read: it goes as far as with the official exporter."""
+    nested: Any = "a"
+    for _ in range(150):
+        nested = [nested]
+    theirs, ours = official(receiver, "traces"), exporter(receiver, "traces", timeout=2)
+    for each in (theirs, ours):
+        outcome_of(each.export, [span(deep=nested)])
+        each.shutdown()
+    sizes = [request.size for request in receiver.requests()]
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_an_exporter_that_others_changed_is_left_alone(
+    receiver: Receiver,
+    arrived: list[Any],
+    encoded: list[Any],
+    signal: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody else may have replaced what we would run, or the encoder that it calls."""
+    theirs = official(receiver, signal)
+    module = import_module(type(theirs).__module__)
+    name = {"traces": "encode_spans", "logs": "encode_logs"}[signal]
+    monkeypatch.setattr(module, name, getattr(module, name).__call__)
+    theirs.shutdown()
+    ours = exporter(receiver, signal)
+    batch, message = batch_of(signal)
+    assert ours.export(batch).name == "SUCCESS"
+    ours.shutdown()
+    assert (arrived, encoded) == ([message], [])
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf"], indirect=True)
+def test_a_wrapped_export_stays_wrapped(
+    receiver: Receiver, arrived: list[Any], encoded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method that somebody wrapped is called by its wrapper."""
+    theirs = official(receiver, "traces")
+    theirs.shutdown()
+    calls: list[Any] = []
+    export = type(theirs).export
+
+    @wraps(export)
+    def wrapper(self: Any, spans: Any) -> Any:
+        calls.append(spans)
+        return export(self, spans)
+
+    monkeypatch.setattr(type(theirs), "export", wrapper)
+    ours = exporter(receiver, "traces")
+    batch, message = batch_of("traces")
+    assert ours.export(batch).name == "SUCCESS"
+    ours.shutdown()
+    assert (arrived, encoded, calls) == ([message], [], [batch])
+
+
+def test_an_exporter_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is put onto what has no place for it."""
+    other = SimpleNamespace()
+    with caplog.at_level("DEBUG", "otel_queue_plugins"):
+        assert attaching.attach(encoding.span_encoder(), other) is other
+    assert not vars(other)
+    assert "no place" in caplog.text
+    assert attaching.attach(None, other) is other
+
+
+def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
+    """Whatever goes wrong, there is an exporter."""
+
+    class Closed:
+        __slots__ = ()
+
+        def export(self) -> None: ...
+
+    other = Closed()
+    assert attaching.attach(encoding.span_encoder(), other) is other

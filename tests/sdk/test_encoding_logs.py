@@ -1,0 +1,95 @@
+"""Log records that we encode are those that the official encoder would have sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+
+from otel_queue_plugins.sdk import encoding
+from tests.sdk import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+
+in_contexts = st.just(Context()) | encoded.contexts.map(
+    lambda each: set_span_in_context(NonRecordingSpan(each), Context())
+)
+
+
+def _log_record(**facts: Any) -> LogRecord:
+    """One with those facts, also where its constructor would have chosen others."""
+    record = LogRecord(context=Context())
+    vars(record).update(facts)
+    return record
+
+
+odd_records = st.builds(
+    _log_record,
+    timestamp=encoded.times,
+    observed_timestamp=encoded.times,
+    trace_id=st.integers(0, 2**128) | st.none(),
+    span_id=st.integers(0, 2**64) | st.none(),
+    trace_flags=st.integers(0, 3) | st.none(),
+    severity_text=st.none() | encoded.texts | st.just(1),
+    severity_number=st.sampled_from([None, *SeverityNumber, 9]),
+    body=encoded.values,
+    attributes=encoded.attributes,
+    event_name=st.none() | encoded.texts | st.just(1),
+)
+
+sound_records = st.builds(
+    LogRecord,
+    timestamp=st.none() | st.integers(0, 2**64 - 1),
+    observed_timestamp=st.integers(1, 2**64 - 1),
+    context=in_contexts,
+    severity_text=st.none() | encoded.sound_texts,
+    severity_number=st.none() | st.sampled_from(SeverityNumber),
+    body=st.none() | encoded.sound_values,
+    attributes=st.none() | encoded.sound_bounded,
+    event_name=st.none() | encoded.sound_texts,
+)
+
+
+def readable(records: st.SearchStrategy[LogRecord]) -> st.SearchStrategy[ReadableLogRecord]:
+    """As an exporter gets them."""
+    return st.builds(ReadableLogRecord, records, encoded.resources, encoded.scopes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """Most of what is tried here is warned about."""
+    with encoded.quietly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """One for all, so that what it keeps of one record is there for the next."""
+    made = encoding.log_encoder()
+    assert made is not None
+    return made
+
+
+@encoded.many
+@given(batch=st.lists(readable(sound_records), max_size=4))
+def test_what_the_sdk_records(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
+    """Several resources and scopes in the order of the official encoder, which is never asked."""
+    encoded.assert_same(encoder, batch)
+    for record in batch:
+        encoder.signal.encode(record)
+
+
+@encoded.many
+@given(batch=st.lists(readable(odd_records), max_size=3))
+def test_any_batch(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
+    """Of all that a log record may hold, possible or not."""
+    encoded.assert_same(encoder, batch)

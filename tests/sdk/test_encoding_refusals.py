@@ -1,0 +1,201 @@
+"""Where our encoder is not proven to be equal there is none, and the official one is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.exporter.otlp.proto.common._internal import trace_encoder
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, Status
+
+from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.encoding import proven, signals, trial
+from otel_queue_plugins.sdk.shortcuts import gate
+from tests.sdk import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def fresh_trials() -> Iterator[None]:
+    """Each test is a process of its own, as far as the trials go."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    encoding.span_encoder.cache_clear()
+    encoding.log_encoder.cache_clear()
+    gate.forget()
+
+
+def test_the_sdk_here_is_proven() -> None:
+    """What all other tests here take away from."""
+    assert encoding.span_encoder() is not None
+    assert encoding.log_encoder() is not None
+
+
+@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
+def test_the_switch_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_QUEUE_FASTPATH=off."""
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    assert encoding.span_encoder() is None
+    assert encoding.log_encoder() is None
+
+
+@pytest.mark.parametrize(
+    "name", ["opentelemetry.sdk.version.__version__", f"{proven.__name__}.encoder_version"]
+)
+@pytest.mark.parametrize("version", ["1.43.9", "1.46.0", "1.4", "2.44.0"])
+def test_another_version_is_not_proven(
+    name: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that both were not compared with may encode more, or otherwise; `on` forces it."""
+    monkeypatch.setattr(name, version)
+    assert encoding.span_encoder() is None
+    assert encoding.log_encoder() is None
+    _forget()
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", "on")
+    assert encoding.span_encoder() is not None
+    assert encoding.log_encoder() is not None
+
+
+def _as_another_would_patch(method: Any) -> Any:
+    @wraps(method)
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return patched
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        *((ReadableSpan, name) for name in ("attributes", "name", "links", "dropped_events")),
+        *((Event, "attributes"), (Link, "attributes"), (Status, "description")),
+        *((SpanContext, "span_id"), (BoundedAttributes, "__iter__"), (BoundedList, "__iter__")),
+    ],
+)
+def test_a_patched_class_is_not_proven(
+    cls: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may hide a value there from the official encoder."""
+    member = vars(cls)[name]
+    is_property = isinstance(member, property)
+    patched = _as_another_would_patch(member.fget if is_property else member)
+    monkeypatch.setattr(cls, name, property(patched) if is_property else patched)
+    assert encoding.span_encoder() is None
+    assert encoding.log_encoder() is None
+
+
+def test_a_patched_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may have made the official encoder say more."""
+    patched = _as_another_would_patch(signals.encode_spans)
+    monkeypatch.setattr(signals, "encode_spans", patched)
+    assert encoding.span_encoder() is None
+
+
+def test_a_difference_in_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official encoder has the last word."""
+    original = trace_encoder._span_flags
+    monkeypatch.setattr(trace_encoder, "_span_flags", lambda parent: original(parent) | 1)
+    assert encoding.span_encoder() is None
+    assert encoding.log_encoder() is not None
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, ImportError])
+def test_a_trial_that_fails(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is, telemetry goes on without our encoder, and a line says why."""
+
+    def fail() -> Any:
+        raise error("no such thing")
+
+    monkeypatch.setattr(trial, "spans", fail)
+    with caplog.at_level("DEBUG", "otel_queue_plugins"):
+        assert encoding.span_encoder() is None
+    assert "no such thing" in caplog.text
+
+
+def test_what_would_be_left_to_the_official_encoder_is_no_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An encoder that leaves everything to the official one would only cost more."""
+    record = ReadableSpan("x", SpanContext(1, 1, is_remote=False), attributes={"a": 2**64})
+    monkeypatch.setattr(trial, "spans", lambda: [record])
+    assert encoding.span_encoder() is None
+
+
+class Hiding(ReadableSpan):
+    """Somebody's span, which shows less than it has."""
+
+    @property
+    def attributes(self) -> Any:
+        return {"shown": 1}
+
+
+class OwnResource(Resource):
+    @property
+    def attributes(self) -> Any:
+        return {"shown": 1}
+
+
+class OwnScope(InstrumentationScope):
+    __slots__ = ()
+
+
+class OwnContext(SpanContext):
+    @property
+    def span_id(self) -> int:
+        return 7
+
+
+class OwnAttributes(BoundedAttributes):
+    def __iter__(self) -> Any:
+        return iter(["a"])
+
+
+CONTEXT = SpanContext(1, 1, is_remote=False)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        Hiding("x", CONTEXT, attributes={"a": 1}),
+        ReadableSpan("x", CONTEXT, resource=OwnResource({"a": 1})),
+        ReadableSpan("x", CONTEXT, instrumentation_scope=OwnScope("a")),
+        ReadableSpan("x", OwnContext(1, 1, is_remote=False)),
+        ReadableSpan("x", CONTEXT, parent=OwnContext(1, 1, is_remote=False)),
+        ReadableSpan("x", CONTEXT, links=[Link(OwnContext(1, 1, is_remote=False))]),
+        ReadableSpan("x", CONTEXT, attributes=OwnAttributes(attributes={"a": 1, "b": 2})),
+    ],
+    ids=lambda span: type(span).__name__,
+)
+def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpan) -> None:
+    """Only the classes of the SDK are known to us, not those made from them."""
+    encoder = encoding.span_encoder()
+    assert encoder is not None
+    plain = ReadableSpan("x", CONTEXT, attributes={"a": 1, "b": 2})
+    encoded.assert_same(encoder, [span])
+    encoded.assert_same(encoder, [plain, span, plain])
+
+
+def test_importing_imports_no_sdk() -> None:
+    """A process that exports nothing pays nothing for it."""
+    code = (
+        "import sys, otel_queue_plugins.sdk.encoding, otel_queue_plugins.sdk.encoding.attaching;"
+        "sys.exit(any(name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))"
+        " for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

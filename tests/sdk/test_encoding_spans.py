@@ -1,0 +1,171 @@
+"""Spans that we encode are those that the official encoder would have sent."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    set_span_in_context,
+)
+
+from otel_queue_plugins.sdk import encoding
+from tests.sdk import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+
+CONTEXT = SpanContext(1, 1, is_remote=False)
+names = encoded.texts | st.none() | st.integers(0, 1)
+statuses = st.sampled_from(
+    [
+        *(None, Status(), Status(StatusCode.OK), Status(StatusCode.ERROR)),
+        *(Status(StatusCode.ERROR, "no \u00e9"), Status(StatusCode.ERROR, "\ud800"), 1),
+    ]
+)
+
+
+def bounded_lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """As a span keeps them, with some dropped, and as anybody else may give them."""
+    lists = st.lists(items, max_size=3)
+    most = st.sampled_from([None, 128, 1, 0])
+    return st.builds(BoundedList.from_seq, most, lists) | lists | lists.map(tuple) | st.just(())
+
+
+events = st.builds(Event, names, encoded.attributes, encoded.times)
+links = st.builds(Link, encoded.contexts | encoded.impossible_contexts, encoded.attributes)
+spans = st.builds(
+    ReadableSpan,
+    name=names,
+    context=encoded.contexts | encoded.impossible_contexts | st.none(),
+    parent=st.none() | encoded.contexts | encoded.impossible_contexts,
+    resource=encoded.resources,
+    attributes=encoded.attributes,
+    events=bounded_lists(events),
+    links=bounded_lists(links),
+    kind=st.sampled_from([*SpanKind, None, 1]),
+    status=statuses,
+    start_time=encoded.times,
+    end_time=encoded.times,
+    instrumentation_scope=encoded.scopes,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """Most of what is tried here is warned about."""
+    with encoded.quietly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """One for all, so that what it keeps of one span is there for the next."""
+    made = encoding.span_encoder()
+    assert made is not None
+    return made
+
+
+@encoded.many
+@given(span=spans)
+def test_any_span(encoder: Encoder, span: ReadableSpan) -> None:
+    """Of all that a span may hold, possible or not."""
+    encoded.assert_same(encoder, [span])
+
+
+class Recorded:
+    """Spans that were recorded with the SDK, under some limits."""
+
+    def __init__(self, limits: tuple[int, int, int], resource: Resource, scope: str) -> None:
+        self.spans: list[ReadableSpan] = []
+        attributes, length, most = limits
+        provider = TracerProvider(
+            resource=resource,
+            shutdown_on_exit=False,
+            span_limits=SpanLimits(attributes, most, most, max_attribute_length=length),
+        )
+        processor: Any = SpanProcessor()
+        processor.on_end = self.spans.append
+        provider.add_span_processor(processor)
+        self._tracer = provider.get_tracer(scope, "1", "url", {"a": 1})
+
+    def record(self, draw: Any) -> None:
+        """One more, with all that the API lets one set."""
+        mappings = encoded.sound_mappings
+        contexts = draw(st.lists(encoded.contexts, max_size=3))
+        parent = draw(st.none() | encoded.contexts)
+        span = self._tracer.start_span(
+            draw(encoded.sound_texts),
+            Context() if parent is None else set_span_in_context(NonRecordingSpan(parent)),
+            draw(st.sampled_from(SpanKind)),
+            draw(mappings),
+            [Link(each, draw(mappings)) for each in contexts],
+            draw(st.integers(0, 2**64 - 1)),
+        )
+        span.set_attributes(draw(mappings))
+        for name in draw(st.lists(encoded.sound_texts, max_size=3)):
+            span.add_event(name, draw(mappings), draw(st.integers(1, 2**64 - 1)))
+        if draw(st.booleans()):
+            span.set_status(StatusCode.ERROR, draw(encoded.sound_texts))
+        span.end(draw(st.integers(1, 2**64 - 1)))
+
+
+limits = st.tuples(
+    st.sampled_from([128, 2, 0]), st.sampled_from([SpanLimits.UNSET, 3]), st.sampled_from([128, 1])
+)
+
+
+@encoded.many
+@given(data=st.data())
+def test_a_batch_of_what_the_sdk_records(encoder: Encoder, data: st.DataObject) -> None:
+    """Several resources and scopes in the order of the official encoder, which is never asked."""
+    batch: list[ReadableSpan] = []
+    for scope in data.draw(st.lists(st.sampled_from(["shop", "till"]), max_size=4)):
+        recorded = Recorded(data.draw(limits), data.draw(encoded.resources), scope)
+        recorded.record(data.draw)
+        batch += recorded.spans
+    batch = data.draw(st.permutations(batch * 2))
+    encoded.assert_same(encoder, batch)
+    for span in batch:
+        encoder.signal.encode(span)
+
+
+@encoded.many
+@given(batch=st.lists(spans, max_size=4))
+def test_any_batch(encoder: Encoder, batch: list[ReadableSpan]) -> None:
+    """One span may make the official encoder fail for all, and one attribute may go missing."""
+    encoded.assert_same(encoder, batch)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+@pytest.mark.parametrize("depth", [1, 15, 16, 17, 30, 32, 33, 47, 48, 49, 50, 96, 99, 101, 150])
+def test_values_inside_of_values(encoder: Encoder, kind: type, depth: int) -> None:
+    """A message may be nested less deeply than Python's objects; what is too deep goes missing."""
+    value: Any = "a"
+    for _ in range(depth):
+        value = {"a": value} if kind is dict else kind([value])
+    span = ReadableSpan("x", CONTEXT, attributes={"deep": value, "flat": 1})
+    encoded.assert_same(encoder, [span])
+
+
+def test_types_that_are_equal(encoder: Encoder) -> None:
+    """1, True, 1.0 and a member of an enumeration stay what they are, whichever comes first."""
+    equal = [1, True, 1.0, encoded.Number.ONE, 0, False, 0.0, -0.0, "a", encoded.Word.A]
+    for first, second in permutations(equal, 2):
+        batch = [ReadableSpan("x", CONTEXT, attributes={"key": each}) for each in (first, second)]
+        encoded.assert_same(encoder, batch)
