@@ -63,6 +63,8 @@ def exporter(receiver: Receiver, signal: str, compression: str = "none", **more:
             "certificate": None,
             "client_key": None,
             "client_certificate": None,
+            "named_by": "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "headers_by": "OTEL_EXPORTER_OTLP_HEADERS",
             **more,
         }
     )
