@@ -90,7 +90,9 @@ def test_an_eta_that_is_none(shop: Shop, eta: object) -> None:
     assert attribute(shop.span("send add"), "messaging.message.id") is not None
 
 
-@pytest.mark.parametrize("delay", [timedelta(seconds=1), "soon", object()], ids=repr)
+@pytest.mark.parametrize(
+    "delay", [timedelta(seconds=1), "soon", object()], ids=["timedelta", "text", "object"]
+)
 def test_a_delay_that_dramatiq_refuses_is_a_failed_send(shop: Shop, delay: object) -> None:
     """Its exception, and an ended span that says so."""
     shop.instrument()
