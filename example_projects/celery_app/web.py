@@ -9,11 +9,7 @@ from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from tasks import ask_for_review, charge_card, send_receipt
 
-from otel_queue_plugins.sdk import ensure_providers
-
 app = FastAPI()
-
-ensure_providers()  # from OTEL_*, now: the first span is FastAPI's, before any task is sent
 FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
 
 

@@ -8,11 +8,7 @@ from actors import ask_for_review, charge_card, print_label, send_receipt
 from flask import Flask, request
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
-from otel_queue_plugins.sdk import ensure_providers
-
 app = Flask(__name__)
-
-ensure_providers()  # from OTEL_*, now: the first span is Flask's, before any message is sent
 FlaskInstrumentor().instrument_app(app)
 
 

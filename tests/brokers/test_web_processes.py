@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import pages as pages_of_docs
 from tests.brokers import web, zero_code
 from tests.brokers.telemetry_cases import LATER, SENT, in_log_of_ours
 from tests.processes import wait_for_end
@@ -158,6 +159,19 @@ def test_uwsgi_workers_are_whole_whatever_was_recorded_before_their_fork(
     instances = {point.resource[INSTANCE] for point in own_lab.receiver.latest_points(SENT)}
     assert len(instances) == server.processes
     site.process.stop()
+
+
+def test_uwsgi_as_the_page_has_it(own_lab: Lab) -> None:
+    """With its settings SIGTERM ends the server, and nothing is lost."""
+    settings = pages_of_docs.block("how-to/web-processes", "ini", "[uwsgi]")
+    file = own_lab.directory / "uwsgi.ini"
+    file.write_text(settings.replace("shop.wsgi:application", web.FLASK))
+    command = ("uwsgi", "--http-socket", "127.0.0.1:{port}", "--ini", str(file))
+    site = web.start(own_lab, web.Server(command=command, sends_with="dramatiq"), LATER)
+    pages = site.get_from_all("send", 2)
+    assert site.process.stop(signal.SIGTERM) == 0
+    expect_pages(own_lab, pages)
+    own_lab.receiver.expect_total(SENT, len(pages), timeout=2)
 
 
 @pytest.mark.parametrize(
