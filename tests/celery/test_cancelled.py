@@ -110,14 +110,14 @@ class Worker:
     def end(self) -> None:
         """What the worker does when it has stopped its pool."""
         plugin = instrument()
-        plugin._work(lambda: None, self, (), {})
+        plugin._setup.work(lambda: None, self, (), {})
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument().install_in_worker()
+        instrument()._setup.install_in_worker()
         yield telemetry
 
 
