@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from billiard.process import current_process
 from celery.app.task import Task
 
 from otel_queue_plugins.celery import role
@@ -140,7 +141,8 @@ class ProcessSetup:
 
     def _join_pool_process(self) -> None:
         self._lifecycle.worker_process_init()
-        if not os.environ.get("FORKED_BY_MULTIPROCESSING"):
+        first = getattr(current_process(), "index", 0) == 0
+        if first and not os.environ.get("FORKED_BY_MULTIPROCESSING"):
             _log.warning(
                 "otel_queue_plugins: instrument() was called in a process of the worker's pool "
                 "and not in the one that started it; tasks that are killed, revoked, expired or "
