@@ -52,3 +52,26 @@ class Decisions:
         """
         decided = self._endings.pop(request, None)
         return decided or outcomes.of_lost(info, request, delivery, f"terminated by {sent}")
+
+
+def failure(
+    exc_info: Any = None,
+    _send_failed_event: object = True,  # noqa: FBT002 - as Celery has it
+    return_ok: object = False,  # noqa: FBT002 - likewise
+    *_: object,
+    **__: object,
+) -> tuple[Any, bool]:
+    """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
+    return exc_info, bool(return_ok)
+
+
+def revocation(
+    reason: object = None,
+    terminated: object = None,
+    signum: Any = None,
+    expired: object = None,
+    *_: object,
+    **__: object,
+) -> tuple[object, object, Any, object]:
+    """The arguments of a call of `Request._announce_revoked`."""
+    return reason, terminated, signum, expired

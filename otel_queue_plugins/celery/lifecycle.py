@@ -45,6 +45,16 @@ class Lifecycle:
         finally:
             context.detach(token)
 
+    def aloud(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `send` of a signal of the worker's: what handlers of users do is no noise."""
+        if not context.get_value(quiet.PLAIN_KEY):
+            return wrapped(*args, **kwargs)
+        token = quiet.speak()
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            context.detach(token)
+
     def be_quiet(self) -> None:
         """As `quietly`, for what runs already and goes on in this thread."""
         if not self._is_as_it_should_be():

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded
 from celery.exceptions import Reject
+from celery.signals import task_received
 from celery.worker.request import Request
 
 from otel_queue_plugins.celery import outcomes
-from otel_queue_plugins.celery.decisions import Decisions
+from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
 from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported
 from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.receiving import Receiving, runs_elsewhere
@@ -91,7 +92,7 @@ class MainProcess:
 
         With `return_ok` the task failed in its process, which has recorded it.
         """
-        info, return_ok = _arguments(*args, **kwargs)
+        info, return_ok = failure(*args, **kwargs)
         if _within.get() is request or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         if return_ok and not _calls_users(request, info):
@@ -124,6 +125,16 @@ class MainProcess:
         finally:
             self.ends.record(request, operation, ending, info)
 
+    def task_received(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `task_received.send(sender, request)`: handlers are in the sender's context.
+
+        Whether there will be a delivery, nobody knows yet.
+        """
+        request = kwargs.get("request")
+        if not task_received.receivers or request is None or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        return self._beside(wrapped, request, args, kwargs)
+
     def announce_cancelled(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
@@ -150,7 +161,7 @@ class MainProcess:
         """
         if _within.get() is request or not self._covers(request.app):
             return wrapped(*args, **kwargs)
-        reason, terminated, number, expired = _revocation(*args, **kwargs)
+        reason, terminated, number, expired = revocation(*args, **kwargs)
         operation = self.ends.hold(request, number) if terminated else self.ends.take(request)
         try:
             with self._inside(request, operation):
@@ -219,26 +230,3 @@ def _calls_users(request: Any, info: Any) -> bool:
     """Whether there may be code of users in what the main process does about a failed task."""
     custom = getattr(request, _CUSTOM, False)
     return custom or isinstance(outcomes.exception_of(info), Reject)
-
-
-def _arguments(
-    exc_info: Any = None,
-    _send_failed_event: object = True,  # noqa: FBT002 - as Celery has it
-    return_ok: object = False,  # noqa: FBT002 - likewise
-    *_: object,
-    **__: object,
-) -> tuple[Any, bool]:
-    """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
-    return exc_info, bool(return_ok)
-
-
-def _revocation(
-    reason: object = None,
-    terminated: object = None,
-    signum: Any = None,
-    expired: object = None,
-    *_: object,
-    **__: object,
-) -> tuple[object, object, Any, object]:
-    """The arguments of a call of `Request._announce_revoked`."""
-    return reason, terminated, signum, expired

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from billiard.process import current_process
+from celery import signals
 from celery.app.task import Task
 
 from otel_queue_plugins.celery import role
@@ -29,6 +30,7 @@ _RUN_BY_OTHERS: Final = (
     ("celery.concurrency.thread", "apply_target"),
     ("celery.concurrency.gevent", "apply_timeout"),
 )
+_SIGNALS: Final = ("heartbeat_sent", "worker_ready", "worker_shutdown", "worker_shutting_down")
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -77,6 +79,15 @@ class ProcessSetup:
         self._wrap(consumer, "Consumer", "on_decode_error", refused.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
         self._exits.share()
+        self._wrap_signal("task_received", main.task_received)
+        for name in _SIGNALS:
+            self._wrap_signal(name, self._lifecycle.aloud)
+
+    def _wrap_signal(self, name: str, wrapper: Any) -> None:
+        """Put `wrapper` around `send` of that signal, and of no other."""
+        signal = getattr(signals, name)
+        vars(signal).setdefault("send", signal.send)
+        self._wrap("celery.signals", name, "send", wrapper)
 
     @never_raises(nothing)
     def _install_in_pool(self, worker: Any) -> None:

@@ -123,6 +123,29 @@ def test_a_hook_of_a_greenlet_whose_time_is_up_is_inside_it(own_lab: Lab) -> Non
     assert process.attributes["taskqueue.task.outcome"] == "timeout"
 
 
+def test_a_hook_before_the_delivery_is_in_the_senders_context(
+    sender: Producer, worker: ManagedProcess, lab: Lab
+) -> None:
+    """A message that is received may never be processed by this worker."""
+    sent = sender.run("hold.delay(0)")
+    hook = lab.receiver.expect_span("hook task_received", trace_id=sent.trace_id)
+    [send] = [span for span in lab.receiver.trace(sent.trace_id) if span.name == "send hold"]
+    assert hook.parent_id == send.span_id
+    assert hook.attributes["suppressed"] is False
+    assert hook.attributes["pid"] == worker.pid
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_a_hook_of_the_worker_itself_is_heard(pool: str, own_lab: Lab) -> None:
+    """Only what the worker does on its own is noise."""
+    app = own_lab.module(APP)
+    worker = own_lab.celery(app, pool=pool, arguments=["-Q", app.queue])
+    assert worker.stop() == 0
+    for name in ("worker_ready", "worker_shutting_down", "worker_shutdown"):
+        hook = own_lab.receiver.expect_span(f"hook {name}")
+        assert hook.attributes["suppressed"] is False
+
+
 def _process_of(lab: Lab, trace_id: str, task: str) -> ReceivedSpan:
     """The process span of the message sent in that trace."""
 

@@ -50,7 +50,10 @@ def handler(name: str) -> Any:
     return receive
 
 
-for name in ("task_failure", "task_revoked", "task_retry", "task_rejected", "task_unknown"):
+for name in (
+    *("task_failure", "task_revoked", "task_retry", "task_rejected", "task_unknown"),
+    *("task_received", "worker_ready", "worker_shutting_down", "worker_shutdown"),
+):
     getattr(signals, name).connect(handler(name), weak=False)
 
 
