@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Token
 from typing import Any
-
-from opentelemetry import context
-from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_queue_plugins.celery import reading
 from otel_queue_plugins.celery.canvas import failed_request
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core import propagation
-from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
@@ -41,12 +34,12 @@ class Errbacks:
         if not self._covers(backend.app):
             return wrapped(*args, **kwargs)
         token = failed_request.set(request)
-        beside = None if current_delivery.get() else _enter(request)
         try:
-            return wrapped(*args, **kwargs)
+            if current_delivery.get() is not None:
+                return wrapped(*args, **kwargs)
+            with self._stand_in(backend.app, request).inside():
+                return wrapped(*args, **kwargs)
         finally:
-            if beside is not None:
-                context.detach(beside)
             failed_request.reset(token)
 
     def call(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -68,6 +61,14 @@ class Errbacks:
             failed_request.reset(token)
 
     @never_raises(ProcessOperation)
+    def _stand_in(self, app: Any, request: Any) -> ProcessOperation:
+        """The delivery of the task that failed, for who calls its errbacks outside of that."""
+        facts = vars(request)
+        route = self._routes.of_request(app, str(facts.get("task")), facts)
+        delivery = reading.delivery(facts, route, None, reading.receipt(facts))
+        return self._telemetry.stand_in(delivery, reading.carrier(facts))
+
+    @never_raises(ProcessOperation)
     def _start(self, signature: Any, request: Any) -> ProcessOperation:
         """What is current is the failed task's delivery, or the context that stands for it."""
         facts = vars(request)
@@ -80,25 +81,3 @@ class Errbacks:
             worker_name=reading.text(facts.get("hostname")),
         )
         return self._telemetry.start_process(delivery, None)
-
-
-def _no_token() -> Token[Context] | None:
-    return None
-
-
-@never_raises(_no_token)
-def _enter(request: Any) -> Token[Context] | None:
-    """Make the delivery current that is over for Celery, but not yet recorded.
-
-    At a hard time limit the main process calls errbacks first and hears of the killed process
-    later. It knows the id that the delivery's span will have, if that is in the sender's trace.
-    """
-    facts = vars(request)
-    incoming = propagation.read(reading.carrier(facts))
-    _, span_id, _ = reading.receipt(facts)
-    told = incoming.envelope.relation if incoming.envelope else None
-    if incoming.creation is None or span_id is None or told is not None:
-        return context.attach(incoming.context)
-    creation = incoming.creation
-    here = SpanContext(creation.trace_id, span_id, True, creation.trace_flags)  # noqa: FBT003
-    return context.attach(with_span(NonRecordingSpan(here), incoming.context))

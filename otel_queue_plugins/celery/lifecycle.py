@@ -47,13 +47,32 @@ class Lifecycle:
         That is `WorkController.start`, and what else may be a greenlet, which starts with no
         context.
         """
-        if self._telemetry.options.broker_spans or context.get_value(quiet.PLAIN_KEY):
+        if self._is_as_it_should_be():
             return wrapped(*args, **kwargs)
         token = quiet.hush()
         try:
             return wrapped(*args, **kwargs)
         finally:
             context.detach(token)
+
+    def aloud(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `send` of a signal of the worker's: what handlers of users do is no noise."""
+        if not context.get_value(quiet.PLAIN_KEY):
+            return wrapped(*args, **kwargs)
+        token = quiet.speak()
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            context.detach(token)
+
+    def be_quiet(self) -> None:
+        """As `quietly`, for what runs already and goes on in this thread."""
+        if not self._is_as_it_should_be():
+            quiet.hush()
+
+    def _is_as_it_should_be(self) -> bool:
+        """Whether broker traffic is wanted as spans, or is quiet already."""
+        return bool(self._telemetry.options.broker_spans or context.get_value(quiet.PLAIN_KEY))
 
     @never_raises(nothing)
     def worker_ready(self, sender: Any, **_: Any) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import signal
-import weakref
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
 
-from otel_queue_plugins.celery import outcomes, reading
-from otel_queue_plugins.celery.receiving import Receiving, received_at
+from billiard.exceptions import TimeLimitExceeded
+from celery.exceptions import Reject
+from celery.signals import task_received
+from celery.worker.request import Request
+
+from otel_queue_plugins.celery import outcomes
+from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
+from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported
+from otel_queue_plugins.celery.exits import Exits
+from otel_queue_plugins.celery.receiving import Receiving, runs_elsewhere
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import Unrecorded
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
+from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.core.wrapping import wrap
 
-
-def _lost() -> Ending:
-    return Ending(outcome=Outcome.LOST)
+_CUSTOM: Final = "otel_queue_custom"
+_HOOKS: Final = ("on_failure", "on_timeout")
+_within: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_within", default=None)
+"""The request that this thread does something about."""
 
 
 class MainProcess:
@@ -26,21 +36,25 @@ class MainProcess:
 
     The rule that keeps it to one span a delivery: whatever the pool hands back as the result of a
     tracer was recorded by the process that ran it, unless that says otherwise; whatever the pool
-    reports as lost is recorded here. What is cancelled waits for the pool's word, too; the pool has
-    none any more when the worker has ended.
+    reports as lost is recorded here. What is cancelled or terminated waits for the pool's word,
+    too; the pool has none any more when the worker has ended. The code of users that Celery calls
+    on any of these occasions runs inside the delivery.
     """
 
     def __init__(
-        self, telemetry: QueueTelemetry, routes: Routes, covers: Callable[[Any], bool]
+        self,
+        telemetry: QueueTelemetry,
+        routes: Routes,
+        covers: Callable[[Any], bool],
+        noted: Exits,
     ) -> None:
         self._telemetry = telemetry
-        self._routes = routes
         self._covers = covers
         self._receiving = Receiving(telemetry, covers)
         self.strategy = self._receiving.strategy
-        self._decided: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
-        self._cancelled: dict[Any, Ending] = {}
-        self._terminated_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self.ends = Ends(telemetry, routes, noted)
+        self.decisions = Decisions()
+        self._timed_out: dict[Any, tuple[ProcessOperation, Ending, Any]] = {}
 
     def create_request_cls(
         self, wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
@@ -48,50 +62,78 @@ class MainProcess:
         """Around `celery.worker.request.create_request_cls(base, task, pool, ...)`."""
         made = wrapped(*args, **kwargs)
         self._receiving.accompany(made, *args, **kwargs)
+        self._look_after(made, *args, **kwargs)
         on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
-            if self._cancelled:
-                self._cancelled.pop(request, None)
-            if type(handed_back) is tuple and type(handed_back[-1]) is Unrecorded:
-                self._record_handed_back(request, handed_back)
+            unrecorded = type(handed_back) is tuple and type(handed_back[-1]) is Unrecorded
+            if unrecorded or self.ends.held:
+                self._returned(request, handed_back, unrecorded=unrecorded)
             return on_success(request, handed_back, **kwargs)
 
         made.on_success = on_result
         return made
 
+    @never_raises(nothing)
+    def _look_after(
+        self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
+    ) -> None:
+        """Requests of class `made` know where they run; hooks of a class of users are hooks."""
+        setattr(made, ELSEWHERE, runs_elsewhere(pool))
+        if base is Request:
+            return
+        setattr(made, _CUSTOM, True)
+        for name in _HOOKS:
+            setattr(made, name, getattr(made, name))
+            wrap(made, name, getattr(self, name))
+
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.
 
-        What Celery does about the loss (a retry, errbacks) is done inside the delivery's span.
+        With `return_ok` the task failed in its process, which has recorded it.
         """
-        info, return_ok = _arguments(*args, **kwargs)
-        if return_ok or not self._covers(request.app):
+        info, return_ok = failure(*args, **kwargs)
+        if _within.get() is request or not self._covers(request.app):
             return wrapped(*args, **kwargs)
-        operation = self._start(request)
+        if return_ok and not _calls_users(request, info):
+            return wrapped(*args, **kwargs)
+        if return_ok:
+            return self._beside(wrapped, request, args, kwargs)
+        operation = self.ends.take(request)
         try:
-            return wrapped(*args, **kwargs)
+            with self._inside(request, operation):
+                return wrapped(*args, **kwargs)
         finally:
-            self._telemetry.end_process(operation, self._ending(info, request, operation.delivery))
+            self._failed(request, operation, info)
 
-    def success_was_stored(
-        self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        """Around `Request._success_was_stored()`: a task may be done before its process is lost."""
-        stored = wrapped(*args, **kwargs)
-        if stored:
-            self._decided[request] = SUCCEEDED
-        return stored
+    def on_timeout(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `Request.on_timeout(soft, timeout)`.
 
-    def retry_worker_lost(
-        self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        """Around `Request._retry_worker_lost(exc, exc_info)`, which says whether it did."""
-        retried = wrapped(*args, **kwargs)
-        if retried:
-            info = args[1] if len(args) > 1 else kwargs.get("exc_info")
-            self._decided[request] = outcomes.of_lost_and_retried(info, request.task)
-        return retried
+        billiard says so after it has reported the task as failed; gevent says nothing else.
+        """
+        soft = args[0] if args else kwargs.get("soft")
+        passes = soft and not getattr(request, _CUSTOM, False)
+        if passes or _within.get() is request or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        held = None if soft else self._timed_out.pop(request, None)
+        if held is None:
+            return self._beside(wrapped, request, args, kwargs)
+        operation, ending, info = held
+        try:
+            with self._inside(request, operation):
+                return wrapped(*args, **kwargs)
+        finally:
+            self.ends.record(request, operation, ending, info)
+
+    def task_received(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `task_received.send(sender, request)`: handlers are in the sender's context.
+
+        Whether there will be a delivery, nobody knows yet.
+        """
+        request = kwargs.get("request")
+        if not task_received.receivers or request is None or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        return self._beside(wrapped, request, args, kwargs)
 
     def announce_cancelled(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
@@ -100,18 +142,15 @@ class MainProcess:
 
         The process that runs the task has been sent a signal; it may be done with it by then.
         """
-        result = wrapped(*args, **kwargs)
-        if self._covers(request.app):
-            self._note_cancelled(request)
-        return result
-
-    @never_raises(nothing)
-    def record_cancelled(self) -> None:
-        """The worker has ended: nobody will report what was cancelled and not reported yet."""
-        while self._cancelled:
-            request, ending = self._cancelled.popitem()
-            delivery, carrier = self._facts(request)
-            self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
+        if _within.get() is request or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        operation = self.ends.hold(request, None)
+        try:
+            with self._inside(request, operation):
+                return wrapped(*args, **kwargs)
+        finally:
+            self.decisions.cancelled(request)
+            self._hold_no_longer(request)
 
     def announce_revoked(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
@@ -120,85 +159,74 @@ class MainProcess:
 
         A task that had started is recorded when the pool reports its end.
         """
-        if self._covers(request.app):
-            self._note_revoked(request, *args, **kwargs)
-        return wrapped(*args, **kwargs)
+        if _within.get() is request or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        reason, terminated, number, expired = revocation(*args, **kwargs)
+        operation = self.ends.hold(request, number) if terminated else self.ends.take(request)
+        try:
+            with self._inside(request, operation):
+                return wrapped(*args, **kwargs)
+        finally:
+            if not terminated:
+                outcome = Outcome.EXPIRED if expired else Outcome.REVOKED
+                self.ends.record(request, operation, Ending(outcome=outcome, reason=str(reason)))
+            else:
+                self._hold_no_longer(request)
 
     @never_raises(nothing)
-    def _note_cancelled(self, request: Any) -> None:
-        """Whether Celery has let the message go counts now: soon it may try in vain."""
-        delivery, _ = self._facts(request)
-        if delivery.span_id is None:
-            return  # it runs in this process
-        self._cancelled[request] = outcomes.of_lost(None, request, delivery, None)
-        if _is_reported(request):
-            self._cancelled.pop(request, None)
+    def record_the_rest(self) -> None:
+        """The worker has ended: nobody will report what has not been reported yet."""
+        while self._timed_out:
+            request, (operation, ending, info) = self._timed_out.popitem()
+            self.ends.record(request, operation, ending, info)
+        while self.ends.held:
+            request, operation = self.ends.held.popitem()
+            self.ends.record(request, operation, self._ending(request, operation, None))
 
     @never_raises(nothing)
-    def _record_handed_back(self, request: Any, handed_back: Any) -> None:
-        if not self._covers(request.app):
-            return
-        delivery, carrier = self._facts(request)
-        ending = outcomes.of_handed_back(handed_back, request.task, delivery)
-        self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
+    def _returned(self, request: Any, handed_back: Any, *, unrecorded: bool) -> None:
+        if not unrecorded:
+            self.ends.drop(request)
+        elif self._covers(request.app):
+            operation = self.ends.take(request)
+            ending = outcomes.of_handed_back(handed_back, request.task, operation.delivery)
+            self._telemetry.end_process(operation, ending, handed_back[-1].ended_at)
 
     @never_raises(nothing)
-    def _note_revoked(
-        self, request: Any, reason: object, terminated: object, signum: Any, expired: object
-    ) -> None:
-        if terminated:
-            self._terminated_by[request] = f"terminated by {_signal_name(signum)}"
-            return
-        outcome = Outcome.EXPIRED if expired else Outcome.REVOKED
-        delivery, carrier = self._facts(request)
-        ending = Ending(outcome=outcome, reason=str(reason))
-        self._telemetry.record_undelivered(delivery, carrier, ending)
+    def _failed(self, request: Any, operation: ProcessOperation, info: Any) -> None:
+        ending = self._ending(request, operation, info)
+        late = isinstance(outcomes.exception_of(info), TimeLimitExceeded)
+        if late and getattr(request, ELSEWHERE, False):
+            self._timed_out[request] = operation, ending, info
+        else:
+            self.ends.record(request, operation, ending, info)
 
-    @never_raises(ProcessOperation)
-    def _start(self, request: Any) -> ProcessOperation:
-        delivery, carrier = self._facts(request)
-        return self._telemetry.start_process(delivery, carrier, request.time_start)
+    def _ending(self, request: Any, operation: ProcessOperation, info: Any) -> Ending:
+        return self.decisions.of(request, operation.delivery, info, self.ends.signal_of(request))
 
-    def _facts(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
-        headers = request.request_dict
-        route = self._routes.of_request(request.app, request.type, headers)
-        receipt = reading.receipt(headers)
-        if receipt is reading.NO_RECEIPT:
-            receipt = (received_at(request), None, None)
-        delivery = reading.delivery(
-            headers, route, reading.max_retries(request.task), receipt, request.worker_pid
-        )
-        return delivery, reading.carrier(headers)
+    @never_raises(nothing)
+    def _hold_no_longer(self, request: Any) -> None:
+        """The thread of a pool may have reported it meanwhile."""
+        if is_reported(request):
+            self.ends.drop(request)
 
-    @never_raises(_lost)
-    def _ending(self, info: Any, request: Any, delivery: Delivery) -> Ending:
-        """The ending of a task that the pool lost, once Celery has decided what becomes of it."""
-        cancelled = self._cancelled.pop(request, None)
-        decided = self._decided.pop(request, cancelled)
-        terminated_by = self._terminated_by.get(request)
-        return decided or outcomes.of_lost(info, request, delivery, terminated_by)
+    def _beside(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call `wrapped` inside a delivery that is recorded elsewhere."""
+        with self._inside(request, self.ends.stand_in(request)):
+            return wrapped(*args, **kwargs)
+
+    @contextmanager
+    def _inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
+        """Of wrappers around one another the outermost counts."""
+        token = _within.set(request)
+        try:
+            with operation.inside():
+                yield
+        finally:
+            _within.reset(token)
 
 
-def _arguments(
-    exc_info: Any = None,
-    _send_failed_event: object = True,  # noqa: FBT002 - as Celery has it
-    return_ok: object = False,  # noqa: FBT002 - likewise
-    *_: object,
-    **__: object,
-) -> tuple[Any, bool]:
-    """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
-    return exc_info, bool(return_ok)
-
-
-def _is_reported(request: Any) -> bool:
-    """Whether the pool has said how `request` ended. It does so in another thread, maybe."""
-    reference = request._apply_result  # noqa: SLF001 - Celery has no public name for it
-    job = reference() if reference else None
-    return reference is not None and (job is None or job.ready())
-
-
-def _signal_name(signum: Any) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return "a signal"
+def _calls_users(request: Any, info: Any) -> bool:
+    """Whether there may be code of users in what the main process does about a failed task."""
+    custom = getattr(request, _CUSTOM, False)
+    return custom or isinstance(outcomes.exception_of(info), Reject)

@@ -68,16 +68,16 @@ def of_escaped(error: BaseException, task: Any, delivery: Delivery) -> Ending:
 def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | None) -> Ending:
     """The ending of a task that the pool lost, once Celery has decided what becomes of it.
 
-    `request` is a `celery.worker.request.Request`, `info` a billiard ExceptionInfo and
-    `terminated_by` what a user ended the task with, if one did.
+    `request` is a `celery.worker.request.Request`, `info` a billiard ExceptionInfo (None if the
+    pool never said what became of a task that was terminated) and `terminated_by` what a user ended
+    the task with, if one did.
     """
-    error = _exception(info)
+    error = exception_of(info)
     if isinstance(error, TimeLimitExceeded):
         return Ending(outcome=Outcome.TIMEOUT, error=error, stacktrace=info.traceback)
     if request._already_cancelled:  # noqa: SLF001 - Celery has no public name for it
-        outcome = Outcome.LOST if request.acknowledged else Outcome.RETRY
-        return Ending(outcome=outcome, reason=CANCELLED)
-    if request._already_revoked or isinstance(error, Terminated):  # noqa: SLF001 - likewise
+        return of_cancelled(request)
+    if info is None or request._already_revoked or isinstance(error, Terminated):  # noqa: SLF001
         reason = terminated_by or "terminated"
         return Ending(outcome=Outcome.REVOKED, reason=reason, cancellation="terminated")
     if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
@@ -86,12 +86,18 @@ def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | No
     return of_error(error, request.task, delivery, info.traceback)
 
 
+def of_cancelled(request: Any) -> Ending:
+    """The ending of a task that Celery itself ended: the message comes again if it was kept."""
+    outcome = Outcome.LOST if request.acknowledged else Outcome.RETRY
+    return Ending(outcome=outcome, reason=CANCELLED)
+
+
 @never_raises(lambda: Ending(outcome=Outcome.RETRY))
 def of_lost_and_retried(info: Any, task: Any) -> Ending:
     """The ending of a lost task that Celery has sent again (`retry_on_worker_lost`)."""
     return Ending(
         outcome=Outcome.RETRY,
-        error=_exception(info),
+        error=exception_of(info),
         reason="worker lost",
         delay=_seconds_until(task.default_retry_delay),
     )
@@ -151,10 +157,11 @@ def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
 
 
 def _of_info(info: Any, task: Any, delivery: Delivery) -> Ending:
-    return of_error(_exception(info), task, delivery, info.traceback)
+    return of_error(exception_of(info), task, delivery, info.traceback)
 
 
-def _exception(info: Any) -> BaseException | None:
+def exception_of(info: Any) -> BaseException | None:
+    """The exception in `info`, a billiard ExceptionInfo; None if there is none."""
     error = getattr(info, "exception", None)
     if isinstance(error, ExceptionWithTraceback):
         error = error.exc

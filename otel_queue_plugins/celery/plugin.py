@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from celery import Celery, signals
 from celery._state import _get_active_apps
-from celery.concurrency import get_implementation
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -21,28 +19,21 @@ from otel_queue_plugins.celery import apps
 from otel_queue_plugins.celery.canvas import Canvas
 from otel_queue_plugins.celery.coexistence import Coexistence
 from otel_queue_plugins.celery.errbacks import Errbacks
+from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
+from otel_queue_plugins.celery.process_setup import ProcessSetup
 from otel_queue_plugins.celery.publishing import Publishing, leave_existing
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.running import ORIGINAL, Running
 from otel_queue_plugins.core import options as choices
-from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import shortcuts
 
 _installed: list[CeleryPlugin] = []
-
-_PREFORK: Final = "celery.concurrency.prefork"
-_RUN_BY_ITS_MAIN_THREAD: Final = (_PREFORK, "celery.concurrency.solo")
-_RUN_BY_OTHERS: Final = (
-    ("celery.concurrency.base", "apply_target"),
-    ("celery.concurrency.thread", "apply_target"),
-    ("celery.concurrency.gevent", "apply_timeout"),
-)
 
 
 def instrument(
@@ -81,7 +72,8 @@ def instrument(
     """
     choices.check_names(options, "relations")
     app = None if app is None else apps.checked(app)
-    if not _installed:
+    first = not _installed
+    if first:
         plugin = CeleryPlugin(
             relations=relations,
             options=Options.from_environ(os.environ, **options),
@@ -96,6 +88,8 @@ def instrument(
         providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
         choices.warn_of_unused("Celery", {**options, "relations": relations, **providers})
     _installed[0].cover(app)
+    if first:
+        _installed[0].join()
     return _installed[0]
 
 
@@ -136,9 +130,19 @@ class CeleryPlugin:
         self._publishing = Publishing(telemetry, routes, self.covers, checked)
         self._canvas = Canvas(self.covers)
         self._errbacks = Errbacks(telemetry, routes, self.covers)
-        self._running = Running(telemetry, routes, self.covers, self._lifecycle.supervised)
-        self._main = MainProcess(telemetry, routes, self.covers)
+        exits = Exits()
+        supervised = self._lifecycle.supervised
+        self._running = Running(telemetry, routes, self.covers, supervised, exits)
         self._refused = Refused(telemetry, routes, self.covers)
+        self._setup = ProcessSetup(
+            self._wrap,
+            exits=exits,
+            lifecycle=self._lifecycle,
+            main=MainProcess(telemetry, routes, self.covers, exits),
+            publishing=self._publishing,
+            refused=self._refused,
+            running=self._running,
+        )
 
     def cover(self, app: Celery | None) -> None:
         """Include `app`; None includes all there are and will be."""
@@ -177,43 +181,9 @@ class CeleryPlugin:
         backend = "celery.backends.base", "Backend"
         self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
 
-    def install_in_worker(self, sender: Any = None, **_: Any) -> None:
-        """Put in place the wrappers for the process that receives messages."""
-        request, consumer = "celery.worker.request", "celery.worker.consumer.consumer"
-        main = self._main
-        self._wrap(request, "Request", "on_failure", main.on_failure)
-        self._wrap(request, "Request", "_announce_cancelled", main.announce_cancelled)
-        self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
-        self._wrap(request, "Request", "_success_was_stored", main.success_was_stored)
-        self._wrap(request, "Request", "_retry_worker_lost", main.retry_worker_lost)
-        self._wrap("celery.worker.strategy", None, "create_request_cls", main.create_request_cls)
-        self._wrap("celery.worker.strategy", None, "default", main.strategy)
-        quietly = self._lifecycle.quietly
-        self._wrap("celery.worker.worker", "WorkController", "start", self._work)
-        self._wrap("celery.worker.pidbox", "gPidbox", "loop", quietly)
-        self._wrap("kombu.asynchronous.timer", "Entry", "__call__", quietly)
-        self._wrap(consumer, "Consumer", "on_decode_error", self._refused.on_decode_error)
-        self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
-        self._install_in_pool(getattr(sender, "pool_cls", None))
-
-    @never_raises(nothing)
-    def _install_in_pool(self, pool: Any) -> None:
-        """Threads and greenlets start with no context, and acknowledge their tasks in that."""
-        kind = None if pool is None else get_implementation(pool)
-        if getattr(kind, "__module__", None) == _PREFORK:
-            self._wrap(_PREFORK, None, "process_initializer", self._lifecycle.initialize_process)
-        if getattr(kind, "__module__", None) in {None, *_RUN_BY_ITS_MAIN_THREAD}:
-            return
-        for module, name in _RUN_BY_OTHERS:
-            if module in sys.modules:
-                self._wrap(module, None, name, self._lifecycle.quietly)
-
-    def _work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
-        try:
-            return self._lifecycle.quietly(wrapped, worker, args, kwargs)
-        finally:
-            self._main.record_cancelled()
+    def join(self) -> None:
+        """Put in place what this process needs that has become what it is before."""
+        self._setup.join()
 
     def uninstall(self) -> None:
         """Take receivers and wrappers back, newest first.
@@ -237,7 +207,7 @@ class CeleryPlugin:
             (signals.task_rejected, self._refused.task_rejected),
             (signals.worker_init, lifecycle.worker_init),
             (signals.worker_ready, self._coexistence.check),
-            (signals.worker_init, self.install_in_worker),
+            (signals.worker_init, self._setup.install_in_worker),
             (signals.worker_ready, lifecycle.worker_ready),
             (signals.worker_process_init, lifecycle.worker_process_init),
             (signals.worker_process_shutdown, lifecycle.worker_process_shutdown),

@@ -19,8 +19,8 @@ _LAST_OF: Final = {"celery.chord": "body", "celery.chain": "tasks"}
 RECEIPT_KEY: Final = "otq"
 
 
-# What the code that got a message tells the code that runs it: when (seconds since the epoch), and
-# where that is another process, the id for the span and the time limit of the task or the worker
+# What the code that got a message tells the code that runs it: when (seconds since the epoch), the
+# id for the span, and where that is another process the time limit of the task or the worker
 # (seconds). It travels in the message's properties, which Celery neither copies on a retry nor
 # takes for user headers. A plain tuple takes the main process least time to pickle.
 Receipt = tuple[float | None, int | None, float | None]

@@ -43,22 +43,23 @@ class Receiving:
         self, made: Any, _base: Any, task: Any, pool: Any, *_: object, **__: object
     ) -> None:
         """Give the requests of class `made`, for `task`, their receipts when `pool` gets them."""
-        execute, chosen = made.execute_using_pool, _chosen(task, pool)
+        execute, limit = made.execute_using_pool, _limit(task, pool)
 
         def execute_using_pool(request: Any, *args: Any, **kwargs: Any) -> Any:
-            self._give_receipt(request, chosen)
+            self.give_receipt(request, limit)
             return execute(request, *args, **kwargs)
 
         made.execute_using_pool = execute_using_pool
 
-    def _give_receipt(self, request: Any, chosen: Callable[[], tuple[Any, Any]]) -> None:
+    def give_receipt(self, request: Any, limit: float | None) -> None:
+        """Choose the id of the span of `request`, and pass on what is known of it."""
         try:
             if self._covers(request.app) and self._telemetry.connect():
-                facts, (span_id, limit) = request.request_dict, chosen()
-                receipt = (received_at(request), span_id, limit)
+                facts = request.request_dict
+                receipt = (received_at(request), random.getrandbits(64) or 1, limit)
                 facts["properties"] = {**facts["properties"], RECEIPT_KEY: receipt}
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            complain("Receiving._give_receipt")
+            complain("Receiving.give_receipt")
 
 
 def received_at(request: Any) -> float | None:
@@ -66,15 +67,15 @@ def received_at(request: Any) -> float | None:
     return getattr(request.message, _RECEIVED_AT, None)
 
 
-def _nothing_chosen() -> tuple[int | None, float | None]:
-    return None, None
-
-
-@never_raises(lambda: _nothing_chosen)
-def _chosen(task: Any, pool: Any) -> Callable[[], tuple[int | None, float | None]]:
-    """What is agreed with a process that may be killed: the id of the span, and the time limit."""
+def runs_elsewhere(pool: Any) -> bool:
+    """Whether `pool` runs tasks in processes of their own, which may die alone."""
     prefork = getattr(sys.modules.get("celery.concurrency.prefork"), "TaskPool", ())
-    if not isinstance(pool, prefork):
-        return _nothing_chosen
+    return isinstance(pool, prefork)
+
+
+def _limit(task: Any, pool: Any) -> float | None:
+    """The time limit (seconds) that `pool` ends the process of `task` by, None if it does not."""
+    if not runs_elsewhere(pool):
+        return None
     limit = task.time_limit or getattr(pool, "options", {}).get("timeout")
-    return lambda: (random.getrandbits(64) or 1, limit)
+    return limit if isinstance(limit, (int, float)) else None

@@ -9,6 +9,7 @@ from typing import Any, Final
 from billiard import common
 
 from otel_queue_plugins.celery import outcomes, reading
+from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
@@ -23,14 +24,18 @@ class Unrecorded(float):
 
     A child process hands it back to the main one with the result of a task whose end the main
     process may have decided already, because of a time limit or a signal. What counts is whether
-    the main process takes the result or not.
+    the main process takes the result or not. `ended_at` is when the task ended (seconds since the
+    epoch).
     """
+
+    ended_at: float | None = None
 
 
 class Running:
     """The process side of the plugin, in the process that runs tasks.
 
-    `supervised` tells whether another process reports what ends this one (a prefork child).
+    `supervised` tells whether another process reports what ends this one (a prefork child), which
+    is told in `noted` when it did.
     """
 
     def __init__(
@@ -39,8 +44,10 @@ class Running:
         routes: Routes,
         covers: Callable[[Any], bool],
         supervised: Callable[[], bool],
+        noted: Exits,
     ) -> None:
         self._telemetry = telemetry
+        self._exits = noted
         self._routes = routes
         self._covers = covers
         self._supervised = supervised
@@ -107,6 +114,7 @@ class Running:
     def _escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
         """What gets out of a tracer is for the pool: where that is another process, it tells."""
         if self._is_reported(operation):
+            self._exits.note(operation.delivery.span_id)
             self._telemetry.abandon_process(operation)
         else:
             ending = outcomes.of_escaped(error, task, operation.delivery)
@@ -141,7 +149,9 @@ def _unrecorded(operation: ProcessOperation, request: reading.Request, result: A
     """`result` for the main process to record, None where that is for this process."""
     if not _contested(operation, request):
         return None
-    return result._replace(runtime=Unrecorded(result.runtime or 0.0))
+    unrecorded = Unrecorded(result.runtime or 0.0)
+    unrecorded.ended_at = time.time()
+    return result._replace(runtime=unrecorded)
 
 
 def _contested(operation: ProcessOperation, request: reading.Request) -> bool:

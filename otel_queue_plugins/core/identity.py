@@ -3,7 +3,7 @@
 The ids of spans are random, with two exceptions. The send spans of the members of a group are
 derived from the group, so that the message that joins them can link to each of them without a list
 of them travelling along. And a process span that two processes may have to write (the one that runs
-the task, and the one that sees it die) gets an id that both know.
+the task, and the one that sees it die) gets an id that both know, also that of the trace it begins.
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ def choose(span_id: int | None, trace_id: int | None = None) -> None:
     """
     _span_id.set(span_id)
     _trace_id.set(trace_id)
+
+
+def trace_id_of(span_id: int) -> int:
+    """The id of the trace that a span with a chosen id begins, if it has no parent."""
+    return _digest(f"{span_id:016x}", 16)
 
 
 def choose_for_member(here: SpanContext, member: Membership) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Final
 
@@ -139,6 +141,31 @@ class ProcessOperation(Operation):
     def of_delivery(self) -> ProcessOperation | None:
         """Itself, until it is over."""
         return None if self.is_over() else self
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Run code that belongs to this delivery, in whichever thread, also after its end."""
+        visit = _Visit(self)
+        visit.enter()
+        try:
+            yield
+        finally:
+            visit.leave()
+
+
+class _Visit(Operation):
+    """Code inside a delivery that it neither begins nor ends."""
+
+    __slots__ = ("_visited",)
+
+    def __init__(self, visited: ProcessOperation) -> None:
+        self.context = visited.context
+        self._place = None
+        self._visited = visited
+
+    def of_delivery(self) -> ProcessOperation | None:
+        """The delivery."""
+        return None if self.is_over() else self._visited
 
 
 class CurrentDelivery:

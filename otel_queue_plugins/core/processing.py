@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from opentelemetry.trace import INVALID_SPAN, Link, SpanKind
+import time
+from typing import Final
+
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+)
 
 from otel_queue_plugins.core import beginning, errors, identity, relation, semconv, waiting
 from otel_queue_plugins.core import ending as endings
@@ -16,6 +26,8 @@ from otel_queue_plugins.core.prepared import Prepared
 from otel_queue_plugins.core.propagation import Incoming
 from otel_queue_plugins.core.recording import Value
 
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+
 
 def open_span(
     connection: Connection,
@@ -28,9 +40,9 @@ def open_span(
     """The delivery with its span open; nothing is current yet."""
     waited = waiting.of(delivery, incoming.envelope, started_ns / 1e9)
     related = relation.of_delivery(incoming, waited, options)
-    parent = incoming.context
-    if incoming.creation and related != "child":
-        parent = with_span(INVALID_SPAN, parent)
+    parent, root = incoming.context, incoming.creation is None
+    if related != "child" and not root:
+        parent, root = with_span(INVALID_SPAN, parent), True
 
     def about() -> tuple[dict[str, Value], list[Link]]:
         facts = incoming.envelope
@@ -39,7 +51,7 @@ def open_span(
 
     chosen = delivery.span_id if connection.chooses_ids else None
     if chosen is not None:
-        identity.choose(chosen)
+        identity.choose(chosen, identity.trace_id_of(chosen) if root else None)
     try:
         name = prepared.process_name
         span = connection.begin_span(name, parent, SpanKind.CONSUMER, about, started_ns)
@@ -48,6 +60,33 @@ def open_span(
             identity.choose(None)
     context = with_span(span, parent)
     return ProcessOperation(delivery, incoming, waited, context, prepared, span, started_ns)
+
+
+def stand_in(
+    connection: Connection,
+    delivery: Delivery,
+    incoming: Incoming,
+    options: Options,
+    started_at: float | None,
+) -> ProcessOperation:
+    """What `open_span` makes of the same facts elsewhere, without the span itself.
+
+    Where its id is not known, the creation context stands for it.
+    """
+    waited = waiting.of(delivery, incoming.envelope, started_at or time.time())
+    context, chosen = incoming.context, delivery.span_id
+    if chosen is not None and connection.chooses_ids:
+        here = SpanContext(
+            identity.trace_id_of(chosen), chosen, is_remote=True, trace_flags=_SAMPLED
+        )
+        creation = incoming.creation
+        if creation and relation.of_delivery(incoming, waited, options) == "child":
+            flags, state = creation.trace_flags, creation.trace_state
+            here = SpanContext(creation.trace_id, chosen, True, flags, state)  # noqa: FBT003 - remote
+        context = with_span(NonRecordingSpan(here), context)
+    operation = ProcessOperation(delivery, incoming, waited, context)
+    operation.ended = True
+    return operation
 
 
 def close_span(

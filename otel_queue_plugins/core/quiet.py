@@ -25,14 +25,23 @@ def hush() -> Token[Context]:
     return context.attach(_quieted(here) if here else _nothing_else())
 
 
+def speak() -> Token[Context]:
+    """Take back what `hush` did, until `context.detach` gets the token back: for code of users."""
+    here, keys = context.get_current(), (*_keys(), OURS)
+    return context.attach(Context({key: here[key] for key in here if key not in keys}))
+
+
 def is_all(here: Context) -> bool:
     """Whether a message has nothing to take along of `here`: it is empty, or quiet and no more."""
     return not here or here is _nothing_else()
 
 
+def _keys() -> tuple[str, str]:
+    return PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)
+
+
 def _quieted(here: Context) -> Context:
-    # The API's own key for it has a private name, and a version may have none.
-    for key in (PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)):
+    for key in _keys():
         here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for
     return context.set_value(OURS, True, here)  # noqa: FBT003 - as those above
 

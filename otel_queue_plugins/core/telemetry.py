@@ -13,6 +13,7 @@ from otel_queue_plugins.core import processing, propagation, sending, settling
 from otel_queue_plugins.core.connection import Connection, SetUp, nothing_to_set_up
 from otel_queue_plugins.core.counts import Measure
 from otel_queue_plugins.core.current import with_span
+from otel_queue_plugins.core.elsewhere import Elsewhere
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery, Ending, Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
@@ -23,7 +24,7 @@ from otel_queue_plugins.core.recording import Shortcuts
 from otel_queue_plugins.core.settling import Settlement, SettleOperation
 
 
-class QueueTelemetry:
+class QueueTelemetry(Elsewhere):
     """The verbs that adapters say, one instance per framework and process.
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
@@ -141,13 +142,18 @@ class QueueTelemetry:
             return ProcessOperation()
         return operation
 
-    def end_process(self, operation: ProcessOperation, ending: Ending) -> None:
-        """The framework has decided how the delivery ended. Saying it twice does nothing."""
+    def end_process(
+        self, operation: ProcessOperation, ending: Ending, ended_at: float | None = None
+    ) -> None:
+        """The framework has decided how the delivery ended. Saying it twice does nothing.
+
+        `ended_at` (seconds since the epoch) is None for now.
+        """
         if operation.ended:
             return
         operation.ended = True
         try:
-            self._close(operation, ending)
+            self._close(operation, ending, ended_at)
         except Exception:  # noqa: BLE001 - as in `start_send`
             complain("QueueTelemetry.end_process")
         finally:
@@ -159,22 +165,6 @@ class QueueTelemetry:
         if not operation.ended:
             operation.ended = True
             self._leave(operation)
-
-    @never_raises(ProcessOperation)
-    def record_undelivered(
-        self,
-        delivery: Delivery,
-        carrier: Mapping[str, object],
-        ending: Ending,
-        started_at: float | None = None,
-    ) -> ProcessOperation:
-        """A delivery ended in code that did not run it, or before any code did.
-
-        `started_at` is when the task began (seconds since the epoch), None if it never did.
-        """
-        operation = self._open(delivery, carrier, started_at)
-        self._close(operation, ending)
-        return operation
 
     @never_raises(SettleOperation)
     def start_settle(self, operation: ProcessOperation, settlement: Settlement) -> SettleOperation:
@@ -236,10 +226,13 @@ class QueueTelemetry:
             self._clock() if started_at is None else int(started_at * 1e9),
         )
 
-    def _close(self, operation: ProcessOperation, ending: Ending) -> None:
+    def _close(self, operation: ProcessOperation, ending: Ending, ended_at: float | None) -> None:
         prepared = operation.prepared
         if prepared is not None:
-            ended_ns = max(self._clock(), operation.started_ns)
+            ended_ns = self._clock()
+            if ended_at is not None:
+                ended_ns = min(ended_ns, int(ended_at * 1e9))
+            ended_ns = max(ended_ns, operation.started_ns)
             processing.close_span(
                 self._connection, operation, prepared, ending, self.options, ended_ns
             )

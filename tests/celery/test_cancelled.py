@@ -1,4 +1,4 @@
-"""A task that a worker cancels is told once, whichever of child and main process comes first."""
+"""A task that a worker ends is told once, whichever of child and main process comes first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from billiard.einfo import ExceptionInfo
-from billiard.exceptions import Terminated
+from billiard.exceptions import Terminated, TimeLimitExceeded
+from billiard.process import current_process
 from celery.concurrency.prefork import TaskPool
 from celery.worker import strategy
 from celery.worker.request import Request
 from kombu.message import Message
 
-from otel_queue_plugins.celery import instrument
+from otel_queue_plugins.celery import instrument, reading
+from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.running import Unrecorded
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
@@ -110,14 +112,14 @@ class Worker:
     def end(self) -> None:
         """What the worker does when it has stopped its pool."""
         plugin = instrument()
-        plugin._work(lambda: None, self, (), {})
+        plugin._setup.work(lambda: None, self, (), {})
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument().install_in_worker()
+        instrument()._setup.install_in_worker()
         yield telemetry
 
 
@@ -125,6 +127,11 @@ def telemetry() -> Iterator[Telemetry]:
 def worker(telemetry: Telemetry) -> Worker:
     """A worker that is connected to its broker."""
     assert not telemetry.spans()
+    return Worker(app_with_hold())
+
+
+def app_with_hold() -> Celery:
+    """An app with the task that the workers have."""
     app = memory_app()
 
     @app.task(name="hold", shared=False)
@@ -132,7 +139,7 @@ def worker(telemetry: Telemetry) -> Worker:
         raise AssertionError
 
     app.finalize()
-    return Worker(app)
+    return app
 
 
 def terminated(signum: int = 15) -> ExceptionInfo:
@@ -226,3 +233,120 @@ def test_what_is_cancelled_is_kept_no_longer_than_the_pool_keeps_it(
     assert len(processed(telemetry)) == 50
     worker.end()
     assert len(processed(telemetry)) == 50
+
+
+def end_of(span: ReadableSpan) -> float:
+    """Seconds since the epoch."""
+    return (span.end_time or 0) / 1e9
+
+
+def test_a_result_that_comes_late_has_the_time_it_was_made(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """The main process may have been busy with other things since."""
+    request = worker.run()
+    request.time_start = time.time() - 9
+    request.cancel(worker.pool)
+    result = Unrecorded(0.1)
+    result.ended_at = time.time() - 5
+    worker.pool.jobs[0].report("callback", (0, None, result))
+    [span] = processed(telemetry)
+    assert end_of(span) == pytest.approx(result.ended_at, abs=1e-3)
+
+
+def test_a_child_says_when_a_signal_ended_its_task(
+    worker: Worker, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own end comes later: it cleans up, and exports what it has."""
+    monkeypatch.setattr(current_process(), "index", 7, raising=False)
+    exits = instrument()._setup._exits
+    request = worker.run()
+    request.terminate(worker.pool)
+    before = time.time()
+    exits.note(reading.receipt(request.request_dict)[1])
+    after = time.time()
+    time.sleep(0.05)
+    worker.pool.jobs[0].report("error_callback", terminated())
+    [span] = processed(telemetry)
+    assert before - 1e-3 < end_of(span) < after + 1e-3
+    assert (span.attributes or {})[OUTCOME] == "revoked"
+
+
+def test_nobody_notes_what_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a parent that listens, in a process of no pool, for a task of no worker."""
+    exits = Exits()
+    exits.note(5)
+    assert exits.noted(5) is None
+    exits.share()
+    exits.note(5)
+    monkeypatch.setattr(current_process(), "index", 7, raising=False)
+    exits.note(None)
+    assert [exits.noted(5), exits.noted(None)] == [None, None]
+
+
+@pytest.mark.parametrize("ways", [("callback", (0, None, 0.1)), None])
+def test_a_terminated_task_is_told_once(
+    ways: tuple[str, object] | None, worker: Worker, telemetry: Telemetry
+) -> None:
+    """By the child that was done by then; or here, if the pool says nothing before it ends."""
+    worker.run().terminate(worker.pool)
+    if ways is not None:
+        worker.pool.jobs[0].report(*ways)
+    worker.end()
+    outcomes = [(span.attributes or {})[OUTCOME] for span in processed(telemetry)]
+    assert outcomes == ([] if ways else ["revoked"])
+
+
+def test_a_pool_that_is_faster_than_the_revocation(worker: Worker, telemetry: Telemetry) -> None:
+    """As for what is cancelled."""
+    worker.pool.reports_at_once = True
+    worker.run().terminate(worker.pool)
+    worker.end()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == "revoked"
+
+
+def test_a_time_limit_that_is_never_announced_is_told_when_the_worker_ends(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """Hooks are called in between, as a rule; without them the span must not be lost."""
+    request = worker.run()
+    request.time_start = time.time() - 9
+    with pytest.raises(TimeLimitExceeded) as raised:
+        raise TimeLimitExceeded(2.0)
+    info = ExceptionInfo((raised.type, raised.value, raised.tb))
+    worker.pool.jobs[0].report("error_callback", info)
+    assert processed(telemetry) == []
+    worker.end()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == "timeout"
+    assert end_of(span) == pytest.approx(request.time_start + 2, abs=1e-3)
+
+
+def test_hooks_may_raise(worker: Worker, telemetry: Telemetry) -> None:
+    """The delivery is recorded, and their exception is Celery's to handle."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no backend")
+
+    worker.task.backend.mark_as_retry = worker.task.backend.mark_as_revoked = refuse
+    for end in ("cancel", "terminate"):
+        with pytest.raises(RuntimeError):
+            getattr(worker.run(), end)(worker.pool)
+    worker.end()
+    outcomes = [(span.attributes or {})[OUTCOME] for span in processed(telemetry)]
+    assert sorted(outcomes) == ["lost", "revoked"]
+
+
+def test_what_is_not_covered_is_left_alone() -> None:
+    """A worker of another app in the same process."""
+    named = memory_app()
+    with instrumenting(named) as telemetry:
+        setup = instrument(named)._setup
+        setup.install_in_worker()
+        worker = Worker(app_with_hold())
+        for end in ("cancel", "terminate"):
+            getattr(worker.run(), end)(worker.pool)
+            worker.pool.jobs[-1].report("error_callback", terminated())
+        setup.work(lambda: None, worker, (), {})
+        assert telemetry.spans() == []

@@ -49,7 +49,7 @@ def hold() -> None:
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument().install_in_worker()
+        instrument()._setup.install_in_worker()
         yield telemetry
 
 
@@ -87,11 +87,12 @@ def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
     assert not telemetry.spans()
 
 
-def test_code_in_the_same_process_is_told_the_time_only(telemetry: Telemetry) -> None:
-    """Nobody can die alone there: there is nothing to agree on."""
-    at, *agreed = reading.receipt(handed_to(Here(), time.time()).request_dict)
+def test_code_in_the_same_process_is_told_no_time_limit(telemetry: Telemetry) -> None:
+    """Nobody can die alone there; what is done about the task elsewhere knows its span."""
+    at, span_id, time_limit = reading.receipt(handed_to(Here(), time.time()).request_dict)
     assert at is not None
-    assert agreed == [None, None]
+    assert span_id
+    assert time_limit is None
     assert not telemetry.spans()
 
 

@@ -206,6 +206,20 @@ def test_a_quiet_thread() -> None:
     assert (said, context.get_value(key)) == (True, None)
 
 
+def test_code_of_users_in_a_quiet_thread() -> None:
+    """It is heard, and has the context that it had."""
+    outer = context.attach(context.set_value("mine", 1))
+    token = quiet.hush()
+    inner = quiet.speak()
+    assert not context.get_value(quiet.PLAIN_KEY)
+    assert not context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
+    assert context.get_value("mine") == 1
+    context.detach(inner)
+    assert context.get_value(quiet.PLAIN_KEY)
+    context.detach(token)
+    context.detach(outer)
+
+
 def test_quiet_is_nothing_to_take_along() -> None:
     """Unlike what was there before it became quiet."""
     assert quiet.is_all(context.get_current())

@@ -202,6 +202,13 @@ def hold_late(seconds: float) -> None:
     _work(seconds)
 
 
+@app.task(name="hold_once", bind=True, acks_late=True)
+def hold_once(self: Task, seconds: float) -> None:
+    """Take some time, unless delivered again."""
+    if not self.request.delivery_info["redelivered"]:
+        _work(seconds)
+
+
 @app.task(name="hard", time_limit=0.4)
 def hard(seconds: float = 20) -> None:
     """Take longer than is allowed."""

@@ -1,0 +1,135 @@
+"""Deliveries that run in a pool, as the process that receives messages knows them."""
+
+from __future__ import annotations
+
+import signal
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from otel_queue_plugins.celery import exits, outcomes, reading
+from otel_queue_plugins.celery.exits import Exits
+from otel_queue_plugins.celery.receiving import received_at
+from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.messages import Delivery, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+
+ELSEWHERE: Final = "otel_queue_elsewhere"
+"""The attribute of a request class whose tasks run in processes that may die."""
+
+
+def _now() -> float | None:
+    """The end of which nothing better is known."""
+    return None
+
+
+class Signalled(NamedTuple):
+    """What a task was sent: the time in seconds since the epoch, and the signal."""
+
+    at: float
+    number: int | None
+
+
+class Ends:
+    """The deliveries whose end is seen here: each is recorded once, here or by who ran it.
+
+    What was sent a signal is held until the pool reports. Who takes a delivery records it; what is
+    dropped is recorded elsewhere.
+    """
+
+    def __init__(self, telemetry: QueueTelemetry, routes: Routes, noted: Exits) -> None:
+        self._telemetry = telemetry
+        self._routes = routes
+        self._exits = noted
+        self._signals: weakref.WeakKeyDictionary[Any, Signalled] = weakref.WeakKeyDictionary()
+        self.held: dict[Any, ProcessOperation] = {}
+
+    @never_raises(ProcessOperation)
+    def hold(self, request: Any, number: int | None) -> ProcessOperation:
+        """The delivery that was sent signal `number`; a stand-in if the pool has reported it."""
+        if not getattr(request, ELSEWHERE, False) or is_reported(request):
+            return self.stand_in(request)
+        self._signals[request] = Signalled(time.time(), number)
+        return self.held.setdefault(request, self._open(request))
+
+    @never_raises(ProcessOperation)
+    def take(self, request: Any) -> ProcessOperation:
+        """The delivery, for the caller to record."""
+        return self.held.pop(request, None) or self._open(request)
+
+    @never_raises(nothing)
+    def drop(self, request: Any) -> None:
+        """Who ran the delivery has recorded it."""
+        operation = self.held.pop(request, None)
+        if operation is not None:
+            self._telemetry.abandon_process(operation)
+
+    @never_raises(ProcessOperation)
+    def stand_in(self, request: Any) -> ProcessOperation:
+        """What belongs to a delivery that is recorded elsewhere can be done inside of this."""
+        delivery, carrier = self.facts(request)
+        return self._telemetry.stand_in(delivery, carrier, request.time_start)
+
+    def record(
+        self, request: Any, operation: ProcessOperation, ending: Ending, info: Any = None
+    ) -> None:
+        """Record a delivery that was taken, with the time at which it ended.
+
+        `info` is what the pool reported, None if it did not.
+        """
+        self._telemetry.end_process(operation, ending, self._ended_at(request, operation, info))
+
+    def signal_of(self, request: Any) -> str:
+        """The name of the signal that a task was sent."""
+        sent = self._signals.get(request)
+        try:
+            return signal.Signals(sent.number or 0).name if sent else "a signal"
+        except ValueError:
+            return "a signal"
+
+    def facts(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
+        """The delivery that `request` is, and what it carries."""
+        headers = request.request_dict
+        route = self._routes.of_request(request.app, request.type, headers)
+        receipt = reading.receipt(headers)
+        if receipt is reading.NO_RECEIPT:
+            receipt = (received_at(request), None, None)
+        delivery = reading.delivery(
+            headers, route, reading.max_retries(request.task), receipt, request.worker_pid
+        )
+        return delivery, reading.carrier(headers)
+
+    def _open(self, request: Any) -> ProcessOperation:
+        delivery, carrier = self.facts(request)
+        return self._telemetry.open_process(delivery, carrier, request.time_start)
+
+    @never_raises(_now)
+    def _ended_at(self, request: Any, operation: ProcessOperation, info: Any) -> float | None:
+        """Seconds since the epoch; None for now.
+
+        What the child noted is exact. A signal that leaves no time to note anything is sent when
+        the task ends; another may be ignored for long, which is not known where nothing is noted.
+        """
+        sent = self._signals.get(request)
+        at_once = sent and (sent.number == signal.SIGKILL or not self._exits.are_noted())
+        return (
+            exits.time_is_up(request, outcomes.exception_of(info))
+            or self._exits.noted(operation.delivery.span_id)
+            or (sent.at if sent and at_once else None)
+            or exits.loss_noticed(job_of(request))
+        )
+
+
+def job_of(request: Any) -> Any:
+    """What the pool knows `request` by, None if it has forgotten it, or never knew."""
+    reference = request._apply_result  # noqa: SLF001 - Celery has no public name for it
+    return reference() if reference else None
+
+
+def is_reported(request: Any) -> bool:
+    """Whether the pool has said how `request` ended. It does so in another thread, maybe."""
+    job = job_of(request)
+    return request._apply_result is not None and (job is None or job.ready())  # noqa: SLF001

@@ -1,0 +1,79 @@
+"""Deliveries that other code runs: another process, or nobody."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from otel_queue_plugins.core import processing, propagation
+from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.guard import never_raises
+from otel_queue_plugins.core.messages import Delivery, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.options import Options
+
+
+class Elsewhere(ABC):
+    """The verbs of `QueueTelemetry` for who sees the end of a delivery without running it."""
+
+    options: Options
+    _connection: Connection
+
+    @never_raises(ProcessOperation)
+    def record_undelivered(
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object],
+        ending: Ending,
+        started_at: float | None = None,
+        ended_at: float | None = None,
+    ) -> ProcessOperation:
+        """A delivery ended in code that did not run it, or before any code did.
+
+        `started_at` is when the task began (seconds since the epoch), None if it never did;
+        `ended_at` is None for now.
+        """
+        operation = self._open(delivery, carrier, started_at)
+        self.end_process(operation, ending, ended_at)
+        return operation
+
+    @never_raises(ProcessOperation)
+    def open_process(
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object],
+        started_at: float | None = None,
+    ) -> ProcessOperation:
+        """As `start_process`, but neither current nor in flight here: other code runs it.
+
+        What belongs to the delivery is done in `with operation.inside():`.
+        """
+        return self._open(delivery, carrier, started_at)
+
+    @never_raises(ProcessOperation)
+    def stand_in(
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object],
+        started_at: float | None = None,
+    ) -> ProcessOperation:
+        """As `open_process`, for a delivery that other code has recorded, or will."""
+        incoming = propagation.read(carrier)
+        if not self.connect():
+            return ProcessOperation(delivery, incoming)
+        return processing.stand_in(self._connection, delivery, incoming, self.options, started_at)
+
+    @abstractmethod
+    def connect(self) -> bool:
+        """Whether anybody collects telemetry."""
+
+    @abstractmethod
+    def end_process(
+        self, operation: ProcessOperation, ending: Ending, ended_at: float | None = None
+    ) -> None:
+        """The framework has decided how the delivery ended."""
+
+    @abstractmethod
+    def _open(
+        self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
+    ) -> ProcessOperation: ...
