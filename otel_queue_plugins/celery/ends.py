@@ -82,6 +82,15 @@ class Ends:
         """
         self._telemetry.end_process(operation, ending, self._ended_at(request, operation, info))
 
+    @never_raises(nothing)
+    def lose(self, request: Any, info: Any, ended_at: float | None) -> None:
+        """Record a delivery of a batch, about which Celery does nothing more."""
+        operation = self.take(request)
+        ending = outcomes.of_cancelled(request)
+        if info is not None:
+            ending = outcomes.of_lost(info, request, operation.delivery, None)
+        self._telemetry.end_process(operation, ending, ended_at)
+
     def signal_of(self, request: Any) -> str:
         """The name of the signal that a task was sent."""
         sent = self._signals.get(request)

@@ -50,8 +50,8 @@ class MainProcess:
     ) -> None:
         self._telemetry = telemetry
         self._covers = covers
-        self._receiving = Receiving(telemetry, covers)
-        self.strategy = self._receiving.strategy
+        self.receiving = Receiving(telemetry, covers)
+        self.strategy = self.receiving.strategy
         self.ends = Ends(telemetry, routes, noted)
         self.decisions = Decisions()
         self._timed_out: dict[Any, tuple[ProcessOperation, Ending, Any]] = {}
@@ -61,7 +61,7 @@ class MainProcess:
     ) -> Any:
         """Around `celery.worker.request.create_request_cls(base, task, pool, ...)`."""
         made = wrapped(*args, **kwargs)
-        self._receiving.accompany(made, *args, **kwargs)
+        self.receiving.accompany(made, *args, **kwargs)
         self._look_after(made, *args, **kwargs)
         on_success = made.on_success
 

@@ -124,6 +124,25 @@ def of_error(
     )
 
 
+@never_raises(_unclassified)
+def of_batch(error: object, task: Any) -> Ending:
+    """The ending of a message of a batch that raised `error`, which nothing tries again."""
+    raised = error if isinstance(error, BaseException) else None
+    timeout = isinstance(raised, SoftTimeLimitExceeded)
+    return Ending(
+        outcome=Outcome.TIMEOUT if timeout else Outcome.FAILURE,
+        error=raised,
+        expected=isinstance(raised, getattr(task, "throws", None) or ()),
+    )
+
+
+@never_raises(lambda: Ending(outcome=Outcome.RETRY))
+def of_batch_retry(error: object) -> Ending:
+    """The ending of a message of a batch that its task marks as one to be tried again."""
+    raised = error if isinstance(error, BaseException) else None
+    return Ending(outcome=Outcome.RETRY, error=raised, reason=_text(error))
+
+
 def of_retry(retry: Any) -> Ending:
     """The ending of an attempt that raised `retry`, a `celery.exceptions.Retry`."""
     cause = getattr(retry, "exc", None)

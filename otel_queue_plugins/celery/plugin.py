@@ -16,6 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.celery import apps
+from otel_queue_plugins.celery.batches import Batches
 from otel_queue_plugins.celery.canvas import Canvas
 from otel_queue_plugins.celery.coexistence import Coexistence
 from otel_queue_plugins.celery.errbacks import Errbacks
@@ -136,6 +137,8 @@ class CeleryPlugin:
         self._refused = Refused(telemetry, routes, self.covers)
         self._setup = ProcessSetup(
             self._wrap,
+            self._undo.append,
+            batches=Batches(telemetry, routes, self.covers, supervised, exits),
             exits=exits,
             lifecycle=self._lifecycle,
             main=MainProcess(telemetry, routes, self.covers, exits),
@@ -180,6 +183,7 @@ class CeleryPlugin:
         self._wrap("celery.canvas", "Signature", "__call__", self._errbacks.call)
         backend = "celery.backends.base", "Backend"
         self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
+        self._setup.install_in_batches()
 
     def join(self) -> None:
         """Put in place what this process needs that has become what it is before."""
@@ -209,6 +213,7 @@ class CeleryPlugin:
             (signals.worker_ready, self._coexistence.check),
             (signals.worker_init, self._setup.install_in_worker),
             (signals.worker_ready, lifecycle.worker_ready),
+            (signals.worker_process_init, self._setup.install_in_batches),
             (signals.worker_process_init, lifecycle.worker_process_init),
             (signals.worker_process_shutdown, lifecycle.worker_process_shutdown),
             (signals.worker_shutdown, lifecycle.worker_shutdown),

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from billiard.process import current_process
-from celery import signals
 from celery.app.task import Task
 
 from otel_queue_plugins.celery import role
+from otel_queue_plugins.celery.batches import Batches
 from otel_queue_plugins.celery.exits import Exits
+from otel_queue_plugins.celery.flushes import Flushes
 from otel_queue_plugins.celery.lifecycle import Lifecycle
 from otel_queue_plugins.celery.main_process import MainProcess
 from otel_queue_plugins.celery.publishing import Publishing
@@ -37,12 +38,17 @@ _log = logging.getLogger("otel_queue_plugins")
 
 
 class ProcessSetup:
-    """`wrap(module, class or None, function, wrapper)` puts a wrapper around a function."""
+    """`wrap(module, class or None, function, wrapper)` puts a wrapper around a function.
+
+    What is given to `undo` is called when all is taken back.
+    """
 
     def __init__(
         self,
         wrap: Wrap,
+        undo: Callable[[Callable[[], object]], None],
         *,
+        batches: Batches,
         exits: Exits,
         lifecycle: Lifecycle,
         main: MainProcess,
@@ -51,6 +57,10 @@ class ProcessSetup:
         running: Running,
     ) -> None:
         self._wrap = wrap
+        self._undo = undo
+        self._batches = batches
+        self._flushes = Flushes(main.receiving, main.ends, exits)
+        self._has_batches = False
         self._exits = exits
         self._lifecycle = lifecycle
         self._main = main
@@ -80,15 +90,40 @@ class ProcessSetup:
         self._wrap(consumer, "Consumer", "on_decode_error", refused.on_decode_error)
         self._wrap(consumer, None, "build_tracer", self._running.build_tracer)
         self._exits.share()
-        self._wrap_signal("task_received", main.task_received)
+        self.install_in_batches()
+        self._wrap_method("celery.signals", "task_received", "send", main.task_received)
         for name in _SIGNALS:
-            self._wrap_signal(name, self._lifecycle.aloud)
+            self._wrap_method("celery.signals", name, "send", self._lifecycle.aloud)
 
-    def _wrap_signal(self, name: str, wrapper: Any) -> None:
-        """Put `wrapper` around `send` of that signal, and of no other."""
-        signal = getattr(signals, name)
-        vars(signal).setdefault("send", signal.send)
-        self._wrap("celery.signals", name, "send", wrapper)
+    @never_raises(nothing)
+    def install_in_batches(self, **_: Any) -> None:
+        """For celery-batches, if the app has imported it by now."""
+        known = sys.modules.get("celery_batches")
+        if known is None or self._has_batches:
+            return
+        self._has_batches = True
+        batches, flushes = self._batches, self._flushes
+        inside, backend = "celery_batches.trace", "celery.backends.base"
+        self._wrap("celery_batches", "Batches", "Strategy", flushes.strategy)
+        self._wrap("celery_batches", "Batches", "flush", flushes.flush)
+        self._wrap(inside, None, "apply_batches_task", batches.apply)
+        self._share(known, "apply_batches_task", sys.modules[inside])
+        self._wrap_method(inside, "logger", "error", batches.error)
+        self._wrap(backend, "Backend", "mark_as_done", batches.mark_as_done)
+        self._wrap(backend, "Backend", "mark_as_failure", batches.mark_as_failure)
+        self._wrap(backend, "Backend", "mark_as_retry", batches.mark_as_retry)
+
+    def _share(self, module: Any, name: str, other: Any) -> None:
+        """Have in `module` what is in `other`: a pool finds a function by its name."""
+        before = getattr(module, name)
+        setattr(module, name, getattr(other, name))
+        self._undo(lambda: setattr(module, name, before))
+
+    def _wrap_method(self, module: str, owner: str, name: str, wrapper: Any) -> None:
+        """Put `wrapper` around a method of the object `owner`, and of no other of its class."""
+        known = getattr(sys.modules[module], owner)
+        vars(known).setdefault(name, getattr(known, name))
+        self._wrap(module, owner, name, wrapper)
 
     @never_raises(nothing)
     def _install_in_pool(self, worker: Any) -> None:
@@ -108,14 +143,18 @@ class ProcessSetup:
         try:
             return self._lifecycle.quietly(wrapped, worker, args, kwargs)
         finally:
-            self._main.record_the_rest()
+            self._record_the_rest()
 
     def shut_down(self, wrapped: Any, _worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `WorkController._shutdown`, which returns when the pool has ended."""
         try:
             return wrapped(*args, **kwargs)
         finally:
-            self._main.record_the_rest()
+            self._record_the_rest()
+
+    def _record_the_rest(self) -> None:
+        self._main.record_the_rest()
+        self._flushes.record_the_rest()
 
     @never_raises(nothing)
     def join(self) -> None:

@@ -43,7 +43,7 @@ class Receiving:
         self, made: Any, _base: Any, task: Any, pool: Any, *_: object, **__: object
     ) -> None:
         """Give the requests of class `made`, for `task`, their receipts when `pool` gets them."""
-        execute, limit = made.execute_using_pool, _limit(task, pool)
+        execute, limit = made.execute_using_pool, time_limit(task, pool)
 
         def execute_using_pool(request: Any, *args: Any, **kwargs: Any) -> Any:
             self.give_receipt(request, limit)
@@ -73,7 +73,7 @@ def runs_elsewhere(pool: Any) -> bool:
     return isinstance(pool, prefork)
 
 
-def _limit(task: Any, pool: Any) -> float | None:
+def time_limit(task: Any, pool: Any) -> float | None:
     """The time limit (seconds) that `pool` ends the process of `task` by, None if it does not."""
     if not runs_elsewhere(pool):
         return None

@@ -54,6 +54,8 @@ def _add_rarer(known: Attributes, delivery: Delivery, waited: Waiting, started_n
         known[semconv.TASK_SCHEDULED_DELAY] = waited.scheduled_delay
     if delivery.redelivered:
         known[semconv.REDELIVERED] = True
+    if delivery.batch is not None and delivery.batch.size is not None:
+        known[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = delivery.batch.size
     if delivery.expires_at is not None:
         known[semconv.TASK_DEADLINE_REMAINING] = delivery.expires_at - started_ns / 1e9
 

@@ -1,11 +1,12 @@
-"""Deliveries that other code runs: another process, or nobody."""
+"""Deliveries without a call of their own: other code runs them, or one call several, or nobody."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from otel_queue_plugins.core import processing, propagation
+from otel_queue_plugins.core import batch, processing, propagation
+from otel_queue_plugins.core.batch import Delivered
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.guard import never_raises
 from otel_queue_plugins.core.messages import Delivery, Ending
@@ -14,9 +15,10 @@ from otel_queue_plugins.core.options import Options
 
 
 class Elsewhere(ABC):
-    """The verbs of `QueueTelemetry` for who sees the end of a delivery without running it."""
+    """The verbs of `QueueTelemetry` for deliveries that are not what the caller is about to run."""
 
     options: Options
+    _clock: Callable[[], int]
     _connection: Connection
 
     @never_raises(ProcessOperation)
@@ -50,6 +52,23 @@ class Elsewhere(ABC):
         """
         return self._open(delivery, carrier, started_at)
 
+    @never_raises(list[ProcessOperation])
+    def start_batch(self, deliveries: Sequence[Delivered]) -> list[ProcessOperation]:
+        """One call is about to process several deliveries; the first becomes current.
+
+        End each with `end_process`, the first one last.
+        """
+        now = self._clock() / 1e9
+        delivery, carrier = batch.first(deliveries, self.options, now), deliveries[0][1]
+        operations = [self.start_process(delivery, carrier, now)]
+        here = operations[0].span.get_span_context()
+        for delivery, carrier in deliveries[1:]:
+            operation = self._open(batch.other(delivery, here), carrier, now)
+            if operation.prepared is not None:
+                self._connection.counts.entered(operation, operation.prepared)
+            operations.append(operation)
+        return operations
+
     @never_raises(ProcessOperation)
     def stand_in(
         self,
@@ -66,6 +85,15 @@ class Elsewhere(ABC):
     @abstractmethod
     def connect(self) -> bool:
         """Whether anybody collects telemetry."""
+
+    @abstractmethod
+    def start_process(
+        self,
+        delivery: Delivery,
+        carrier: Mapping[str, object] | None,
+        started_at: float | None = None,
+    ) -> ProcessOperation:
+        """A delivery begins."""
 
     @abstractmethod
     def end_process(

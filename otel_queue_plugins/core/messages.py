@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
+from opentelemetry.trace import SpanContext
+
 Trigger = Literal["call", "schedule", "callback", "workflow"]
 CancellationScope = Literal["revoked", "terminated", "aborted", "expired", "skipped"]
 
@@ -111,13 +113,25 @@ class Message(NamedTuple):
     joins: Joined | None = None
 
 
+class Batch(NamedTuple):
+    """Deliveries that one call processes. `size` is None but for the one that stands for them.
+
+    `others` are contexts to link to: for that one the creation contexts of the others, for each of
+    them its process span.
+    """
+
+    others: tuple[SpanContext, ...]
+    size: int | None = None
+
+
 class Delivery(NamedTuple):
     """A worker being handed a message once.
 
     Times are seconds since the epoch and None where unknown. `enqueued_at` and `eta` are what the
     framework itself knows; what the sender wrote into the carrier wins for the first, and fills
     in for the second. `span_id` is the id chosen for the process span, when two processes may
-    have to write it. `joins` is the id of the group whose completion caused the message.
+    have to write it. `joins` is the id of the group whose completion caused the message. `batch` is
+    what it is processed together with.
     """
 
     route: Route
@@ -137,6 +151,7 @@ class Delivery(NamedTuple):
     workflow: Workflow | None = None
     span_id: int | None = None
     joins: str | None = None
+    batch: Batch | None = None
 
 
 class Ending(NamedTuple):

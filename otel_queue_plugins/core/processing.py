@@ -14,7 +14,7 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from otel_queue_plugins.core import beginning, errors, identity, relation, semconv, waiting
+from otel_queue_plugins.core import batch, beginning, errors, identity, relation, semconv, waiting
 from otel_queue_plugins.core import ending as endings
 from otel_queue_plugins.core.bounds import printable
 from otel_queue_plugins.core.connection import Connection
@@ -47,7 +47,10 @@ def open_span(
     def about() -> tuple[dict[str, Value], list[Link]]:
         facts = incoming.envelope
         attributes = beginning.attributes(prepared, delivery, facts, waited, started_ns)
-        return attributes, relation.links(incoming, related, delivery.joins)
+        links = relation.links(incoming, related, delivery.joins)
+        if delivery.batch is not None:
+            links = batch.with_others(links, delivery.batch)
+        return attributes, links
 
     chosen = delivery.span_id if connection.chooses_ids else None
     if chosen is not None:
