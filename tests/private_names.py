@@ -179,7 +179,7 @@ def telemetry_of(use: Callable[..., None]) -> str:
         if metric.name == "messaging.client.sent.messages"
         for point in metric.data.data_points
     ]
-    return f"{[span.name for span in spans]} traces {len(traces)} sent {sent}"
+    return f"{sorted(span.name for span in spans)} traces {len(traces)} sent {sent}"
 
 
 def try_out(name: str) -> None:

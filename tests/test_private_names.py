@@ -26,7 +26,7 @@ LATE = {
     ROOT / "sdk" / "log_export.py",
     ROOT / "sdk" / "log_exporter.py",
 }
-TOLD = "['send add', 'process add'] traces 1 sent [1]"
+TOLD = "['process add', 'send add'] traces 1 sent [1]"
 
 
 @pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda said: said or "unset")
