@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
+from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +33,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SECONDS = 30
 _SPANS = 2
+_KINDS = ("trace", "metric")
 _left_running: list[Any] = []
-_USED = (baggage, propagate, metrics, _logs)  # imported before anything is taken away
+_USED = (  # imported before anything is taken away
+    *(baggage, propagate, metrics, _logs),
+    *(import_module(f"opentelemetry.exporter.otlp.proto.http.{each}_exporter") for each in _KINDS),
+)
 _API, _SDK = "opentelemetry", "opentelemetry.sdk"
 _MODULES = (
     f"{_API}._logs",
@@ -60,7 +67,6 @@ _NAMES = (
     (f"{_API}.attributes", "BoundedAttributes"),
     (f"{_API}.context", "_SUPPRESS_INSTRUMENTATION_KEY"),
     (f"{_API}.metrics._internal", "_METER_PROVIDER_SET_ONCE"),
-    (f"{_API}.metrics._internal", "_ProxyMeter"),
     (f"{_API}.metrics._internal.instrument", "_ProxyHistogram"),
     (f"{_API}.trace", "ProxyTracer"),
     (f"{_API}.trace", "_TRACER_PROVIDER_SET_ONCE"),
@@ -160,6 +166,38 @@ def use_dramatiq(**providers: Any) -> None:
     worker.stop()
 
 
+@contextmanager
+def receiver() -> Iterator[set[str]]:
+    """An OTLP receiver that the environment names; the paths that were posted to."""
+    paths: set[str] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            paths.add(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+        yield paths
+        server.shutdown()
+
+
+def record() -> bool:
+    """Something of the application itself, by what the environment asks for."""
+    from otel_queue_plugins import ensure_providers, flush
+
+    ensure_providers()
+    trace.get_tracer("tests").start_span("work").end()
+    metrics.get_meter("tests").create_counter("work").add(1)
+    return flush()
+
+
 def telemetry_of(use: Callable[..., None]) -> str:
     """The spans, whether they are one trace, and how many messages were counted."""
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
@@ -179,16 +217,18 @@ def telemetry_of(use: Callable[..., None]) -> str:
         if metric.name == "messaging.client.sent.messages"
         for point in metric.data.data_points
     ]
-    return f"{[span.name for span in spans]} traces {len(traces)} sent {sent}"
+    return f"{sorted(span.name for span in spans)} traces {len(traces)} sent {sent}"
 
 
 def try_out(name: str) -> None:
     """Print what is left with one change; a traceback if that is nothing."""
     signal.alarm(_SECONDS)
     try:
-        CHANGES[name]()
-        for use in (use_celery, use_dramatiq):
-            print(f"{name} | {use.__name__} | {telemetry_of(use)}", flush=True)
+        with receiver() as paths:
+            CHANGES[name]()
+            for use in (use_celery, use_dramatiq):
+                print(f"{name} | {use.__name__} | {telemetry_of(use)}", flush=True)
+            print(f"{name} | record | {record()} {sorted(paths)}", flush=True)
     except BaseException:  # noqa: BLE001 - the test shows it
         print(f"{name} | failed |", " // ".join(traceback.format_exc().splitlines()), flush=True)
 

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 ROOT = Path(otel_queue_plugins.__file__).parent
 # Imported inside guarded calls only, by `gate.attempt` and by the set-up of one signal.
 LATE = {
-    *(ROOT / "sdk" / "shortcuts" / f"{name}.py" for name in ("adding", "recording", "starting")),
-    *(ROOT / "sdk" / "shortcuts" / f"{name}.py" for name in ("selftest", "deciding")),
+    *(ROOT / "sdk" / "shortcuts").glob("*.py"),
+    *(ROOT / "sdk" / "encoding").glob("*.py"),
     ROOT / "sdk" / "log_export.py",
     ROOT / "sdk" / "log_exporter.py",
+} - {
+    ROOT / "sdk" / "shortcuts" / "__init__.py",
+    ROOT / "sdk" / "shortcuts" / "gate.py",
+    ROOT / "sdk" / "encoding" / "__init__.py",
+    ROOT / "sdk" / "encoding" / "attaching.py",
 }
-TOLD = "['send add', 'process add'] traces 1 sent [1]"
+TOLD = "['process add', 'send add'] traces 1 sent [1]"
 
 
 @pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda said: said or "unset")
@@ -48,8 +53,24 @@ def outcomes(request: pytest.FixtureRequest, module_processes: Processes) -> dic
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_both_adapters_are_imported_and_work(outcomes: dict[str, list[str]], change: str) -> None:
-    """Every span, one trace, every count."""
-    assert outcomes[change] == [f"use_celery | {TOLD}", f"use_dramatiq | {TOLD}"]
+    """Every span, one trace, every count; and what the environment asks for is set up."""
+    *used, recorded = outcomes[change]
+    assert used == [f"use_celery | {TOLD}", f"use_dramatiq | {TOLD}"]
+    if not change.endswith("PROVIDER_SET_ONCE"):  # without it the API itself can set no provider
+        assert recorded == "record | True ['/v1/metrics', '/v1/traces']"
+
+
+def test_what_is_private_is_not_imported_with_the_adapters(processes: Processes) -> None:
+    """Nor with what sets up the SDK."""
+    names = [str(path.relative_to(ROOT.parent).with_suffix("")).replace("/", ".") for path in LATE]
+    code = (
+        "import sys, otel_queue_plugins.celery, otel_queue_plugins.dramatiq.middleware\n"
+        "import otel_queue_plugins.sdk.providers\n"
+        f"print(sorted(set({names}) & set(sys.modules)))"
+    )
+    program = processes.start("program", [sys.executable, "-c", code], env=clean_environment())
+    assert program.wait() == 0
+    assert program.log == "[]\n"
 
 
 @pytest.mark.parametrize(
