@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -126,7 +127,9 @@ class Recorded:
 
 
 limits = st.tuples(
-    st.sampled_from([128, 2, 0]), st.sampled_from([SpanLimits.UNSET, 3]), st.sampled_from([128, 1])
+    st.sampled_from([128, 2, 0]),
+    st.sampled_from([SpanLimits.UNSET, 3]),
+    st.sampled_from([128, 1, 0]),
 )
 
 
@@ -169,3 +172,16 @@ def test_types_that_are_equal(encoder: Encoder) -> None:
     for first, second in permutations(equal, 2):
         batch = [ReadableSpan("x", CONTEXT, attributes={"key": each}) for each in (first, second)]
         encoded.assert_same(encoder, batch)
+
+
+def test_scopes_that_are_equal(encoder: Encoder) -> None:
+    """The first of a batch speaks for all of its equals; what another batch had does not matter."""
+    scopes = [InstrumentationScope("x", attributes={"a": each}) for each in (1, True, 1.0)]
+    for first, second in permutations(scopes, 2):
+        spans = [
+            ReadableSpan("x", CONTEXT, instrumentation_scope=each)
+            for each in (first, None, second, first)
+        ]
+        encoded.assert_same(encoder, spans[:1])
+        encoded.assert_same(encoder, spans[2:3])
+        encoded.assert_same(encoder, spans)
