@@ -25,7 +25,7 @@ from tests.receiver import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sdk.conftest import Receiver
+    from tests.sdk.conftest import Programs, Receiver
 
 RESOURCE = Resource({"service.name": "shop"})
 SIGNALS = ("traces", "logs")
@@ -279,3 +279,23 @@ def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
 
     other = Closed()
     assert attaching.attach(encoding.span_encoder(), other) is other
+
+
+@pytest.mark.parametrize("switch", ["", "off"])
+def test_what_the_environment_sets_up(
+    programs: Programs, receiver: Receiver, protocol: str, switch: str
+) -> None:
+    """Spans and log records of the process and of a child that it forks; metrics are not ours."""
+    program = programs.start(
+        "encoding_script",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_LOGS_EXPORTER="otlp",
+        OTEL_QUEUE_SHORTCUTS=switch,
+    )
+    assert program.wait() == 0
+    for who in ("parent", "child"):
+        receiver.expect_span(who, timeout=1)
+        given = "[]" if switch else "[('ReadableLogRecord', 1), ('ReadableSpan', 1)]"
+        assert f"encoded {who} {given}" in program.log
+    assert {log.body for log in receiver.logs()} >= {"of parent", "of child"}
