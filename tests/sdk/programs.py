@@ -276,6 +276,31 @@ def fork(act: Callable[[str], None], who: str) -> int:
     os._exit(not sdk.flush())
 
 
+def encoding_script() -> None:
+    """Records in this process and in a child; each says what our encoder was given."""
+    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+
+    request = Encoder.request
+    given: dict[str, int] = {}
+
+    def counted(encoder: Encoder, batch: Any) -> bytes:
+        kind = encoder.signal.record.__name__
+        given[kind] = given.get(kind, 0) + len(batch)
+        return request(encoder, batch)
+
+    def work(who: str) -> None:
+        given.clear()  # the trial, or what the parent encoded
+        record(who)
+        logging.getLogger("tests").warning("of %s", who)
+        sdk.flush()
+        print("encoded", who, sorted(given.items()), flush=True)
+
+    Encoder.request = counted  # type: ignore[method-assign]
+    sdk.ensure_providers()
+    work("parent")
+    os.waitpid(fork(work, "child"), 0)
+
+
 def storm() -> None:
     """Forks 50 children while this process keeps exporting; each child works once told to.
 

@@ -25,7 +25,7 @@ from tests.receiver import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sdk.conftest import Receiver
+    from tests.sdk.conftest import Programs, Receiver
 
 RESOURCE = Resource({"service.name": "shop"})
 SIGNALS = ("traces", "logs")
@@ -193,11 +193,12 @@ def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("bad", ["\ud800", 2**64, object()], ids=["surrogate", "huge", "object"])
 def test_an_attribute_that_cannot_be_sent(
-    receiver: Receiver, arrived: list[Any], signal: str
+    receiver: Receiver, arrived: list[Any], signal: str, bad: Any
 ) -> None:
     """Goes missing alone, as it does with the official exporter."""
-    batch, message = batch_of(signal, good=1, bad="\ud800", huge=2**70)
+    batch, message = batch_of(signal, good=1, bad=bad)
     ours = exporter(receiver, signal)
     assert ours.export(batch).name == "SUCCESS"
     ours.shutdown()
@@ -281,3 +282,23 @@ def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
 
     other = Closed()
     assert attaching.attach(encoding.span_encoder(), other) is other
+
+
+@pytest.mark.parametrize("switch", ["", "off"])
+def test_what_the_environment_sets_up(
+    programs: Programs, receiver: Receiver, protocol: str, switch: str
+) -> None:
+    """Spans and log records of the process and of a child that it forks; metrics are not ours."""
+    program = programs.start(
+        "encoding_script",
+        endpoint=receiver.endpoint,
+        protocol=protocol,
+        OTEL_LOGS_EXPORTER="otlp",
+        OTEL_QUEUE_SHORTCUTS=switch,
+    )
+    assert program.wait() == 0
+    for who in ("parent", "child"):
+        receiver.expect_span(who, timeout=1)
+        given = "[]" if switch else "[('ReadableLogRecord', 1), ('ReadableSpan', 1)]"
+        assert f"encoded {who} {given}" in program.log
+    assert {log.body for log in receiver.logs()} >= {"of parent", "of child"}

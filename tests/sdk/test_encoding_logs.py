@@ -25,27 +25,39 @@ in_contexts = st.just(Context()) | encoded.contexts.map(
 )
 
 
-def _log_record(**facts: Any) -> LogRecord:
+def _log_record(facts: dict[str, Any]) -> LogRecord:
     """One with those facts, also where its constructor would have chosen others."""
     record = LogRecord(context=Context())
     vars(record).update(facts)
     return record
 
 
-odd_records = st.builds(
-    _log_record,
-    timestamp=encoded.times,
-    observed_timestamp=encoded.times,
-    trace_id=st.integers(0, 2**128) | st.none(),
-    span_id=st.integers(0, 2**64) | st.none(),
-    trace_flags=st.integers(0, 3) | st.none(),
-    severity_text=st.none() | encoded.texts | st.just(1),
-    severity_number=st.sampled_from([None, *SeverityNumber, 9]),
-    body=encoded.values,
-    attributes=encoded.attributes,
-    event_name=st.none() | encoded.texts | st.just(1),
-)
-
+odd_records = encoded.mostly_sound(
+    {
+        "timestamp": encoded.sound_times,
+        "observed_timestamp": encoded.sound_times,
+        "trace_id": st.integers(0, 2**128 - 1),
+        "span_id": st.integers(0, 2**64 - 1),
+        "trace_flags": st.integers(0, 3),
+        "severity_text": encoded.sound_texts,
+        "severity_number": st.sampled_from(SeverityNumber),
+        "body": encoded.sound_values,
+        "attributes": encoded.sound_mappings | encoded.sound_bounded,
+        "event_name": encoded.sound_texts,
+    },
+    {
+        "timestamp": encoded.times,
+        "observed_timestamp": encoded.times,
+        "trace_id": st.sampled_from([None, 0, False, 2**128, -1]),
+        "span_id": st.sampled_from([None, 0, False, 2**64, -1]),
+        "trace_flags": st.none() | st.just("1"),
+        "severity_text": st.none() | encoded.texts | encoded.no_texts,
+        "severity_number": st.sampled_from([None, 9]),
+        "body": encoded.values,
+        "attributes": encoded.attributes,
+        "event_name": st.none() | encoded.texts | encoded.no_texts,
+    },
+).map(_log_record)
 sound_records = st.builds(
     LogRecord,
     timestamp=st.none() | st.integers(0, 2**64 - 1),

@@ -132,7 +132,7 @@ def test_what_would_be_left_to_the_official_encoder_is_no_trial(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An encoder that leaves everything to the official one would only cost more."""
-    record = ReadableSpan("x", SpanContext(1, 1, is_remote=False), attributes={"a": 2**64})
+    record = encoded.ended_span(attributes={"a": 2**64})
     monkeypatch.setattr(trial, "spans", lambda: [record])
     assert encoding.span_encoder() is None
 
@@ -166,19 +166,16 @@ class OwnAttributes(BoundedAttributes):
         return iter(["a"])
 
 
-CONTEXT = SpanContext(1, 1, is_remote=False)
-
-
 @pytest.mark.parametrize(
     "span",
     [
-        Hiding("x", CONTEXT, attributes={"a": 1}),
-        ReadableSpan("x", CONTEXT, resource=OwnResource({"a": 1})),
-        ReadableSpan("x", CONTEXT, instrumentation_scope=OwnScope("a")),
-        ReadableSpan("x", OwnContext(1, 1, is_remote=False)),
-        ReadableSpan("x", CONTEXT, parent=OwnContext(1, 1, is_remote=False)),
-        ReadableSpan("x", CONTEXT, links=[Link(OwnContext(1, 1, is_remote=False))]),
-        ReadableSpan("x", CONTEXT, attributes=OwnAttributes(attributes={"a": 1, "b": 2})),
+        encoded.ended_span(Hiding, attributes={"a": 1}),
+        encoded.ended_span(resource=OwnResource({"a": 1})),
+        encoded.ended_span(instrumentation_scope=OwnScope("a")),
+        encoded.ended_span(context=OwnContext(1, 1, is_remote=False)),
+        encoded.ended_span(parent=OwnContext(1, 1, is_remote=False)),
+        encoded.ended_span(links=[Link(OwnContext(1, 1, is_remote=False))]),
+        encoded.ended_span(attributes=OwnAttributes(attributes={"a": 1, "b": 2})),
     ],
     ids=lambda span: type(span).__name__,
 )
@@ -186,7 +183,7 @@ def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpa
     """Only the classes of the SDK are known to us, not those made from them."""
     encoder = encoding.span_encoder()
     assert encoder is not None
-    plain = ReadableSpan("x", CONTEXT, attributes={"a": 1, "b": 2})
+    plain = encoded.ended_span(attributes={"a": 1, "b": 2})
     encoded.assert_same(encoder, [span])
     encoded.assert_same(encoder, [plain, span, plain])
 

@@ -49,13 +49,13 @@ class LogEncoder:
                 b"" if time is None else _TIME + fixed64(time),
                 _OBSERVED_TIME + fixed64(observed),
                 _severity(record.severity_number),
-                field(3, str.encode(severity_text)) if severity_text else b"",
+                b"" if severity_text is None else field(3, str.encode(severity_text)),
                 _BODY + delimited(any_value(record.body)),
                 self._attributes(record.attributes, _ATTRIBUTES, _DROPPED_ATTRIBUTES),
                 _FLAGS + fixed32(int(record.trace_flags)),
-                field(9, record.trace_id.to_bytes(16, "big")) if record.trace_id != 0 else b"",
-                field(10, record.span_id.to_bytes(8, "big")) if record.span_id != 0 else b"",
-                field(12, str.encode(event_name)) if event_name else b"",
+                b"" if record.trace_id == 0 else field(9, record.trace_id.to_bytes(16, "big")),
+                b"" if record.span_id == 0 else field(10, record.span_id.to_bytes(8, "big")),
+                b"" if event_name is None else field(12, str.encode(event_name)),
             )
         )
 

@@ -155,9 +155,9 @@ def _status(status: Any) -> bytes:
     if type(status) is not Status:
         raise UnknownError(status)
     code, text = status._status_code, status._description
-    if code is StatusCode.UNSET and not text:
+    if code is StatusCode.UNSET and text is None:
         return _UNSET
-    message = field(2, str.encode(text)) if text else b""
+    message = b"" if text is None else field(2, str.encode(text))
     return field(15, message + tag(3, VARINT) + varint(code.value))
 
 
