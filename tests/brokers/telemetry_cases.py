@@ -26,5 +26,5 @@ _OURS = re.compile(r"Overriding of|Traceback|telemetry\b|OTEL_")
 
 
 def in_log_of_ours(log: str) -> list[str]:
-    """The lines of a log that are about telemetry, or an exception."""
-    return [line for line in log.splitlines() if _OURS.search(line)]
+    """The lines of a log that complain about telemetry, or begin an exception."""
+    return [line for line in log.splitlines() if _OURS.search(line) and "INFO" not in line]

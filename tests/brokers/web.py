@@ -76,8 +76,12 @@ def gunicorn(app: str, *arguments: str, sends_with: str, processes: int = 2) -> 
 
 
 def uvicorn(*arguments: str, sends_with: str, processes: int = 1) -> Server:
-    """Uvicorn; alone it dies of the signal, a supervisor of workers ends by itself."""
-    command = ("-m", "uvicorn", "--port", "{port}", *arguments, FASTAPI)
+    """Uvicorn; alone it dies of the signal, a supervisor of workers ends by itself.
+
+    That would kill workers which take more than 5 s to import the app.
+    """
+    options = ("--port", "{port}", "--timeout-worker-healthcheck", "60")
+    command = ("-m", "uvicorn", *options, *arguments, FASTAPI)
     returncode = -15 if processes == 1 else 0
     return Server(
         command=command, sends_with=sends_with, processes=processes, returncode=returncode
