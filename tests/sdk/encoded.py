@@ -59,7 +59,9 @@ class Closed(UserDict[str, int]):
 
 # With lone surrogates, which UTF-8 does not have.
 texts = st.text(st.characters(exclude_categories=()), max_size=20) | st.text(max_size=300)
-no_texts = st.sampled_from([0, 1, False, b"", b"a", ()])
+NO_TEXTS = (None, 0, 1, False, b"", b"a", b"\xff", (), "\ud800")
+NO_TIMES = (None, -1, 2**64, 1.0, 1.5, True, False, "1", Number.ONE)
+no_texts = st.sampled_from(NO_TEXTS)
 numbers = (
     st.integers(-300, 300)
     | st.integers(-(2**70), 2**70)
@@ -141,14 +143,16 @@ contexts = st.builds(
     st.integers(0, 3).map(TraceFlags),
     trace_states,
 )
-impossible_contexts = st.sampled_from(
-    [
-        SpanContext(2**128, 1, is_remote=False),
-        SpanContext(1, 2**64, is_remote=False),
-        SpanContext(-1, 1, is_remote=False),
-        SpanContext(1, 1, is_remote="yes"),  # type: ignore[arg-type]
-    ]
+IMPOSSIBLE = (
+    SpanContext(2**128, 1, is_remote=False),
+    SpanContext(-1, 1, is_remote=False),
+    SpanContext(1, 2**64, is_remote=False),
+    SpanContext(1, -1, is_remote=False),
+    SpanContext(True, True, is_remote=1),  # type: ignore[arg-type]
+    SpanContext(1, 1, is_remote="yes"),  # type: ignore[arg-type]
+    SpanContext(1, 1, is_remote=None),  # type: ignore[arg-type]
 )
+impossible_contexts = st.sampled_from(IMPOSSIBLE)
 times = st.integers(0, 2**64 - 1) | st.sampled_from([None, -1, 2**64, 1.0, 1.5, True, "1"])
 
 sound_times = st.integers(0, 2**64 - 1)

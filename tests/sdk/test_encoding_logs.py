@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from otel_queue_plugins.sdk import encoding
@@ -89,6 +90,28 @@ def encoder() -> Encoder:
     made = encoding.log_encoder()
     assert made is not None
     return made
+
+
+ODD = [
+    *({"severity_text": each} for each in encoded.NO_TEXTS),
+    *({"event_name": each} for each in encoded.NO_TEXTS),
+    *({"timestamp": each} for each in encoded.NO_TIMES),
+    *({"observed_timestamp": each} for each in encoded.NO_TIMES),
+    *({"trace_id": each} for each in (None, 0, False, True, 2**128, -1, 1.0)),
+    *({"span_id": each} for each in (None, 0, False, True, 2**64, -1, 1.0)),
+    *({"trace_flags": each} for each in (None, "1", 1.0, 1.5, -1, 2**32, True)),
+    *({"severity_number": each} for each in (None, 0, 9, encoded.Number.ONE, encoded.Word.A)),
+    *({"body": each} for each in (None, "", 2**64, "\ud800", object(), [object()], {"a": {1}})),
+    *({"attributes": each} for each in (None, (), [], 0, 1, {1: 1}, {"a": object()})),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
+    """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
+    record = LogRecord(timestamp=1, severity_text="INFO", body="a", event_name="b")
+    vars(record).update(odd)
+    encoded.assert_same(encoder, [ReadableLogRecord(record, Resource({}))])
 
 
 @encoded.many

@@ -16,6 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
+    SpanContext,
     SpanKind,
     Status,
     StatusCode,
@@ -106,6 +107,38 @@ def encoder() -> Encoder:
     made = encoding.span_encoder()
     assert made is not None
     return made
+
+
+RESOURCE, SCOPE = Resource({}), InstrumentationScope("x")
+LINKED = SpanContext(3, 4, is_remote=True)
+ODD = [
+    *({"_name": each} for each in encoded.NO_TEXTS),
+    *({"_start_time": each} for each in encoded.NO_TIMES),
+    *({"_end_time": each} for each in encoded.NO_TIMES),
+    *({"_kind": each} for each in (None, 0, 1, StatusCode.OK)),
+    *({"_status": each} for each in (None, 1, Status(ERROR, 0), Status(ERROR, ""), Status(ERROR))),
+    *({"_status": Status(StatusCode.UNSET, each)} for each in ("", 0, "\ud800")),
+    *({"_context": each} for each in (None, *encoded.IMPOSSIBLE)),
+    *({"_parent": each} for each in (None, 0, (), 1, *encoded.IMPOSSIBLE)),
+    *({"_attributes": each} for each in (None, {}, (), [], 1, {1: 1}, {None: 1}, {b"a": 1})),
+    *({"_events": [Event(each, None, 1)]} for each in encoded.NO_TEXTS),
+    *({"_events": [Event("x", None, each)]} for each in encoded.NO_TIMES),
+    *({"_events": [Event("x", each, 1)]} for each in ((), [], 0, 1, {1: 1})),
+    *({"_links": [Link(each)]} for each in (None, *encoded.IMPOSSIBLE)),
+    *({"_links": [Link(LINKED, each)]} for each in ((), [], 0, 1, {1: 1})),
+    *({each: 1} for each in ("_events", "_links")),
+    *({each: None} for each in ("_events", "_links")),
+    *({"_resource": each} for each in (None, 0, SCOPE)),
+    *({"_instrumentation_scope": each} for each in (0, RESOURCE)),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
+    """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
+    span = encoded.ended_span(attributes={"a": 1}, parent=LINKED)
+    vars(span).update(odd)
+    encoded.assert_same(encoder, [span])
 
 
 @encoded.many

@@ -46,23 +46,32 @@ class Origins:
         """Whether it is time to begin anew."""
         return len(self._seen) >= _MOST_ORIGINS or self._bytes > _MOST_BYTES
 
-    def of(self, itself: object) -> _Origin:
-        """What is kept for a Resource, an InstrumentationScope or None, which is no scope."""
-        return self._seen.get(id(itself)) or self._learn(itself)
+    def of_resource(self, resource: object) -> _Origin:
+        """What is kept for a Resource."""
+        if type(resource) is not Resource:
+            raise UnknownError(resource)
+        return self._seen.get(id(resource)) or self._learn_resource(resource)
 
-    def _learn(self, itself: object) -> _Origin:
-        if type(itself) is Resource:
-            message = self._example(itself, None)
-            message.ClearField("scope_spans")
-        elif itself is None or type(itself) is InstrumentationScope:
-            message = self._example(Resource.get_empty(), itself).scope_spans[0]
-            message.ClearField("spans")
-        else:
-            raise UnknownError(itself)
+    def of_scope(self, scope: object) -> _Origin:
+        """What is kept for an InstrumentationScope, or for None."""
+        if scope is not None and type(scope) is not InstrumentationScope:
+            raise UnknownError(scope)
+        return self._seen.get(id(scope)) or self._learn_scope(scope)
+
+    def _learn_resource(self, resource: Resource) -> _Origin:
+        message = self._example(resource, None)
+        message.ClearField("scope_spans")
+        return self._keep(resource, message.SerializeToString())
+
+    def _learn_scope(self, scope: InstrumentationScope | None) -> _Origin:
+        message = self._example(Resource.get_empty(), scope).scope_spans[0]
+        message.ClearField("spans")
+        return self._keep(scope, message.SerializeToString())
+
+    def _keep(self, itself: object, fields: bytes) -> _Origin:
         number = self._numbers.setdefault(itself, next(self._next_number))
-        origin = _Origin(itself, number, message.SerializeToString())
-        self._seen[id(itself)] = origin
-        self._bytes += len(origin.fields)
+        self._seen[id(itself)] = origin = _Origin(itself, number, fields)
+        self._bytes += len(fields)
         return origin
 
     def _example(self, resource: Resource, scope: InstrumentationScope | None) -> Any:
@@ -85,11 +94,11 @@ class Groups:
 
     def at(self, resource: object, scope: object) -> list[bytes]:
         """The fields of one resource and scope; more may be appended."""
-        _, number, fields = self._origins.of(resource)
+        _, number, fields = self._origins.of_resource(resource)
         if number not in self._resources:
             self._resources[number] = fields, {}
         _, scopes = self._resources[number]
-        _, number, fields = self._origins.of(scope)
+        _, number, fields = self._origins.of_scope(scope)
         if number not in scopes:
             scopes[number] = [fields]
         return scopes[number]
