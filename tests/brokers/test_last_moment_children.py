@@ -105,8 +105,8 @@ def test_an_embedded_beat_loses_nothing(pool: str, own_lab: Lab) -> None:
     app = own_lab.module("tests.brokers.apps.celery_flows")
     arguments = ["-B", "-s", str(own_lab.directory / "schedule")]
     worker = own_lab.celery(app, pool=pool, arguments=arguments, env=LATER)
-    worker.wait_for_log(r"Task tick\[.*succeeded", count=2)
-    assert worker.stop(signal.SIGTERM, timeout=40) == 0
+    worker.wait_for_log(r"Task add\[.*succeeded", count=2)  # sent by a tick; then all rests
+    assert worker.stop(signal.SIGTERM, timeout=60) == 0
     spans = own_lab.receiver.spans()
     sends = {span.span_id for span in spans if span.name == "send tick"}
     processed = {span.parent_id for span in spans if span.name == "process tick"}
