@@ -83,9 +83,10 @@ def set_up_on_first_use() -> None:
     """
     forks.watch()
     forks.when_forked(_start_anew)
-    termination.flush_before_default_action()
     if environment.is_off(os.environ):
         return
+    if any(environment.is_asked_for(os.environ, signal) for signal in SIGNALS):
+        termination.flush_before_default_action()
     for signal in SIGNALS:
         if not (_process.pid == os.getpid() and signal in _process.done):
             first_use.watch(signal, ensure_providers, _expect_reading)
@@ -176,6 +177,8 @@ def _start_anew() -> None:
     for signal in current.OWN:
         current.unset_global(signal)
         first_use.watch(signal, ensure_providers, _expect_reading)
+    if _process.expects_reading:
+        _expect_reading()
 
 
 def _expect_reading() -> None:

@@ -76,7 +76,7 @@ def decorated() -> None:
 
 
 def observed() -> None:
-    """Nothing but an observable gauge, read when its time has come."""
+    """Nothing but an observable gauge, read when its time has come; argv: `two` forks at once."""
     from otel_queue_plugins.sdk import setup
 
     setup._SECONDS_TO_FIRST_READING = 0.2  # type: ignore[misc]
@@ -85,8 +85,11 @@ def observed() -> None:
     metrics.get_meter("early").create_observable_gauge(
         "level", [lambda _: [metrics.Observation(4)]]
     )
+    pid = os.fork() if sys.argv[2] == "two" else 0
     print("made", flush=True)
     sys.stdin.readline()
+    if pid:
+        os.waitpid(pid, 0)
 
 
 def own() -> None:

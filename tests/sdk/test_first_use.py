@@ -53,13 +53,14 @@ def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: Fault
     assert [span.name for span in http_receiver.spans()] == ["decorated"]
 
 
+@pytest.mark.parametrize("count", ["one", "two"])
 def test_an_observable_instrument_alone_is_read(
-    moments: Programs, http_receiver: FaultyReceiver
+    moments: Programs, http_receiver: FaultyReceiver, count: str
 ) -> None:
-    """Its callbacks have nobody who asks them until there is a reader."""
-    program = moments.start("observed", endpoint=http_receiver.endpoint)
+    """Its callbacks have nobody who asks them until there is a reader; in a forked child, too."""
+    program = moments.start("observed", count, endpoint=http_receiver.endpoint)
     program.wait_for_log("made")
-    http_receiver.expect_total("level", 4)
+    http_receiver.expect_total("level", 4 if count == "one" else 8)
     program.stdin.close()
     assert program.wait() == 0
 

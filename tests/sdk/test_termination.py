@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.environment import clean_environment
 from tests.receiver import Fault
 
 if TYPE_CHECKING:
@@ -83,3 +86,13 @@ def test_children_of_multiprocessing_lose_nothing(
     assert program.wait() == 0
     assert sorted(span.name for span in http_receiver.spans()) == ["parent", "pool", "process"]
     http_receiver.expect_total("work", 3, timeout=1)
+
+
+def test_nothing_named_leaves_signals_alone() -> None:
+    """There is nothing to flush: the default action is the kernel's."""
+    program = (
+        "import signal; before = signal.signal, signal.getsignal;"
+        "from otel_queue_plugins import sdk; sdk.set_up_on_first_use();"
+        "assert before == (signal.signal, signal.getsignal)"
+    )
+    subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
