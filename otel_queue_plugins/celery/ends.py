@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import exits, outcomes, reading
@@ -33,19 +33,34 @@ class Signalled(NamedTuple):
     number: int | None
 
 
+class Held(NamedTuple):
+    """A delivery that was sent a signal, and what tells of the end of the pool's job."""
+
+    operation: ProcessOperation
+    watch: weakref.ref[Any] | None
+
+
 class Ends:
     """The deliveries whose end is seen here: each is recorded once, here or by who ran it.
 
     What was sent a signal is held until the pool reports. Who takes a delivery records it; what is
-    dropped is recorded elsewhere.
+    dropped is recorded elsewhere. `forgotten` is called with a request that is held when the pool
+    has forgotten its job, as Celery before 5.5 makes it do when the broker is lost.
     """
 
-    def __init__(self, telemetry: QueueTelemetry, routes: Routes, noted: Exits) -> None:
+    def __init__(
+        self,
+        telemetry: QueueTelemetry,
+        routes: Routes,
+        noted: Exits,
+        forgotten: Callable[[Any], None],
+    ) -> None:
         self._telemetry = telemetry
         self._routes = routes
         self._exits = noted
         self._signals: weakref.WeakKeyDictionary[Any, Signalled] = weakref.WeakKeyDictionary()
-        self.held: dict[Any, ProcessOperation] = {}
+        self._forgotten = forgotten
+        self.held: dict[Any, Held] = {}
 
     @never_raises(ProcessOperation)
     def hold(self, request: Any, number: int | None) -> ProcessOperation:
@@ -53,19 +68,22 @@ class Ends:
         if not getattr(request, ELSEWHERE, False) or is_reported(request):
             return self.stand_in(request)
         self._signals[request] = Signalled(time.time(), number)
-        return self.held.setdefault(request, self._open(request))
+        job = job_of(request)
+        watch = None if job is None else weakref.ref(job, lambda _: self._forgotten(request))
+        return self.held.setdefault(request, Held(self._open(request), watch)).operation
 
     @never_raises(ProcessOperation)
     def take(self, request: Any) -> ProcessOperation:
         """The delivery, for the caller to record."""
-        return self.held.pop(request, None) or self._open(request)
+        held = self.held.pop(request, None)
+        return self._open(request) if held is None else held.operation
 
     @never_raises(nothing)
     def drop(self, request: Any) -> None:
         """Who ran the delivery has recorded it."""
-        operation = self.held.pop(request, None)
-        if operation is not None:
-            self._telemetry.abandon_process(operation)
+        held = self.held.pop(request, None)
+        if held is not None:
+            self._telemetry.abandon_process(held.operation)
 
     @never_raises(ProcessOperation)
     def stand_in(self, request: Any) -> ProcessOperation:

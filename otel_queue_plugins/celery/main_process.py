@@ -52,7 +52,7 @@ class MainProcess:
         self._covers = covers
         self.receiving = Receiving(telemetry, covers)
         self.strategy = self.receiving.strategy
-        self.ends = Ends(telemetry, routes, noted)
+        self.ends = Ends(telemetry, routes, noted, self._forgotten)
         self.decisions = Decisions()
         self._timed_out: dict[Any, tuple[ProcessOperation, Ending, Any]] = {}
 
@@ -179,8 +179,14 @@ class MainProcess:
         while self._timed_out:
             request, (operation, ending, info) = self._timed_out.popitem()
             self.ends.record(request, operation, ending, info)
-        while self.ends.held:
-            request, operation = self.ends.held.popitem()
+        for request in list(self.ends.held):
+            self._forgotten(request)
+
+    @never_raises(nothing)
+    def _forgotten(self, request: Any) -> None:
+        """The pool will not report a task that was sent a signal."""
+        if request in self.ends.held:
+            operation = self.ends.take(request)
             self.ends.record(request, operation, self._ending(request, operation, None))
 
     @never_raises(nothing)

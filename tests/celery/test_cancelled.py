@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -350,3 +351,16 @@ def test_what_is_not_covered_is_left_alone() -> None:
             worker.pool.jobs[-1].report("error_callback", terminated())
         setup.work(lambda: None, worker, (), {})
         assert telemetry.spans() == []
+
+
+def test_a_job_that_the_pool_forgets_is_told(worker: Worker, telemetry: Telemetry) -> None:
+    """Celery before 5.5 makes it forget all of them when the broker is lost."""
+    request = worker.run()
+    request.cancel(worker.pool)
+    assert processed(telemetry) == []
+    worker.pool.jobs.clear()
+    gc.collect()
+    [span] = processed(telemetry)
+    assert (span.attributes or {})[OUTCOME] == "lost"
+    worker.end()
+    assert len(processed(telemetry)) == 1
