@@ -77,6 +77,14 @@ def test_an_exporter_by_name_that_is_not_installed(monkeypatch: pytest.MonkeyPat
     assert [problem.fix for problem in plan.problems] == [install]
 
 
+def test_the_error_is_the_one_that_python_raises() -> None:
+    """For a module of the package, too, and by the name of the package."""
+    with pytest.raises(ModuleNotFoundError) as raised, required("Shop", "shop"):
+        raise ModuleNotFoundError("no", name="shop.cart")
+    assert raised.value.name == "shop"
+    assert str(raised.value) == "Shop is not installed: pip install 'otel-queue-plugins[shop]'"
+
+
 def test_another_package_that_is_missing_is_named_as_it_is() -> None:
     """A broken installation of a framework is not the lack of it."""
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such'"), required("X", "x"):
