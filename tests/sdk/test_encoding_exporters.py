@@ -294,7 +294,7 @@ def test_what_the_environment_sets_up(
         endpoint=receiver.endpoint,
         protocol=protocol,
         OTEL_LOGS_EXPORTER="otlp",
-        OTEL_QUEUE_SHORTCUTS=switch,
+        OTEL_QUEUE_FASTPATH=switch,
     )
     assert program.wait() == 0
     for who in ("parent", "child"):
