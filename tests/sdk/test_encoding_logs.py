@@ -106,7 +106,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=" ".join)
 def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
     """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
     record = LogRecord(timestamp=1, severity_text="INFO", body="a", event_name="b")

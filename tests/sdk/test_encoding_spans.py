@@ -133,7 +133,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=" ".join)
 def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
     """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
     span = encoded.ended_span(attributes={"a": 1}, parent=LINKED)
