@@ -15,6 +15,7 @@ from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import relay
 
 
 def _lost() -> Ending:
@@ -66,7 +67,7 @@ class MainProcess:
         What Celery does about the loss (a retry, errbacks) is done inside the delivery's span.
         """
         info, return_ok = _arguments(*args, **kwargs)
-        if return_ok or not self._covers(request.app):
+        if return_ok or not self._covers(request.app) or self._has_ended(request):
             return wrapped(*args, **kwargs)
         operation = self._start(request)
         try:
@@ -110,6 +111,8 @@ class MainProcess:
         """The worker has ended: nobody will report what was cancelled and not reported yet."""
         while self._cancelled:
             request, ending = self._cancelled.popitem()
+            if self._has_ended(request):
+                continue
             delivery, carrier = self._facts(request)
             self._telemetry.record_undelivered(delivery, carrier, ending, request.time_start)
 
@@ -123,6 +126,17 @@ class MainProcess:
         if self._covers(request.app):
             self._note_revoked(request, *args, **kwargs)
         return wrapped(*args, **kwargs)
+
+    @never_raises(bool)
+    def _has_ended(self, request: Any) -> bool:
+        """Whether the process that was lost had done the task, and had said so.
+
+        Only its result was not on its way yet. What it said counts.
+        """
+        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
+        if ended:
+            self._cancelled.pop(request, None)
+        return ended
 
     @never_raises(nothing)
     def _note_cancelled(self, request: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from billiard import get_start_method
 from celery import Celery, signals
 from celery._state import _get_active_apps
 from celery.concurrency import get_implementation
@@ -32,7 +33,7 @@ from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import relay, shortcuts
 
 _installed: list[CeleryPlugin] = []
 
@@ -132,7 +133,7 @@ class CeleryPlugin:
             sdk.enable_log_correlation()
         self._coexistence = Coexistence()
         routes = Routes(self._coexistence.check)
-        self._lifecycle = Lifecycle(telemetry)
+        self._lifecycle = Lifecycle(telemetry, routes)
         self._publishing = Publishing(telemetry, routes, self.covers, checked)
         self._canvas = Canvas(self.covers)
         self._errbacks = Errbacks(telemetry, routes, self.covers)
@@ -210,6 +211,8 @@ class CeleryPlugin:
 
     def _work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
+        if _forks_its_pool(worker):
+            relay.open_relay()
         try:
             return self._lifecycle.quietly(wrapped, worker, args, kwargs)
         finally:
@@ -258,6 +261,16 @@ class CeleryPlugin:
         for task in _existing_tasks():
             if task.__trace__ is not None:
                 task.__trace__ = self._running.traced(task.__trace__, task, eager=False)
+
+
+@never_raises(bool)
+def _forks_its_pool(worker: Any) -> bool:
+    """Whether `worker`, which has not started yet, will run its tasks in children by fork."""
+    pool = getattr(worker, "pool_cls", None)
+    if pool is None or getattr(get_implementation(pool), "__module__", None) != _PREFORK:
+        return False
+    method = getattr(worker, "pool_start_method", None) or "fork"
+    return bool(method == get_start_method() == "fork")
 
 
 def _existing_tasks() -> list[Any]:
