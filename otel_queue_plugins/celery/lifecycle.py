@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from celery.concurrency import get_implementation, prefork
 from celery.worker import state
 from opentelemetry import context
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import relay
+
+_TRIES: Final = 10
 
 
 class Lifecycle:
     """Where in a worker this process is, and what its start and its end ask for."""
 
-    def __init__(self, telemetry: QueueTelemetry) -> None:
+    def __init__(self, telemetry: QueueTelemetry, routes: Routes) -> None:
         self._telemetry = telemetry
+        self._routes = routes
         self._main_pid: int | None = None
         self._child_pid: int | None = None
 
@@ -81,8 +87,18 @@ class Lifecycle:
         self._telemetry.observe_worker(
             capacity=None if pool is None else lambda: _slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
+            running=self._running if relay.is_on("metrics") else None,
         )
         self._telemetry.connect()
+        relay.start()
+
+    def _running(self) -> list[tuple[Route, float]]:
+        """What the pool runs, as this process knows it: nothing of a dead one stays."""
+        return [
+            (self._routes.of_request(each.app, each.type, each.request_dict), each.time_start)
+            for each in _copied(state.active_requests)
+            if each.time_start
+        ]
 
     @never_raises(nothing)
     def worker_process_init(self, **_: Any) -> None:
@@ -119,6 +135,21 @@ def _forks(pool: Any) -> bool:
     """Whether a worker with this pool has processes for its tasks."""
     kind = None if pool is None else get_implementation(pool)
     return isinstance(kind, type) and issubclass(kind, prefork.TaskPool)
+
+
+def _copied(requests: Any) -> list[Any]:
+    """The members of a set that the main thread may change meanwhile: then it is tried again."""
+    found = None
+    for _ in range(_TRIES):
+        found = found or _tried(requests)
+    return found or []
+
+
+def _tried(requests: Any) -> list[Any] | None:
+    try:
+        return list(requests)
+    except RuntimeError:
+        return None
 
 
 def _slots(pool: Any) -> int:

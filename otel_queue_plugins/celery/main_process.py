@@ -12,7 +12,7 @@ from celery.exceptions import Reject
 from celery.signals import task_received
 from celery.worker.request import Request
 
-from otel_queue_plugins.celery import outcomes
+from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
 from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported
 from otel_queue_plugins.celery.exits import Exits
@@ -24,6 +24,7 @@ from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.sdk import relay
 
 _CUSTOM: Final = "otel_queue_custom"
 _HOOKS: Final = ("on_failure", "on_timeout")
@@ -97,7 +98,7 @@ class MainProcess:
             return wrapped(*args, **kwargs)
         if return_ok and not _calls_users(request, info):
             return wrapped(*args, **kwargs)
-        if return_ok:
+        if return_ok or self._has_ended(request):
             return self._beside(wrapped, request, args, kwargs)
         operation = self.ends.take(request)
         try:
@@ -173,6 +174,17 @@ class MainProcess:
             else:
                 self._hold_no_longer(request)
 
+    @never_raises(bool)
+    def _has_ended(self, request: Any) -> bool:
+        """Whether the process that was lost had done the task, and had said so.
+
+        Only its result was not on its way yet. What it said counts.
+        """
+        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
+        if ended:
+            self.ends.drop(request)
+        return ended
+
     @never_raises(nothing)
     def record_the_rest(self) -> None:
         """The worker has ended: nobody will report what has not been reported yet."""
@@ -185,7 +197,7 @@ class MainProcess:
     @never_raises(nothing)
     def _forgotten(self, request: Any) -> None:
         """The pool will not report a task that was sent a signal."""
-        if request in self.ends.held:
+        if request in self.ends.held and not self._has_ended(request):
             operation = self.ends.take(request)
             self.ends.record(request, operation, self._ending(request, operation, None))
 

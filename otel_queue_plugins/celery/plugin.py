@@ -127,7 +127,7 @@ class CeleryPlugin:
             sdk.enable_log_correlation()
         self._coexistence = Coexistence()
         routes = Routes(self._coexistence.check)
-        self._lifecycle = Lifecycle(telemetry)
+        self._lifecycle = Lifecycle(telemetry, routes)
         self._publishing = Publishing(telemetry, routes, self.covers, checked)
         self._canvas = Canvas(self.covers)
         self._errbacks = Errbacks(telemetry, routes, self.covers)

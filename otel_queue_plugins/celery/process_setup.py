@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from billiard import get_start_method
 from billiard.process import current_process
 from celery.app.task import Task
 
@@ -22,6 +23,7 @@ from otel_queue_plugins.celery.receiving import runs_elsewhere
 from otel_queue_plugins.celery.refused import Refused
 from otel_queue_plugins.celery.running import Running
 from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.sdk import relay
 
 Wrap = Callable[[str, str | None, str, Any], None]
 
@@ -140,6 +142,8 @@ class ProcessSetup:
     def work(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `WorkController.start`, which returns, or raises, when the worker has ended."""
         self._install_in_pool(worker)
+        if _forks_its_pool(worker):
+            relay.open_relay()
         try:
             return self._lifecycle.quietly(wrapped, worker, args, kwargs)
         finally:
@@ -201,3 +205,12 @@ class ProcessSetup:
                 "and not in the one that started it; tasks that are killed, revoked, expired or "
                 "unknown are not seen. Call it where the app is made."
             )
+
+
+@never_raises(bool)
+def _forks_its_pool(worker: Any) -> bool:
+    """Whether `worker`, which has not started yet, will run its tasks in children by fork."""
+    if getattr(getattr(worker, "pool_cls", None), "__module__", None) != _PREFORK:
+        return False
+    method = getattr(worker, "pool_start_method", None) or "fork"
+    return bool(method == get_start_method() == "fork")

@@ -12,7 +12,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import counts, forking, identity, semconv
-from otel_queue_plugins.core.counts import Clock, Counts, Measure, is_proxy
+from otel_queue_plugins.core.counts import Clock, Counts, Measure, Running, is_proxy
 from otel_queue_plugins.core.instruments import Instruments
 from otel_queue_plugins.core.recording import Recording, Shortcuts
 from otel_queue_plugins.version import VERSION
@@ -107,6 +107,7 @@ class Connection:
         if shared is not self.counts:
             shared.capacity.extend(self.counts.capacity)
             shared.reserved.extend(self.counts.reserved)
+            shared.running.extend(self.counts.running)
             self.counts = shared
         self.chooses_ids = identity.let_choose_ids(tracer)
         self._use(tracer, meter)
@@ -123,13 +124,17 @@ class Connection:
             meter, optional=self._optional, counts=self.counts, recording=recording
         )
 
-    def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
-        """Report the slots of a worker and the messages it holds without running them."""
+    def observe_worker(
+        self, *, capacity: Measure | None, reserved: Measure | None, running: Running | None = None
+    ) -> None:
+        """Report the slots of a worker, the messages it holds and what runs in its processes."""
         with self._lock:
             if capacity is not None:
                 self.counts.capacity.append(capacity)
             if reserved is not None:
                 self.counts.reserved.append(reserved)
+            if running is not None:
+                self.counts.running.append(running)
 
     def _start_afresh(self) -> None:
         """In a forked child, where the application may set other global providers."""

@@ -15,14 +15,16 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_queue_plugins.core import forking
-from otel_queue_plugins.core.guard import never_raises
+from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.core.prepared import MAX_ROUTES, Prepared
+from otel_queue_plugins.core.prepared import MAX_ROUTES, ROUTE_ATTRIBUTES, Prepared
 from otel_queue_plugins.core.recording import Value
-from otel_queue_plugins.core.tally import Tally
+from otel_queue_plugins.core.tally import Attributes, Tally
 
 Measure = Callable[[], int]
 Clock = Callable[[], int]
+Running = Callable[[], Iterable[tuple[Prepared, int]]]
+"""Deliveries that run in other processes, each with its start in nanoseconds since the epoch."""
 
 _Series = dict[tuple[tuple[str, Value], ...], float]
 
@@ -38,13 +40,15 @@ class Counts:
         self.consumed = Tally()
         self.capacity: list[Measure] = []
         self.reserved: list[Measure] = []
+        self.running: list[Running] = []
+        self.hand_over: Callable[[], object] = nothing
         forking.call_in_children(self.start_afresh)
 
     def entered(self, operation: ProcessOperation, prepared: Prepared) -> None:
         """A delivery is in flight, until `left`."""
         self._in_flight[operation] = None
-        if prepared not in self._seen and len(self._seen) < MAX_ROUTES:
-            self._seen[prepared] = None
+        if prepared not in self._seen:
+            self._see(prepared)
 
     def left(self, operation: ProcessOperation) -> None:
         """A delivery is over, or somebody else's."""
@@ -58,21 +62,24 @@ class Counts:
         self._seen.clear()
         self.capacity.clear()
         self.reserved.clear()
+        self.running.clear()
 
     def observe_in_flight(self, _options: CallbackOptions) -> Iterable[Observation]:
         """How many deliveries are in flight, by route."""
+        running = self._all_in_flight()
         counts = self._zeros()
-        for operation in list(self._in_flight):
-            if operation.prepared in self._seen:
-                counts[_key(operation.prepared)] += 1
+        for prepared, _ in running:
+            if prepared in self._seen:
+                counts[_key(prepared)] += 1
         return _observations(counts)
 
     def observe_longest_running(self, _options: CallbackOptions) -> Iterable[Observation]:
         """The age of the oldest delivery in flight in seconds, by route."""
+        running = self._all_in_flight()
         now, ages = self._clock(), self._zeros()
-        for operation in list(self._in_flight):
-            if operation.prepared in self._seen:
-                key, age = _key(operation.prepared), (now - operation.started_ns) / 1e9
+        for prepared, started_ns in running:
+            if prepared in self._seen:
+                key, age = _key(prepared), (now - started_ns) / 1e9
                 ages[key] = max(ages[key], age)
         return _observations(ages)
 
@@ -84,8 +91,22 @@ class Counts:
         """The messages they hold without running them."""
         return _total(self.reserved)
 
+    def _see(self, prepared: Prepared) -> None:
+        if len(self._seen) < MAX_ROUTES:
+            self._seen[prepared] = None
+
+    def _all_in_flight(self) -> list[tuple[Prepared, int]]:
+        elsewhere = _elsewhere(self.running)
+        for prepared, _ in elsewhere:
+            self._see(prepared)
+        own = [(each.prepared, each.started_ns) for each in list(self._in_flight)]
+        return elsewhere + [(prepared, at) for prepared, at in own if prepared is not None]
+
     def _zeros(self) -> _Series:
-        return dict.fromkeys([_key(prepared) for prepared in list(self._seen)], 0)
+        keys = [_key(prepared) for prepared in list(self._seen)]
+        if self.running:
+            keys += map(_base, self.consumed.counted())
+        return dict.fromkeys(keys, 0)
 
 
 def of(provider: MeterProvider, clock: Clock) -> Counts:
@@ -111,8 +132,22 @@ def _key(prepared: Prepared) -> tuple[tuple[str, Value], ...]:
     return tuple(prepared.base.items())
 
 
+def _base(counted: Attributes) -> tuple[tuple[str, Value], ...]:
+    """The key of a delivery's route, from what it was counted with."""
+    return tuple((name, counted[name]) for name in ROUTE_ATTRIBUTES if name in counted)
+
+
 def _observations(series: _Series) -> list[Observation]:
     return [Observation(value, dict(key)) for key, value in series.items()]
+
+
+def _nobody() -> list[tuple[Prepared, int]]:
+    return []
+
+
+@never_raises(_nobody)
+def _elsewhere(running: list[Running]) -> list[tuple[Prepared, int]]:
+    return [each for deliveries in running for each in deliveries()]
 
 
 def _unknown() -> list[Observation]:

@@ -12,6 +12,11 @@ from otel_queue_plugins.core.tally import Cell, Tally
 
 MAX_ROUTES: Final = 4096
 MAX_SERIES_OF_ROUTE: Final = 256
+ROUTE_ATTRIBUTES: Final = (
+    semconv.MESSAGING_SYSTEM,
+    semconv.MESSAGING_DESTINATION_NAME,
+    semconv.TASK_NAME,
+)
 
 
 # What nearly all have, so that a copy seldom has to grow.

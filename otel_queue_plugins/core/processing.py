@@ -110,6 +110,7 @@ def close_span(
             connection.put(operation.span, endings.describe(operation, ending, options, ended_ns))
     finally:
         operation.span.end(ended_ns)
+        connection.counts.hand_over()  # what has no span to leave with
 
 
 def _measure(
@@ -125,7 +126,7 @@ def _measure(
         series = prepared.succeeded(consumed)
     else:
         series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
-    consumed.add(series.cell)
+    consumed.add(series.cell, operation.delivery.span_id)
     seconds = (ended_ns - operation.started_ns) / 1e9
     instruments.record_process_duration(seconds, series.attributes, context)
     if waited.wait is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -14,6 +14,8 @@ from otel_queue_plugins.core.semconv import METRIC_OVERFLOW
 MAX_SERIES: Final = 2000
 
 Attributes = Mapping[str, Value]
+Elsewhere = Callable[[Attributes, int | None], bool]
+"""Whether another process counts these, once, for this one."""
 
 
 class Cell:
@@ -37,6 +39,7 @@ class Tally:
         self._lock = threading.Lock()
         self._cells: dict[frozenset[tuple[str, Value]], Cell] = {}
         self._overflow = Cell({METRIC_OVERFLOW: True})
+        self.elsewhere: Elsewhere | None = None
 
     def cell(self, attributes: Attributes) -> Cell:
         """The series of `attributes`; keep it to count again."""
@@ -46,14 +49,31 @@ class Tally:
                 return self._overflow
             return self._cells.setdefault(key, Cell(attributes))
 
-    def add(self, cell: Cell) -> None:
-        """Count one more."""
+    def add(self, cell: Cell, span_id: int | None = None) -> None:
+        """Count one more: here, or in the process that counts for this one.
+
+        That process also knows what ended by `span_id`, if it has chosen one.
+        """
+        if self.elsewhere is None or not self.elsewhere(cell.attributes, span_id):
+            with self._lock:
+                cell.count += 1
+
+    def cell_of_other(self, attributes: Attributes) -> Cell:
+        """The series of attributes that another process has counted with."""
+        return self._overflow if METRIC_OVERFLOW in attributes else self.cell(attributes)
+
+    def add_many(self, cell: Cell, number: int) -> None:
+        """Count what another process has."""
         with self._lock:
-            cell.count += 1
+            cell.count += number
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         """What a metric reader sees."""
         return list(self._observations())
+
+    def counted(self) -> list[Attributes]:
+        """The attribute sets that were counted at least once."""
+        return [cell.attributes for cell in list(self._cells.values()) if cell.count]
 
     def reset(self) -> None:
         """Start from zero, as a forked child must."""

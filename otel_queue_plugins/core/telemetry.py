@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
@@ -15,10 +16,10 @@ from otel_queue_plugins.core.counts import Measure
 from otel_queue_plugins.core.current import with_span
 from otel_queue_plugins.core.elsewhere import Elsewhere
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
-from otel_queue_plugins.core.messages import Delivery, Ending, Message
+from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.prepared import AllPrepared
+from otel_queue_plugins.core.prepared import AllPrepared, Prepared
 from otel_queue_plugins.core.propagation import Carrier, Incoming
 from otel_queue_plugins.core.recording import Shortcuts
 from otel_queue_plugins.core.settling import Settlement, SettleOperation
@@ -204,9 +205,25 @@ class QueueTelemetry(Elsewhere):
         """A message is sent and nobody listens: give it the context that is current, no more."""
         propagation.write(carrier, None, None)
 
-    def observe_worker(self, *, capacity: Measure | None, reserved: Measure | None) -> None:
-        """Report the slots of this worker, and how many messages it holds without running them."""
-        self._connection.observe_worker(capacity=capacity, reserved=reserved)
+    def observe_worker(
+        self,
+        *,
+        capacity: Measure | None,
+        reserved: Measure | None,
+        running: Callable[[], Iterable[tuple[Route, float]]] | None = None,
+    ) -> None:
+        """Report the slots of this worker, and how many messages it holds without running them.
+
+        `running` gives the deliveries in progress in processes that do not tell of them, by route
+        and start (seconds since the epoch).
+        """
+        known = None if running is None else partial(self._known, running)
+        self._connection.observe_worker(capacity=capacity, reserved=reserved, running=known)
+
+    def _known(
+        self, running: Callable[[], Iterable[tuple[Route, float]]]
+    ) -> list[tuple[Prepared, int]]:
+        return [(self._prepare(route), int(at * 1e9)) for route, at in running()]
 
     def _open(
         self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None

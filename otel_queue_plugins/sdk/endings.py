@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-from otel_queue_plugins.sdk import background, flushing, identity
+from otel_queue_plugins.sdk import background, flushing, identity, relay
 from otel_queue_plugins.sdk.current import OWN, has_providers
 
 _FIRST: Final = 0
@@ -34,7 +34,8 @@ def flush_at_end() -> None:
     """
     if OWN and _prepared.exit != os.getpid():
         _prepared.exit = os.getpid()
-        background.prepare_for_the_end()
+        if not relay.is_child():  # which hands over by itself
+            background.prepare_for_the_end()
         atexit.unregister(flushing.flush_own)
         atexit.register(flushing.flush_own)
     if identity.has_parent() and has_providers():

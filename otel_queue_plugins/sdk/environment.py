@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.problems import Problem
 
 SETUP = "OTEL_QUEUE_SETUP"
+RELAY = "OTEL_QUEUE_RELAY"
 FLUSH_TIMEOUT = 5.0
 _PACKAGES = {
     "prometheus": "opentelemetry-exporter-prometheus",
@@ -44,6 +45,7 @@ def read(environ: Mapping[str, str]) -> Plan:
     reading.flag(STRICT, default=False)
     propagators.check(reading)
     _flush_timeout(reading)
+    reading.flag(RELAY, default=True)
     if _is_off(reading):
         return Plan(exporters={}, sampler=None, problems=tuple(reading.problems))
     asked = {signal: _exporters(reading, signal) for signal in SIGNALS}
@@ -71,6 +73,11 @@ def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
     """Whether anything is to be set up for `signal`. Reads nothing but the variables."""
     reading = Reading(environ)
     return not is_off(environ) and any(name != "none" for name in _exporter_names(reading, signal))
+
+
+def is_relay_wanted(environ: Mapping[str, str]) -> bool:
+    """Whether the processes of a worker may leave it to one of them to export."""
+    return Reading(environ).flag(RELAY, default=False)
 
 
 def _is_off(reading: Reading) -> bool:

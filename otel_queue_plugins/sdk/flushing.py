@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_queue_plugins.sdk import background, environment
+from otel_queue_plugins.sdk import background, environment, relay
 from otel_queue_plugins.sdk.background import Work
 from otel_queue_plugins.sdk.current import OWN, reachable_providers
 from otel_queue_plugins.sdk.outage import Outage
@@ -65,7 +65,8 @@ def flush_own() -> bool:
 def _flush(timeout: float | None, providers: Iterable[Any]) -> bool:
     try:
         bound = environment.flush_timeout(os.environ) if timeout is None else timeout
-        is_done = _is_done_in_time(_attempt(bound, providers))
+        is_done = relay.hand_over(bound * _SHARE)
+        is_done = _is_done_in_time(_attempt(bound, providers)) and is_done
         for act in _afterwards:
             act()
     except Exception:  # noqa: BLE001 - an ending process ends
@@ -102,5 +103,6 @@ def _hangs(attempt: _Attempt) -> bool:
 def _flushes(providers: Iterable[Any]) -> list[Callable[[int], Any]]:
     if "opentelemetry.sdk" not in sys.modules:
         return []
+    providers = [each for each in providers if not relay.needs_no_flush(each)]
     flushes = (getattr(provider, "force_flush", None) for provider in providers)
     return [act for act in flushes if callable(act)]

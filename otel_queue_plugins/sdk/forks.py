@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import endings, grpc_calls, identity, shipments
+from otel_queue_plugins.sdk import endings, grpc_calls, identity, relay, shipments
 from otel_queue_plugins.sdk.current import reachable_providers
 from otel_queue_plugins.sdk.locking import lock_of_this_process
 
@@ -78,9 +78,11 @@ def _before() -> None:
 
     _finish_imports()
     for provider in reachable_providers():
+        if getattr(provider, "is_relayed", False):
+            continue  # it has no connection, and no thread
         if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
             _adopt(provider)
-    inherited.keep_grpc_from_closing(_adopted)
+    inherited.keep_grpc_from_closing((*_adopted, *relay.exporting()))
     grpc_calls.pause()
 
 

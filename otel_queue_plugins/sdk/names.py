@@ -19,6 +19,7 @@ OURS: Final = (
     "OTEL_QUEUE_SETUP",
     "OTEL_QUEUE_FLUSH_TIMEOUT",
     "OTEL_QUEUE_FASTPATH",
+    "OTEL_QUEUE_RELAY",
 )
 """All variables of this package."""
 

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Any)
 
 
-def span_exporter(target: Target) -> SpanExporter:
-    """An exporter of spans. Raises OSError when a certificate cannot be read."""
+def span_exporter(target: Target, encoder: Any = None) -> SpanExporter:
+    """An exporter of spans, encoded by `encoder` if one is given.
+
+    Raises OSError when a certificate cannot be read, RuntimeError if it does not take `encoder`.
+    """
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return _watched(_apart(_encoding_spans(GrpcExporter(**_grpc_arguments(target)))), target)
+        return _watched(
+            _apart(_encoding_spans(GrpcExporter(**_grpc_arguments(target)), encoder)), target
+        )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return _watched(_encoding_spans(OTLPSpanExporter(**_http_arguments(target))), target)
+    return _watched(_encoding_spans(OTLPSpanExporter(**_http_arguments(target)), encoder), target)
 
 
 def metric_exporter(target: Target) -> MetricExporter:
@@ -45,25 +50,36 @@ def metric_exporter(target: Target) -> MetricExporter:
     return _watched(OTLPMetricExporter(**_http_arguments(target)), target)
 
 
-def log_exporter(target: Target) -> LogRecordExporter:
-    """An exporter of log records. Raises OSError when a certificate cannot be read."""
+def log_exporter(target: Target, encoder: Any = None) -> LogRecordExporter:
+    """An exporter of log records, as `span_exporter`."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
         )
 
-        return _watched(_apart(_encoding_logs(GrpcExporter(**_grpc_arguments(target)))), target)
+        return _watched(
+            _apart(_encoding_logs(GrpcExporter(**_grpc_arguments(target)), encoder)), target
+        )
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return _watched(_encoding_logs(OTLPLogExporter(**_http_arguments(target))), target)
+    return _watched(_encoding_logs(OTLPLogExporter(**_http_arguments(target)), encoder), target)
 
 
-def _encoding_spans(exporter: T) -> T:
-    return attaching.attach(encoding.span_encoder(), exporter)
+def _encoding_spans(exporter: T, encoder: Any) -> T:
+    return _using(encoder, exporter) or attaching.attach(encoding.span_encoder(), exporter)
 
 
-def _encoding_logs(exporter: T) -> T:
-    return attaching.attach(encoding.log_encoder(), exporter)
+def _encoding_logs(exporter: T, encoder: Any) -> T:
+    return _using(encoder, exporter) or attaching.attach(encoding.log_encoder(), exporter)
+
+
+def _using(encoder: Any, exporter: T) -> T | None:
+    if encoder is None:
+        return None
+    attaching.attach(encoder, exporter)
+    if not {"export", "_translate_data"}.intersection(vars(exporter)):
+        raise RuntimeError(f"{type(exporter)} does not take {encoder}")
+    return exporter
 
 
 def _apart(exporter: T) -> T:

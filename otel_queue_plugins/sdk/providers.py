@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 
 @cache
-def _dropped() -> Dropped:
+def dropped() -> Dropped:
     """One for a process and all that it forks, as their span processors are."""
-    dropped = Dropped()
-    flushing.then(dropped.leave)
-    flushing.then(quiet.hush(dropped.total).look)
-    dropped.publish(metrics.get_meter("otel_queue_plugins"))
-    return dropped
+    made = Dropped()
+    flushing.then(made.leave)
+    flushing.then(quiet.hush(made.total).look)
+    made.publish(metrics.get_meter("otel_queue_plugins"))
+    return made
 
 
 def install(signal: str, plan: Plan) -> Dropped:
@@ -52,18 +52,24 @@ def install(signal: str, plan: Plan) -> Dropped:
 
     Raises whatever keeps one from being built; the signal is off then.
     """
-    builders = {"traces": _traces, "metrics": _metrics, "logs": _logs}
-    OWN[signal] = builders[signal](plan, _resource(), _dropped())
+    OWN[signal] = build(signal, plan)
     set_global(signal, OWN[signal])
-    return _dropped()
+    return dropped()
 
 
-def _resource() -> Resource:
-    resource = Resource.create()
-    given = identity.given_by_user(resource.attributes)
+def build(signal: str, plan: Plan) -> Any:
+    """A provider that exports from its own process. Raises whatever keeps it from being built."""
+    builders = {"traces": _traces, "metrics": _metrics, "logs": _logs}
+    return builders[signal](plan, resource(), dropped())
+
+
+def resource() -> Resource:
+    """What describes this process."""
+    made = Resource.create()
+    given = identity.given_by_user(made.attributes)
     if given is None or not identity.is_child():
-        return resource
-    return resource.merge(Resource({identity.KEY: identity.of_child(given)}))
+        return made
+    return made.merge(Resource({identity.KEY: identity.of_child(given)}))
 
 
 def _traces(plan: Plan, resource: Resource, dropped: Dropped) -> TracerProvider:

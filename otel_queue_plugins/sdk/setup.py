@@ -28,7 +28,7 @@ from otel_queue_plugins.sdk.locking import lock_of_this_process
 from otel_queue_plugins.sdk.reading import SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from otel_queue_plugins.sdk.environment import Plan
 
@@ -91,6 +91,29 @@ def set_up_on_first_use() -> None:
         if not (_process.pid == os.getpid() and signal in _process.done):
             first_use.watch(signal, ensure_providers, _expect_reading)
     if environment.is_asked_for(os.environ, "logs"):
+        _send_logs()
+
+
+def prepare_relay(make: Callable[[Plan], tuple[str, ...]]) -> None:
+    """Before a pool is forked: let `make` build providers for all its processes.
+
+    It returns the signals it has built them for. They become the global ones when something is
+    recorded, in each process, unless the application has set others by then. Raises what it does.
+    """
+    if environment.is_off(os.environ):
+        return
+    with lock_of_this_process():
+        forks.watch()
+        _forget_empty(os.environ)
+        if _process.pid != os.getpid():
+            _process.start_anew(os.getpid())
+        _process.plan = _process.plan or environment.read(os.environ)
+        signals = make(_process.plan)
+    if signals:
+        from otel_queue_plugins.sdk import providers
+
+        providers.dropped().when_added = partial(ensure_providers, "metrics")
+    if "logs" in signals:
         _send_logs()
 
 

@@ -14,6 +14,9 @@ OUTCOME: Final = "taskqueue.task.outcome"
 # Timers that are not due in a test: what arrives was sent by an end.
 LATER: Final = {"OTEL_BSP_SCHEDULE_DELAY": "30000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 
+# Each pool process exports by itself, as it does where it is not forked.
+APART: Final = {"OTEL_QUEUE_RELAY": "off"}
+
 # For a producer, before a Celery worker is stopped: until its main process has read the start of
 # every task from the pool. When Celery stops it forgets those it has not (`AsynPool.flush`), reads
 # nothing more, and billiard keeps the process that waits to be read for 30 s; without us, too.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.brokers.telemetry_cases import CELERY, CONSUMED, DRAMATIQ, LATER, OUTCOME, RESTING
+from tests.brokers.telemetry_cases import APART, CELERY, CONSUMED, DRAMATIQ, LATER, OUTCOME, RESTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def test_a_process_that_a_shrinking_pool_gives_up_has_told_everything(own_lab: L
     """Its telemetry arrives while the worker goes on."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
-    worker = own_lab.celery(app, concurrency=2, env=LATER)
+    worker = own_lab.celery(app, concurrency=2, env={**LATER, **APART})
     sent = producer.run("for n in range(2): hold.delay(0.5)")
     worker.wait_for_log("hold runs", count=2)
     worker.wait_for_log("succeeded", count=2)
@@ -144,7 +144,8 @@ def test_children_of_one_task_lose_none(own_lab: Lab) -> None:
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
     arguments = ["--max-tasks-per-child=1", "--prefetch-multiplier=4"]
-    worker = own_lab.celery(app, concurrency=16, arguments=arguments, env=LATER)
+    env = {**LATER, **APART}
+    worker = own_lab.celery(app, concurrency=16, arguments=arguments, env=env)
     sent = producer.run(f"for n in range({MANY}): ok.delay(n)", timeout=60)
     worker.wait_for_log("succeeded", count=MANY, timeout=30 + MANY / 2)
     spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * MANY, timeout=5)

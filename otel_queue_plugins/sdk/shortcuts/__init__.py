@@ -73,6 +73,9 @@ def bind(histogram: Histogram) -> Record | None:
     Attributes are dicts that live long, one per series, and are not changed after their first use.
     """
     real = _behind(histogram, "_ProxyHistogram", "_real_instrument")
+    lasting: Record | None = getattr(real, "record_lasting", None)
+    if lasting is not None:
+        return lasting  # of one that is collected in another process
     return gate.attempt("measurements", partial(_bind, real)) if _is_of_sdk(real) else None
 
 
