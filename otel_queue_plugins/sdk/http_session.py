@@ -32,6 +32,7 @@ class Session(requests.Session):
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """One attempt. Raises as the base class does, and for a redirect."""
         shipment = shipments.current()
+        kwargs["allow_redirects"] = False  # a key to one host is none to another
         try:
             response = super().request(*args, **kwargs)
         except Exception as error:
@@ -40,23 +41,16 @@ class Session(requests.Session):
             raise
         if shipment is not None:
             shipment.answered(_answer(response))
-        if _is_lost(response):
+        if response.status_code in _REDIRECTED:
             raise requests.RequestException("the endpoint redirects", response=response)
         return response
 
 
-def _is_lost(response: requests.Response) -> bool:
-    """Whether the request was not repeated at the place that a redirect named, or without body."""
-    was_changed = bool(response.history) and response.request.method != "POST"
-    return response.status_code in _REDIRECTED or was_changed
-
-
 def _answer(response: requests.Response) -> Answer:
-    first = (*response.history, response)[0]
     body = b"" if response.ok else response.content[:_MOST_OF_BODY]
     return Answer(
-        status=first.status_code,
-        reason=first.reason or "",
-        location=first.headers.get("location", ""),
+        status=response.status_code,
+        reason=response.reason or "",
+        location=response.headers.get("location", ""),
         body=body.decode("utf-8", "replace"),
     )
