@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import exits, outcomes, reading
@@ -19,6 +21,9 @@ from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 ELSEWHERE: Final = "otel_queue_elsewhere"
 """The attribute of a request class whose tasks run in processes that may die."""
+
+_within: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_within", default=None)
+"""The request that this thread does something about."""
 
 
 def _now() -> float | None:
@@ -91,6 +96,16 @@ class Ends:
         delivery, carrier = self.facts(request)
         return self._telemetry.stand_in(delivery, carrier, request.time_start)
 
+    @contextmanager
+    def inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
+        """Do something about `request` inside the delivery; until then `is_within` is true."""
+        token = _within.set(request)
+        try:
+            with operation.inside():
+                yield
+        finally:
+            _within.reset(token)
+
     def record(
         self, request: Any, operation: ProcessOperation, ending: Ending, info: Any = None
     ) -> None:
@@ -148,6 +163,11 @@ class Ends:
             or (sent.at if sent and at_once else None)
             or exits.loss_noticed(job_of(request))
         )
+
+
+def is_within(request: Any) -> bool:
+    """Whether this is called by what is done about `request`: of wrappers the outermost counts."""
+    return _within.get() is request
 
 
 def job_of(request: Any) -> Any:

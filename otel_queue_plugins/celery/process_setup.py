@@ -76,6 +76,7 @@ class ProcessSetup:
         main, refused, quietly = self._main, self._refused, self._lifecycle.quietly
         self._wrap(request, "Request", "on_failure", main.on_failure)
         self._wrap(request, "Request", "on_timeout", main.on_timeout)
+        self._wrap(request, "Request", "reject", main.reject)
         self._wrap(request, "Request", "_announce_cancelled", main.announce_cancelled)
         self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
         self._wrap(request, "Request", "_success_was_stored", main.decisions.success_was_stored)
