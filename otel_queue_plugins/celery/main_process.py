@@ -8,7 +8,6 @@ from typing import Any, Final
 from billiard.exceptions import TimeLimitExceeded
 from celery.exceptions import Reject
 from celery.signals import task_received
-from celery.worker.request import Request
 
 from otel_queue_plugins.celery import outcomes, reading
 from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
@@ -76,6 +75,8 @@ class MainProcess:
         self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
     ) -> None:
         """Requests of class `made` know where they run; hooks of a class of users are hooks."""
+        from celery.worker.request import Request  # a megabyte that producers do without
+
         setattr(made, ELSEWHERE, runs_elsewhere(pool))
         if base is Request:
             return
