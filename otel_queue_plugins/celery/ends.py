@@ -18,6 +18,7 @@ from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery, Ending
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import relay
 
 ELSEWHERE: Final = "otel_queue_elsewhere"
 """The attribute of a request class whose tasks run in processes that may die."""
@@ -90,6 +91,17 @@ class Ends:
         if held is not None:
             self._telemetry.abandon_process(held.operation)
 
+    @never_raises(bool)
+    def has_ended(self, request: Any) -> bool:
+        """Whether the process that was lost had done the task, and had said so.
+
+        Only its result was not on its way yet. What it said counts.
+        """
+        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
+        if ended:
+            self.drop(request)
+        return ended
+
     @never_raises(ProcessOperation)
     def stand_in(self, request: Any) -> ProcessOperation:
         """What belongs to a delivery that is recorded elsewhere can be done inside of this."""
@@ -118,6 +130,8 @@ class Ends:
     @never_raises(nothing)
     def lose(self, request: Any, info: Any, ended_at: float | None) -> None:
         """Record a delivery of a batch, about which Celery does nothing more."""
+        if self.has_ended(request):
+            return
         operation = self.take(request)
         ending = outcomes.of_cancelled(request)
         if info is not None:

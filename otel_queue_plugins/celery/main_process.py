@@ -9,7 +9,7 @@ from billiard.exceptions import TimeLimitExceeded
 from celery.exceptions import Reject
 from celery.signals import task_received
 
-from otel_queue_plugins.celery import outcomes, reading
+from otel_queue_plugins.celery import outcomes
 from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
 from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported, is_within
 from otel_queue_plugins.celery.exits import Exits
@@ -21,7 +21,6 @@ from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk import relay
 
 _CUSTOM: Final = "otel_queue_custom"
 _HOOKS: Final = ("on_failure", "on_timeout")
@@ -91,11 +90,10 @@ class MainProcess:
         With `return_ok` the task failed in its process, which has recorded it.
         """
         info, return_ok = failure(*args, **kwargs)
-        if is_within(request) or not self._covers(request.app):
+        passes = return_ok and not _calls_users(request, info)
+        if passes or is_within(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
-        if return_ok and not _calls_users(request, info):
-            return wrapped(*args, **kwargs)
-        if return_ok or self._has_ended(request):
+        if return_ok or self.ends.has_ended(request):
             return self._beside(wrapped, request, args, kwargs)
         operation = self.ends.take(request)
         try:
@@ -171,17 +169,6 @@ class MainProcess:
             else:
                 self._hold_no_longer(request)
 
-    @never_raises(bool)
-    def _has_ended(self, request: Any) -> bool:
-        """Whether the process that was lost had done the task, and had said so.
-
-        Only its result was not on its way yet. What it said counts.
-        """
-        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
-        if ended:
-            self.ends.drop(request)
-        return ended
-
     def reject(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.reject(requeue=False)`; a task that no pool has had ends with that.
 
@@ -212,7 +199,7 @@ class MainProcess:
     @never_raises(nothing)
     def _forgotten(self, request: Any) -> None:
         """The pool will not report a task that was sent a signal."""
-        if request in self.ends.held and not self._has_ended(request):
+        if request in self.ends.held and not self.ends.has_ended(request):
             operation = self.ends.take(request)
             self.ends.record(request, operation, self._ending(request, operation, None))
 
