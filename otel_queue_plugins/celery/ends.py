@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import exits, outcomes, reading
@@ -16,9 +18,13 @@ from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Delivery, Ending
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sdk import relay
 
 ELSEWHERE: Final = "otel_queue_elsewhere"
 """The attribute of a request class whose tasks run in processes that may die."""
+
+_within: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_within", default=None)
+"""The request that this thread does something about."""
 
 
 def _now() -> float | None:
@@ -85,11 +91,32 @@ class Ends:
         if held is not None:
             self._telemetry.abandon_process(held.operation)
 
+    @never_raises(bool)
+    def has_ended(self, request: Any) -> bool:
+        """Whether the process that was lost had done the task, and had said so.
+
+        Only its result was not on its way yet. What it said counts.
+        """
+        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
+        if ended:
+            self.drop(request)
+        return ended
+
     @never_raises(ProcessOperation)
     def stand_in(self, request: Any) -> ProcessOperation:
         """What belongs to a delivery that is recorded elsewhere can be done inside of this."""
         delivery, carrier = self.facts(request)
         return self._telemetry.stand_in(delivery, carrier, request.time_start)
+
+    @contextmanager
+    def inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
+        """Do something about `request` inside the delivery; until then `is_within` is true."""
+        token = _within.set(request)
+        try:
+            with operation.inside():
+                yield
+        finally:
+            _within.reset(token)
 
     def record(
         self, request: Any, operation: ProcessOperation, ending: Ending, info: Any = None
@@ -103,6 +130,8 @@ class Ends:
     @never_raises(nothing)
     def lose(self, request: Any, info: Any, ended_at: float | None) -> None:
         """Record a delivery of a batch, about which Celery does nothing more."""
+        if self.has_ended(request):
+            return
         operation = self.take(request)
         ending = outcomes.of_cancelled(request)
         if info is not None:
@@ -148,6 +177,11 @@ class Ends:
             or (sent.at if sent and at_once else None)
             or exits.loss_noticed(job_of(request))
         )
+
+
+def is_within(request: Any) -> bool:
+    """Whether this is called by what is done about `request`: of wrappers the outermost counts."""
+    return _within.get() is request
 
 
 def job_of(request: Any) -> Any:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded
 from celery.exceptions import Reject
 from celery.signals import task_received
-from celery.worker.request import Request
 
-from otel_queue_plugins.celery import outcomes, reading
+from otel_queue_plugins.celery import outcomes
 from otel_queue_plugins.celery.decisions import Decisions, failure, revocation
-from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported
+from otel_queue_plugins.celery.ends import ELSEWHERE, Ends, is_reported, is_within
 from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.receiving import Receiving, runs_elsewhere
 from otel_queue_plugins.celery.routes import Routes
@@ -24,12 +21,9 @@ from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk import relay
 
 _CUSTOM: Final = "otel_queue_custom"
 _HOOKS: Final = ("on_failure", "on_timeout")
-_within: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_within", default=None)
-"""The request that this thread does something about."""
 
 
 class MainProcess:
@@ -80,6 +74,8 @@ class MainProcess:
         self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
     ) -> None:
         """Requests of class `made` know where they run; hooks of a class of users are hooks."""
+        from celery.worker.request import Request  # a megabyte that producers do without
+
         setattr(made, ELSEWHERE, runs_elsewhere(pool))
         if base is Request:
             return
@@ -94,15 +90,14 @@ class MainProcess:
         With `return_ok` the task failed in its process, which has recorded it.
         """
         info, return_ok = failure(*args, **kwargs)
-        if _within.get() is request or not self._covers(request.app):
+        passes = return_ok and not _calls_users(request, info)
+        if passes or is_within(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
-        if return_ok and not _calls_users(request, info):
-            return wrapped(*args, **kwargs)
-        if return_ok or self._has_ended(request):
+        if return_ok or self.ends.has_ended(request):
             return self._beside(wrapped, request, args, kwargs)
         operation = self.ends.take(request)
         try:
-            with self._inside(request, operation):
+            with self.ends.inside(request, operation):
                 return wrapped(*args, **kwargs)
         finally:
             self._failed(request, operation, info)
@@ -114,14 +109,14 @@ class MainProcess:
         """
         soft = args[0] if args else kwargs.get("soft")
         passes = soft and not getattr(request, _CUSTOM, False)
-        if passes or _within.get() is request or not self._covers(request.app):
+        if passes or is_within(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         held = None if soft else self._timed_out.pop(request, None)
         if held is None:
             return self._beside(wrapped, request, args, kwargs)
         operation, ending, info = held
         try:
-            with self._inside(request, operation):
+            with self.ends.inside(request, operation):
                 return wrapped(*args, **kwargs)
         finally:
             self.ends.record(request, operation, ending, info)
@@ -143,11 +138,11 @@ class MainProcess:
 
         The process that runs the task has been sent a signal; it may be done with it by then.
         """
-        if _within.get() is request or not self._covers(request.app):
+        if is_within(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         operation = self.ends.hold(request, None)
         try:
-            with self._inside(request, operation):
+            with self.ends.inside(request, operation):
                 return wrapped(*args, **kwargs)
         finally:
             self.decisions.cancelled(request)
@@ -160,12 +155,12 @@ class MainProcess:
 
         A task that had started is recorded when the pool reports its end.
         """
-        if _within.get() is request or not self._covers(request.app):
+        if is_within(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         reason, terminated, number, expired = revocation(*args, **kwargs)
         operation = self.ends.hold(request, number) if terminated else self.ends.take(request)
         try:
-            with self._inside(request, operation):
+            with self.ends.inside(request, operation):
                 return wrapped(*args, **kwargs)
         finally:
             if not terminated:
@@ -174,16 +169,23 @@ class MainProcess:
             else:
                 self._hold_no_longer(request)
 
-    @never_raises(bool)
-    def _has_ended(self, request: Any) -> bool:
-        """Whether the process that was lost had done the task, and had said so.
+    def reject(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `Request.reject(requeue=False)`; a task that no pool has had ends with that.
 
-        Only its result was not on its way yet. What it said counts.
+        Celery does so if it cannot make out an ETA.
         """
-        ended = relay.has_ended(reading.receipt(request.request_dict)[1])
-        if ended:
-            self.ends.drop(request)
-        return ended
+        begun = request.acknowledged or request.time_start or request._apply_result  # noqa: SLF001
+        if begun or is_within(request) or not self._covers(request.app):
+            return wrapped(*args, **kwargs)
+        requeue = args[0] if args else kwargs.get("requeue")
+        outcome = Outcome.REQUEUED if requeue else Outcome.REJECTED
+        operation = self.ends.take(request)
+        try:
+            with self.ends.inside(request, operation):
+                return wrapped(*args, **kwargs)
+        finally:
+            ending = Ending(outcome=outcome, reason="rejected before it could run")
+            self.ends.record(request, operation, ending)
 
     @never_raises(nothing)
     def record_the_rest(self) -> None:
@@ -197,7 +199,7 @@ class MainProcess:
     @never_raises(nothing)
     def _forgotten(self, request: Any) -> None:
         """The pool will not report a task that was sent a signal."""
-        if request in self.ends.held and not self._has_ended(request):
+        if request in self.ends.held and not self.ends.has_ended(request):
             operation = self.ends.take(request)
             self.ends.record(request, operation, self._ending(request, operation, None))
 
@@ -230,18 +232,8 @@ class MainProcess:
 
     def _beside(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call `wrapped` inside a delivery that is recorded elsewhere."""
-        with self._inside(request, self.ends.stand_in(request)):
+        with self.ends.inside(request, self.ends.stand_in(request)):
             return wrapped(*args, **kwargs)
-
-    @contextmanager
-    def _inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
-        """Of wrappers around one another the outermost counts."""
-        token = _within.set(request)
-        try:
-            with operation.inside():
-                yield
-        finally:
-            _within.reset(token)
 
 
 def _calls_users(request: Any, info: Any) -> bool:

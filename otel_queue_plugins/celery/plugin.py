@@ -47,8 +47,9 @@ def instrument(
 ) -> CeleryPlugin:
     """Trace and measure `app`, or every Celery app of this process.
 
-    May be called before or after tasks are defined, and again: a later call adds its `app` to what
-    is covered and changes nothing else.
+    May be called before or after tasks are defined, also in a signal of a worker that is about to
+    start its pool, and again: a later call adds its `app` to what is covered and changes nothing
+    else.
 
     Args:
         app: The app to cover, or what stands for one (`celery.current_app`); None covers every

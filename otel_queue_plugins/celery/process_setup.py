@@ -76,6 +76,7 @@ class ProcessSetup:
         main, refused, quietly = self._main, self._refused, self._lifecycle.quietly
         self._wrap(request, "Request", "on_failure", main.on_failure)
         self._wrap(request, "Request", "on_timeout", main.on_timeout)
+        self._wrap(request, "Request", "reject", main.reject)
         self._wrap(request, "Request", "_announce_cancelled", main.announce_cancelled)
         self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
         self._wrap(request, "Request", "_success_was_stored", main.decisions.success_was_stored)
@@ -172,13 +173,15 @@ class ProcessSetup:
             self._publishing.beat_init()
 
     def _join_worker(self, worker: Any, *, runs_here: bool) -> None:
-        self._lifecycle.worker_init()
+        self._lifecycle.worker_init(worker)
         self.install_in_worker()
         self._install_in_pool(worker)
         if runs_here:
             self._lifecycle.be_quiet()
         consumer = getattr(worker, "consumer", None)
         if consumer is None or not consumer.strategies:
+            if runs_here and _forks_its_pool(worker):
+                relay.open_relay()
             return
         self._renew_strategies(consumer)
         if consumer.init_callback is None:
@@ -209,7 +212,7 @@ class ProcessSetup:
 
 @never_raises(bool)
 def _forks_its_pool(worker: Any) -> bool:
-    """Whether `worker`, which has not started yet, will run its tasks in children by fork."""
+    """Whether `worker`, whose pool has not started yet, will run its tasks in children by fork."""
     if getattr(getattr(worker, "pool_cls", None), "__module__", None) != _PREFORK:
         return False
     method = getattr(worker, "pool_start_method", None) or "fork"

@@ -119,7 +119,8 @@ def test_where_tasks_run_in_the_process_itself_it_is_never_too_late(
     worker = _start(own_lab, app, "worker_ready", pool)
     assert _outcome(own_lab, app, "ok.delay()", "ok") == "success"
     assert _outcome(own_lab, app, "app.send_task('no.task')", "no.task") == "unknown_task"
-    own_lab.receiver.until(lambda: own_lab.receiver.total("taskqueue.worker.capacity") > 0, "slots")
+    slots = "taskqueue.worker.capacity"
+    own_lab.receiver.until(lambda: bool(own_lab.receiver.latest_points(slots)), slots)
     own_lab.receiver.wait_for(lambda: False, 1.0)
     assert "instrument() was called" not in worker.log
     assert pool == "gevent" or _client_calls(own_lab) == []

@@ -11,10 +11,13 @@ import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, TimeLimitExceeded
 from billiard.process import current_process
+from celery import signals
 from celery.concurrency.prefork import TaskPool
+from celery.exceptions import Ignore, Reject
 from celery.worker import strategy
 from celery.worker.request import Request
 from kombu.message import Message
+from opentelemetry import trace
 
 from otel_queue_plugins.celery import instrument, reading
 from otel_queue_plugins.celery.exits import Exits
@@ -145,8 +148,13 @@ def app_with_hold() -> Celery:
 
 def terminated(signum: int = 15) -> ExceptionInfo:
     """What billiard reports of a task whose child was terminated."""
-    with pytest.raises(Terminated) as raised:
-        raise Terminated(-signum)
+    return info_of(Terminated(-signum))
+
+
+def info_of(error: Exception) -> ExceptionInfo:
+    """What billiard makes of an exception."""
+    with pytest.raises(type(error)) as raised:
+        raise error
     return ExceptionInfo((raised.type, raised.value, raised.tb))
 
 
@@ -313,10 +321,7 @@ def test_a_time_limit_that_is_never_announced_is_told_when_the_worker_ends(
     """Hooks are called in between, as a rule; without them the span must not be lost."""
     request = worker.run()
     request.time_start = time.time() - 9
-    with pytest.raises(TimeLimitExceeded) as raised:
-        raise TimeLimitExceeded(2.0)
-    info = ExceptionInfo((raised.type, raised.value, raised.tb))
-    worker.pool.jobs[0].report("error_callback", info)
+    worker.pool.jobs[0].report("error_callback", info_of(TimeLimitExceeded(2.0)))
     assert processed(telemetry) == []
     worker.end()
     [span] = processed(telemetry)
@@ -364,3 +369,24 @@ def test_a_job_that_the_pool_forgets_is_told(worker: Worker, telemetry: Telemetr
     assert (span.attributes or {})[OUTCOME] == "lost"
     worker.end()
     assert len(processed(telemetry)) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), Reject("unwanted"), Ignore()])
+def test_what_a_child_has_told_is_not_told_again(
+    error: Exception, worker: Worker, telemetry: Telemetry
+) -> None:
+    """Handlers that Celery calls for it here are inside the child's span all the same."""
+    inside: list[int] = []
+
+    def handler(**_: Any) -> None:
+        inside.append(trace.get_current_span().get_span_context().span_id)
+
+    request = worker.run()
+    signals.task_failure.connect(handler)
+    try:
+        worker.pool.jobs[0].report("callback", (1, info_of(error), 0.1))
+    finally:
+        signals.task_failure.disconnect(handler)
+    worker.end()
+    assert processed(telemetry) == []
+    assert set(inside) <= {reading.receipt(request.request_dict)[1]}

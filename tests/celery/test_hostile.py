@@ -77,6 +77,13 @@ def test_any_headers(shop: Celery, telemetry: Telemetry, headers: dict[str, Any]
         assert len(str(value)) <= 256
 
 
+def test_a_time_that_is_none_ends_the_delivery(shop: Celery, telemetry: Telemetry) -> None:
+    """Celery rejects a message with an ETA before the calendar; that is told, too."""
+    span = deliver(shop, telemetry, {"eta": "0001-01-01T00:00:00+14:00"})
+    assert span.attributes["taskqueue.task.outcome"] == "rejected"
+    assert span.attributes["taskqueue.task.name"] == "work"
+
+
 HOSTILE = {
     "a list": {"traceparent": [VALID], "tracestate": [], "baggage": ["a=b"], "otq": ["1"]},
     "numbers": {"traceparent": 1, "tracestate": 2.5, "baggage": True, "otq": 10**30},
