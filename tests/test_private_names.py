@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from tests.processes import Processes
 
 ROOT = Path(otel_queue_plugins.__file__).parent
-# Imported inside guarded calls only, by `gate.attempt` and by the set-up of one signal.
+RELAYING = ("opening", "processors", "providing", "sending")
+# Imported inside guarded calls only: by `gate.attempt`, the set-up of one signal, `open_relay`.
 LATE = {
+    *(ROOT / "sdk" / "relay" / f"{name}.py" for name in RELAYING),
     *(ROOT / "sdk" / "shortcuts").glob("*.py"),
     *(ROOT / "sdk" / "encoding").glob("*.py"),
     ROOT / "sdk" / "log_export.py",

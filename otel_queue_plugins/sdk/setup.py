@@ -44,7 +44,7 @@ _SECONDS_TO_FIRST_READING: Final = 5.0
 class _Process:
     """How far this process has come. `pid` is that of the process which wrote the rest."""
 
-    __slots__ = ("done", "expects_reading", "pid", "plan", "thread")
+    __slots__ = ("done", "expects_reading", "is_whole", "pid", "plan", "thread")
 
     def __init__(self) -> None:
         self.start_anew(0)
@@ -52,6 +52,7 @@ class _Process:
     def start_anew(self, pid: int) -> None:
         """Know nothing of the process this one was forked from."""
         self.done: set[str] = set()
+        self.is_whole = False  # all signals are done
         self.plan: Plan | None = None
         self.expects_reading = False
         self.thread: int | None = None  # the one that sets up
@@ -72,8 +73,11 @@ def ensure_providers(*signals: str) -> None:
     Args:
         *signals: `traces`, `metrics`, `logs`; all of them if none is given.
     """
-    if _process.pid != os.getpid() or not _process.done.issuperset(signals or SIGNALS):
-        _prepare(signals or SIGNALS)
+    if _process.pid == os.getpid() and (
+        _process.is_whole if not signals else _process.done.issuperset(signals)
+    ):
+        return
+    _prepare(signals or SIGNALS)
 
 
 def set_up_on_first_use() -> None:
@@ -151,6 +155,7 @@ def _set_up_all(signals: list[str]) -> None:
             _try(signal)
             _process.done.add(signal)
             first_use.forget(signal)
+        _process.is_whole = _process.done.issuperset(SIGNALS)
         announcing.announce(_process.plan)
     finally:
         _process.thread = None
