@@ -95,7 +95,7 @@ class Sends:
             send = Send(message_id)
             actor = self._facts.of_traced(message)
             held = self._held().get(message_id) if self._delays and delay is None else None
-            if held is not None:
+            if held is not None and not outcome.calling(self._broker)[1]:
                 self._take_second_hop(send, message, held)
             elif actor is not None:
                 self._start(send, message, actor, delay, attempt)
