@@ -103,7 +103,8 @@ class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
     `prepared` is None when nobody collects telemetry; the context is handed on all the same.
-    `notes` are the adapter's own.
+    `notes` are the adapter's own. `stays` means that the adapter leaves it itself, some time after
+    its end: what the framework does until then is inside of it.
     """
 
     __slots__ = (
@@ -114,6 +115,7 @@ class ProcessOperation(Operation):
         "prepared",
         "span",
         "started_ns",
+        "stays",
         "waiting",
     )
 
@@ -137,6 +139,7 @@ class ProcessOperation(Operation):
         self.started_ns = started_ns
         self.ended = False
         self.notes: object = None
+        self.stays = False
 
     def of_delivery(self) -> ProcessOperation | None:
         """Itself, until it is over."""

@@ -123,8 +123,13 @@ def may_say_something(carrier: Mapping[str, object]) -> bool:
     return not fields.w3c
 
 
-def read(carrier: Mapping[str, object]) -> Incoming:
-    """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context."""
+def read(carrier: Mapping[str, object] | None) -> Incoming:
+    """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context.
+
+    None stands for the context that is current.
+    """
+    if carrier is None:
+        return Incoming(get_current())
     try:
         return _read(carrier)
     except Exception:  # noqa: BLE001 - a propagator's trouble with a header is not the task's

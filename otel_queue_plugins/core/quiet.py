@@ -19,15 +19,20 @@ OURS: Final = "otel_queue_hushed"
 def hush() -> Token[Context]:
     """Suppress instrumentation in this thread, until `context.detach` gets the token back.
 
-    Deliveries are not concerned: they run in contexts of their own.
+    What is current stays current. Deliveries are not concerned: they run in contexts of their own.
     """
     here = context.get_current()
     return context.attach(_quieted(here) if here else _nothing_else())
 
 
+def hush_in_empty_context() -> Token[Context]:
+    """As `hush`, in an empty context: for what a thread does between deliveries."""
+    return context.attach(_nothing_else())
+
+
 def speak() -> Token[Context]:
     """Take back what `hush` did, until `context.detach` gets the token back: for code of users."""
-    here, keys = context.get_current(), (*_keys(), OURS)
+    here, keys = context.get_current(), _keys()
     return context.attach(Context({key: here[key] for key in here if key not in keys}))
 
 
@@ -36,14 +41,15 @@ def is_all(here: Context) -> bool:
     return not here or here is _nothing_else()
 
 
-def _keys() -> tuple[str, str]:
-    return PLAIN_KEY, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)
+@cache
+def _keys() -> dict[str, bool]:
+    """What instrumentations look for, and what says that it is ours."""
+    private = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", PLAIN_KEY)
+    return {PLAIN_KEY: True, private: True, OURS: True}
 
 
 def _quieted(here: Context) -> Context:
-    for key in _keys():
-        here = context.set_value(key, True, here)  # noqa: FBT003 - what instrumentations look for
-    return context.set_value(OURS, True, here)  # noqa: FBT003 - as those above
+    return Context(here, **_keys())
 
 
 @cache

@@ -20,7 +20,7 @@ from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.prepared import AllPrepared, Prepared
-from otel_queue_plugins.core.propagation import Carrier, Incoming
+from otel_queue_plugins.core.propagation import Carrier
 from otel_queue_plugins.core.recording import Shortcuts
 from otel_queue_plugins.core.settling import Settlement, SettleOperation
 
@@ -188,10 +188,7 @@ class QueueTelemetry(Elsewhere):
             settle.leave()
 
     def connect(self) -> bool:
-        """Set up and use the providers now instead of with the first message.
-
-        Returns whether anybody collects telemetry.
-        """
+        """Set up and use the providers now; returns whether anybody collects telemetry."""
         return self._connection.open or self._connection.connect()
 
     def passes_by(self, carrier: Mapping[str, object] | None) -> bool:
@@ -228,10 +225,7 @@ class QueueTelemetry(Elsewhere):
     def _open(
         self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
     ) -> ProcessOperation:
-        if carrier is None:
-            incoming = Incoming(context=otel_context.get_current())
-        else:
-            incoming = propagation.read(carrier)
+        incoming = propagation.read(carrier)
         if not self.connect():
             return ProcessOperation(delivery, incoming)
         return processing.open_span(
@@ -256,4 +250,5 @@ class QueueTelemetry(Elsewhere):
 
     def _leave(self, operation: ProcessOperation) -> None:
         self._connection.counts.left(operation)
-        operation.leave()
+        if not operation.stays:
+            operation.leave()

@@ -10,15 +10,14 @@ from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.quiet import hush
+from otel_queue_plugins.core.quiet import hush, hush_in_empty_context
 from otel_queue_plugins.dramatiq import pika_client
 from otel_queue_plugins.dramatiq.facts import stamp_received
 
 
 @never_raises(nothing)
-def keep_thread_quiet() -> None:
-    """No client spans for the rest of this thread's life."""
-    hush()
+def let_pika_be_quiet() -> None:
+    """Where pika is instrumented, messages that it receives are traced in spite of suppression."""
     pika_client.respect_suppression()
 
 
@@ -55,7 +54,20 @@ class TracedConsumer(Consumer):
 
 
 class QuietConsumer(TracedConsumer):
-    """The same, without a client span for an ack or a nack."""
+    """The same, without a client span for a poll, an ack or a nack.
+
+    Only the calls to the broker are quiet: what middleware does in the same threads is traced.
+    """
+
+    def __next__(self) -> MessageProxy | None:
+        token = hush_in_empty_context()
+        try:
+            message = next(self.consumer)
+        finally:
+            otel_context.detach(token)
+        if message is not None:
+            stamp_received(message)
+        return message
 
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge `message`."""
@@ -70,6 +82,14 @@ class QuietConsumer(TracedConsumer):
         token = hush()
         try:
             self.consumer.nack(message)
+        finally:
+            otel_context.detach(token)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Give back what was not run."""
+        token = hush_in_empty_context()
+        try:
+            self.consumer.requeue(messages)
         finally:
             otel_context.detach(token)
 

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from otel_queue_plugins.dramatiq.facts import Facts
 
 
+class _Thread(threading.local):
+    """What is known of a thread. `settling` is the delivery that it settles now, which is over."""
+
+    settles = False
+    settling: ProcessOperation | None = None
+
+
 class Deliveries:
     """The deliveries of one broker."""
 
@@ -28,11 +35,14 @@ class Deliveries:
         self._broker = broker
         self._telemetry = telemetry
         self._facts = facts
-        self._thread = threading.local()
+        self._thread = _Thread()
 
     def note_worker_thread(self) -> None:
-        """This thread runs one delivery after the other, never one inside another."""
-        self._thread.runs_one_at_a_time = True
+        """This thread settles one delivery after the other, never one inside another.
+
+        What middleware does while a delivery is settled is inside of it, although it is over.
+        """
+        self._thread.settles = True
 
     def begin(self, message: Any) -> None:
         """A middleware or an actor is about to see `message`."""
@@ -82,13 +92,25 @@ class Deliveries:
         if message.actor_name not in self._broker.actors and self._facts.of_traced(message):
             self._record_unknown(message)
 
+    def note_settled(self) -> None:
+        """The delivery that this thread has settled is nobody's business any more."""
+        try:
+            settled = self._thread.settling
+            if settled is not None:
+                self._thread.settling = None
+                settled.leave()
+        except Exception:  # noqa: BLE001 - see `begin`
+            complain("leaving a delivery")
+
     def _record_unknown(self, message: Any) -> ProcessOperation:
         attempts.mark(message, ENDED)
-        return self._telemetry.record_undelivered(
-            self._facts.delivered(message, UNKNOWN),
-            carriage.read(message),
-            outcome.unknown_task(message),
-        )
+        delivery, ending = self._facts.delivered(message, UNKNOWN), outcome.unknown_task(message)
+        operation = self._telemetry.record_undelivered(delivery, carriage.read(message), ending)
+        if self._thread.settles:
+            self.note_settled()
+            self._thread.settling = operation
+            operation.enter()
+        return operation
 
     def _begin(self, message: Any) -> Attempt:
         """The attempt that `message` is from now on; a middleware may have kept it from us."""
@@ -98,9 +120,12 @@ class Deliveries:
         if actor is None:
             attempts.mark(message, ENDED)
             return ENDED
-        before = attempts.current()
-        if before is not None and getattr(self._thread, "runs_one_at_a_time", False):
-            self._end(before)
+        if self._thread.settles:
+            before = attempts.current()
+            if before is not None:
+                self._end(before)
+            if self._thread.settling is not None:
+                self.note_settled()
         operation = self._telemetry.start_process(self._facts.delivered(message, actor), carrier)
         attempt = Attempt(message, operation)
         attempts.mark(message, attempt)
@@ -112,4 +137,8 @@ class Deliveries:
         attempt.ended = True
         attempt.operation.notes = None
         attempts.mark(attempt.message, ENDED)
-        self._telemetry.end_process(attempt.operation, outcome.of(self._broker, attempt))
+        operation, thread = attempt.operation, self._thread
+        if thread.settles:
+            operation.stays = True
+            thread.settling = operation
+        self._telemetry.end_process(operation, outcome.of(self._broker, attempt))

@@ -142,9 +142,15 @@ class OpenTelemetryMiddleware(Middleware):
         if traced := self.install(broker):
             traced.deliveries.end(message)
 
+    def after_ack(self, broker: Broker, message: Any) -> None:
+        if traced := self._brokers.get(broker):
+            traced.deliveries.note_settled()
+
     def before_nack(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
             traced.deliveries.end_rejected(message)
+
+    after_nack = after_ack
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if traced := self.install(broker):
@@ -158,8 +164,10 @@ class OpenTelemetryMiddleware(Middleware):
             sdk.ensure_providers()
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
-        if self.install(broker) and not self._options.broker_spans:
-            consumers.keep_thread_quiet()
+        if traced := self.install(broker):
+            traced.deliveries.note_worker_thread()
+            if not self._options.broker_spans:
+                consumers.let_pika_be_quiet()
 
     def after_worker_thread_boot(self, broker: Broker, thread: Any) -> None:
         if traced := self.install(broker):

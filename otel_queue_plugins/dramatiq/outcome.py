@@ -59,23 +59,28 @@ def is_retry(broker: Broker, attempt: Attempt) -> bool:
     That is Retries, whatever others do beside it. Of brokers without Retries it is any middleware,
     once the actor has raised. Everything else that enqueues the same message sends it.
     """
-    middleware = _in_after_process_message(broker)
+    middleware, hook = calling(broker)
+    if hook != "after_process_message":
+        return False
     if middleware_of(broker, Retries) is not None:
         return isinstance(middleware, Retries)
-    error = attempt.error or vars(attempt.message).get("_exception")
-    return middleware is not None and error is not None
+    return (attempt.error or vars(attempt.message).get("_exception")) is not None
 
 
-def _in_after_process_message(broker: Broker) -> object | None:
-    """The middleware whose hook has called what runs now; None if the actor itself has."""
+def calling(broker: Broker) -> tuple[object, str]:
+    """The middleware by which what runs now was called, and its hook; (None, "") if by none.
+
+    An actor is called by none, whatever called the code that runs it.
+    """
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not _ACTOR_CODE:
-        if frame.f_code.co_name == "after_process_message":
+        hook = frame.f_code.co_name
+        if hook.startswith(("before_", "after_")):
             owner = frame.f_locals.get("self")
             if any(owner is each for each in broker.middleware):
-                return owner
+                return owner, hook
         frame = frame.f_back
-    return None
+    return None, ""
 
 
 def unknown_task(message: Any) -> Ending:

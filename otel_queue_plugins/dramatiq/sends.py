@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
+from otel_queue_plugins.core.quiet import hush
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import carriage, outcome
 from otel_queue_plugins.dramatiq.actors import seconds
@@ -24,6 +25,7 @@ from otel_queue_plugins.dramatiq.facts import Facts, enqueued_at, eta_of
 
 if TYPE_CHECKING:
     from dramatiq import Broker
+    from opentelemetry.context import Context
 
     from otel_queue_plugins.core.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
@@ -37,7 +39,16 @@ class Send:
     `written` says that the carrier has been given to the message, which is about to go out.
     """
 
-    __slots__ = ("attempt", "carrier", "delay", "message_id", "operation", "token", "written")
+    __slots__ = (
+        "attempt",
+        "carrier",
+        "delay",
+        "hushed",
+        "message_id",
+        "operation",
+        "token",
+        "written",
+    )
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
@@ -47,18 +58,22 @@ class Send:
         self.delay = 0.0
         self.written = False
         self.token: Token[Send | None] | None = None
+        self.hushed: Token[Context] | None = None
 
 
 _current_send: Final[ContextVar[Send | None]] = ContextVar("otel_queue_dramatiq_send", default=None)
 
 
 class Sends:
-    """The sends of one broker."""
+    """The sends of one broker; `quiet`: without client spans for a second hop."""
 
-    def __init__(self, broker: Broker, telemetry: QueueTelemetry, facts: Facts) -> None:
+    def __init__(
+        self, broker: Broker, telemetry: QueueTelemetry, facts: Facts, *, quiet: bool
+    ) -> None:
         self._broker = broker
         self._telemetry = telemetry
         self._facts = facts
+        self._quiet = quiet
         self._thread = threading.local()
         self._delays = False
 
@@ -80,7 +95,7 @@ class Sends:
             send = Send(message_id)
             actor = self._facts.of_traced(message)
             held = self._held().get(message_id) if self._delays and delay is None else None
-            if held is not None:
+            if held is not None and not outcome.calling(self._broker)[1]:
                 self._take_second_hop(send, message, held)
             elif actor is not None:
                 self._start(send, message, actor, delay, attempt)
@@ -108,6 +123,8 @@ class Sends:
         try:
             if send.token is not None:
                 _current_send.reset(send.token)
+            if send.hushed is not None:
+                otel_context.detach(send.hushed)
             if send.operation is not None:
                 self._telemetry.end_send(send.operation, error)
             if send.attempt is not None:
@@ -161,6 +178,8 @@ class Sends:
             carrier: dict[str, object] = {}
             self._telemetry.note_delay(carrier, since, eta)
             send.carrier = carrier or None
+        if self._quiet:
+            send.hushed = hush()
 
     def _held(self) -> weakref.WeakValueDictionary[str, Any]:
         """The delayed messages of this thread, for as long as its worker keeps them."""

@@ -24,7 +24,7 @@ class TracedBroker:
     def __init__(self, broker: Broker, telemetry: QueueTelemetry, options: Options) -> None:
         self.broker = broker
         self.facts = Facts(broker)
-        self.sends = Sends(broker, telemetry, self.facts)
+        self.sends = Sends(broker, telemetry, self.facts, quiet=not options.broker_spans)
         consumer: type[TracedConsumer] = TracedConsumer if options.broker_spans else QuietConsumer
         if options.settle_spans:
             self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.facts)

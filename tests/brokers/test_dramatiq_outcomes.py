@@ -258,6 +258,23 @@ def test_on_retry_exhausted_is_in_the_trace(outcomes: Producer, lab: Lab) -> Non
     assert send.parent_id == dead.span_id
 
 
+@pytest.mark.parametrize("name", ["fail", "gone"])
+def test_what_a_middleware_sends_about_a_dead_letter_is_inside_of_its_delivery(
+    outcomes: Producer, lab: Lab, name: str, request: pytest.FixtureRequest
+) -> None:
+    """In a worker thread, and in the consumer thread for an actor that nobody declared.
+
+    Where ours is last in the list it is the first to hear of an end, and done with it then.
+    """
+    sent = outcomes.run(f"enqueue('{name}', mood='mourned')")
+    if request.node.callspec.params["outcomes"] == "last":
+        lab.receiver.expect_trace(sent.trace_id, 2)
+        return
+    spans = lab.receiver.expect_trace(sent.trace_id, 4)
+    dead, send = by_name(spans, f"process {name}"), by_name(spans, "send ok")
+    assert send.parent_id == dead.span_id
+
+
 def test_a_completion_callback_links_to_every_member(outcomes: Producer, lab: Lab) -> None:
     """Whichever worker process finishes last."""
     sent = outcomes.run(

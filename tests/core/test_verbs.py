@@ -301,6 +301,32 @@ def test_tasks_of_an_event_loop_do_not_mix(queue: Queue) -> None:
     assert len(queue.spans("process")) == 3
 
 
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_delivery_may_stay_until_the_framework_is_done_with_it(
+    queue: Queue, delivered: bool
+) -> None:
+    """Its span has ended; what is made meanwhile is a child of it, and nothing is in flight."""
+    carrier = queue.send()
+    if delivered:
+        operation = queue.start(carrier)
+        operation.stays = True
+        queue.telemetry.end_process(operation, SUCCEEDED)
+    else:
+        operation = queue.telemetry.record_undelivered(
+            Delivery(route=ROUTE, id="m1"), carrier, Ending(outcome=Outcome.REVOKED)
+        )
+        operation.enter()
+    (process,) = queue.spans("process")
+    assert trace.get_current_span().get_span_context() == process.context
+    assert sum(point.value for point in queue.points("taskqueue.worker.in_flight")) == 0
+    queue.send(id="m2")
+    assert queue.spans("send")[-1].parent == process.context
+    operation.leave()
+    operation.leave()
+    assert not context.get_current()
+    assert len(queue.spans("process")) == 1
+
+
 def test_an_end_is_not_abandoned_afterwards(queue: Queue) -> None:
     """What has been recorded stays recorded."""
     operation = queue.start({})

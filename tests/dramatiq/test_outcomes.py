@@ -402,17 +402,22 @@ def test_nothing_of_a_delivery_stays_on_its_thread(shop: Shop) -> None:
     shop.instrument()
     left: list[Any] = []
 
-    class After(Middleware):
+    class Outermost(Middleware):
         def after_ack(self, broker: Any, message: Any) -> None:
-            if type(threading.current_thread()).__name__.endswith("WorkerThread"):
-                left.append(dict(context.get_current()))
+            left.append(dict(context.get_current()))
 
-    shop.broker.add_middleware(After())
+        after_nack = before_worker_thread_shutdown = after_ack
+        before_consumer_thread_shutdown = after_ack
+
+    shop.broker.middleware.insert(0, Outermost())
     add = shop.actor(lambda: None, actor_name="add")
-    for _ in range(3):
+    for _ in range(2):
         add.send()
+    shop.actor(boom, actor_name="bad", max_retries=0).send()
+    shop.broker.enqueue(Message("default", "gone", (), {}, {}))
     shop.work()
-    assert left == [{}, {}, {}]
+    assert left == [{}] * 7
+    assert len(shop.spans("process add")) == 2
 
 
 def test_the_default_age_limit_of_the_broker_counts(shop: Shop) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dramatiq.broker import Consumer
+from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.stub import StubBroker
-from opentelemetry import context
+from dramatiq.middleware import Middleware, SkipMessage
+from opentelemetry import context, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_queue_plugins.dramatiq import uninstrument
+from tests.dramatiq.conftest import QUEUE
 
 if TYPE_CHECKING:
     from tests.dramatiq.conftest import Shop
@@ -49,6 +53,9 @@ class Client(Consumer):
         self.note("nack")
         self.consumer.nack(message)
 
+    def requeue(self, messages: Any) -> None:
+        self.note("requeue")
+
 
 class ClientBroker(StubBroker):
     """A broker with such a client."""
@@ -70,7 +77,7 @@ class ClientBroker(StubBroker):
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_what_is_quiet(shop: Shop, noisy: bool) -> None:
-    """Polls, acks, nacks and second hops; all of it may be allowed with `broker_spans`."""
+    """All that a worker says to its broker of its own accord, unless `broker_spans` allows it."""
     broker = shop.broker = ClientBroker()
     shop.instrument(broker_spans=noisy)
 
@@ -88,11 +95,108 @@ def test_what_is_quiet(shop: Shop, noisy: bool) -> None:
         "poll": {not noisy},
         "ack": {not noisy},
         "nack": {not noisy},
+        "requeue": {not noisy},
         "enqueue by ConsumerThread": {not noisy},
         "enqueue by WorkerThread": {False},
         "enqueue by MainThread": {False},
         "actor": {False},
     }
+
+
+HOOKS = (
+    *("before_delay_message", "before_process_message", "after_process_message"),
+    *("after_skip_message", "before_ack", "after_ack", "before_nack", "after_nack"),
+)
+
+
+class Watching(Middleware):
+    """Notes in every hook for a message which span is current, and whether it is quiet there."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[str, str], tuple[int, bool]] = {}
+        for hook in HOOKS:
+            setattr(self, hook, partial(self._note, hook))
+
+    def _note(self, hook: str, _broker: Any, message: Any, **_: Any) -> None:
+        here = trace.get_current_span().get_span_context().span_id
+        self.seen[message.actor_name, hook] = here, is_quiet()
+
+    @property
+    def actor_options(self) -> set[str]:
+        return {"skipped"}
+
+
+class Skipping(Middleware):
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        if message.actor_name == "skipped":
+            raise SkipMessage
+
+
+def test_what_middleware_does_for_a_delivery_is_inside_of_it(shop: Shop) -> None:
+    """Also while it is settled, and in the consumer thread; nothing is suppressed anywhere."""
+    watching = Watching()
+    shop.broker.add_middleware(watching)
+    shop.broker.add_middleware(Skipping())
+    shop.instrument()
+    for name, run in {"add": lambda: None, "bad": lambda: 1 / 0, "skipped": lambda: None}.items():
+        shop.actor(run, actor_name=name, max_retries=0).send()
+    shop.broker.enqueue(Message(QUEUE, "gone", (), {}, {}))
+    shop.work()
+    seen = watching.seen
+    span_ids = {name: shop.span(f"process {name}").context.span_id for name, _ in seen}
+    assert {hook for name, hook in seen if name == "add"} == {
+        "before_process_message",
+        "after_process_message",
+        "before_ack",
+        "after_ack",
+    }
+    assert {hook for name, hook in seen if name == "skipped"} == {
+        "before_process_message",
+        "after_skip_message",
+        "before_ack",
+        "after_ack",
+    }
+    assert {hook for name, hook in seen if name == "bad"} == {
+        "before_process_message",
+        "after_process_message",
+        "before_nack",
+        "after_nack",
+    }
+    assert {hook for name, hook in seen if name == "gone"} == {"before_nack", "after_nack"}
+    for (name, hook), (here, quiet) in seen.items():
+        assert (here, quiet) == (span_ids[name], False), (name, hook)
+
+
+def test_what_middleware_does_for_a_message_that_is_held_back_is_not_quiet(shop: Shop) -> None:
+    """It is no delivery yet, and nothing that a worker does between messages."""
+    watching = Watching()
+    shop.broker.add_middleware(watching)
+    shop.instrument()
+    shop.actor(lambda: None, actor_name="add").send_with_options(delay=5)
+    shop.work()
+    assert watching.seen["add", "before_delay_message"] == (0, False)
+
+
+def test_a_hook_that_comes_again_before_the_broker_is_back_is_inside_as_well(shop: Shop) -> None:
+    """Dramatiq repeats the nack of a message for an unknown actor, with its hooks."""
+    middleware = shop.instrument()
+    seen: list[int] = []
+    proxy = MessageProxy(Message(QUEUE, "gone", (), {}, {}))
+    other = MessageProxy(Message(QUEUE, "gone", (), {}, {}))
+
+    def thread() -> None:
+        middleware.after_consumer_thread_boot(shop.broker, threading.current_thread())
+        for message in (proxy, proxy, other):
+            middleware.before_nack(shop.broker, message)
+            seen.append(trace.get_current_span().get_span_context().span_id)
+        middleware.after_nack(shop.broker, other)
+        seen.append(trace.get_current_span().get_span_context().span_id)
+
+    running = threading.Thread(target=thread)
+    running.start()
+    running.join()
+    first, second = (span.context.span_id for span in shop.spans("process gone"))
+    assert seen == [first, first, second, 0]
 
 
 def test_a_consumer_of_ours_is_as_good_as_the_brokers_own(shop: Shop) -> None:

@@ -339,6 +339,28 @@ def test_a_scheduled_message_that_sends_itself_again_was_not_scheduled(shop: Sho
     assert shop.total("taskqueue.schedule.drift") == 1
 
 
+def test_a_copy_sent_from_a_hook_of_the_consumer_thread_is_a_send(shop: Shop) -> None:
+    """The message that is held back takes its second hop all the same."""
+
+    class Mirror(Middleware):
+        def before_delay_message(self, broker: Any, message: Any) -> None:
+            broker.enqueue(Message("mirror", "poll", (), {}, {}, message_id=message.message_id))
+
+    shop.broker.add_middleware(Mirror())
+    shop.instrument()
+    shop.broker.declare_queue("mirror")
+    shop.actor(lambda: None, actor_name="poll").send_with_options(delay=5)
+    shop.work()
+    sent, mirrored = shop.spans("send poll")
+    assert attribute(mirrored, "messaging.destination.name") == "mirror"
+    processed = {
+        attribute(span, "messaging.destination.name"): parent_id(span)
+        for span in shop.spans("process poll")
+    }
+    assert processed[QUEUE] == sent.context.span_id
+    assert processed.get("mirror", mirrored.context.span_id) == mirrored.context.span_id
+
+
 @pytest.mark.parametrize("hook", ["before_enqueue", "after_enqueue"])
 def test_a_copy_sent_from_a_hook_of_the_send_is_a_send(shop: Shop, hook: str) -> None:
     """A middleware that mirrors what it sees to another queue, under the same id."""

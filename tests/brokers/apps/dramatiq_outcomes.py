@@ -46,6 +46,15 @@ class Moody(Middleware):
             message.options["unencodable"] = object()
 
 
+class Mourning(Middleware):
+    """Sends another message about one that asks for it, when the broker has it back."""
+
+    def after_nack(self, _broker: Any, message: Any) -> None:
+        """Send."""
+        if message.options.get("mood") == "mourned":
+            ok.send("mourning")
+
+
 HEARTBEAT = os.environ.get("HEARTBEAT") if BROKER_URL.startswith("redis") else None
 QUICK: dict[str, Any] = (
     {"heartbeat_timeout": int(HEARTBEAT), "maintenance_chance": 1_000_000} if HEARTBEAT else {}
@@ -58,6 +67,7 @@ broker.add_middleware(GroupCallbacks(RedisBackend(url=RESULTS_URL)))
 broker.add_middleware(AsyncIO())
 broker.add_middleware(CurrentMessage())
 broker.add_middleware(Moody())
+broker.add_middleware(Mourning())
 if os.environ.get("POSITION") == "last":
     broker.add_middleware(OpenTelemetryMiddleware())
 else:
