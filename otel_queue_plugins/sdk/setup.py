@@ -20,6 +20,7 @@ from otel_queue_plugins.sdk import (
     first_use,
     forks,
     green,
+    relay,
     scraping,
     termination,
     validation,
@@ -213,8 +214,8 @@ def _expect_reading() -> None:
     """An observable instrument was made: somebody wants it read, and nobody may record anything."""
     if _process.pid != os.getpid():
         _process.start_anew(os.getpid())
-    if _process.expects_reading or threading.get_ident() == _process.thread:
-        return
+    if _process.expects_reading or threading.get_ident() == _process.thread or relay.is_child():
+        return  # a child's are not asked: those of the process that exports are
     if environment.is_asked_for(os.environ, "metrics"):
         _process.expects_reading = True
         timer = threading.Timer(_SECONDS_TO_FIRST_READING, ensure_providers, ("metrics",))
