@@ -214,7 +214,7 @@ def _expect_reading() -> None:
     """An observable instrument was made: somebody wants it read, and nobody may record anything."""
     if _process.pid != os.getpid():
         _process.start_anew(os.getpid())
-    if _process.expects_reading or threading.get_ident() == _process.thread or relay.is_child():
+    if _process.expects_reading or threading.get_ident() == _process.thread or relay.is_forked():
         return  # a child's are not asked: those of the process that exports are
     if environment.is_asked_for(os.environ, "metrics"):
         _process.expects_reading = True

@@ -92,6 +92,14 @@ def is_child() -> bool:
     return any(relay.outbox() is not None for relay in _opened)
 
 
+def is_forked() -> bool:
+    """Whether this process was forked from one that exports for it.
+
+    Right after a fork nobody knows yet whether it will keep the way there.
+    """
+    return any(not relay.is_here() for relay in _opened)
+
+
 def hand_over(seconds: float) -> bool:
     """At the end of such a process: whether all that it has recorded has left by then."""
     outboxes = [relay.outbox() for relay in _opened]
