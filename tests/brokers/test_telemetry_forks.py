@@ -191,8 +191,7 @@ def wait_for_new_children(worker: ManagedProcess) -> set[int]:
 def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
     """`opentelemetry-instrument celery ...` or `dramatiq ...`, and not one line in the app.
 
-    A distribution sets providers before the first fork; without one we do, where they are needed,
-    and a forked pool shares them.
+    A distribution sets providers before the first fork; without one we do, where they are needed.
     """
     lab = protocol_lab
     app = lab.app(PLAIN_CELERY if framework == "celery" else PLAIN_DRAMATIQ)
@@ -210,9 +209,7 @@ def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
     assert len({span.span_id for span in spans}) == len(spans) == 8
     assert {(span.kind, span.name) for span in spans} == {("consumer", "process ok")}
     instances = {span.resource[INSTANCE] for span in spans}
-    is_one = framework == "celery" and not distro
-    pids = {span.attributes["process.pid"] for span in spans}
-    assert len(instances) == (1 if is_one else len(pids))
+    assert len(instances) == len({span.attributes["process.pid"] for span in spans})
     lab.receiver.expect_total(CONSUMED, 8, taskqueue__task__outcome="success")
 
 
