@@ -166,6 +166,10 @@ class OwnAttributes(BoundedAttributes):
         return iter(["a"])
 
 
+class MoreAttributes(BoundedAttributes):
+    """Counts what it drops, as those of the SDK do."""
+
+
 @pytest.mark.parametrize(
     "span",
     [
@@ -176,6 +180,7 @@ class OwnAttributes(BoundedAttributes):
         encoded.ended_span(parent=OwnContext(1, 1, is_remote=False)),
         encoded.ended_span(links=[Link(OwnContext(1, 1, is_remote=False))]),
         encoded.ended_span(attributes=OwnAttributes(attributes={"a": 1, "b": 2})),
+        encoded.ended_span(attributes=MoreAttributes(1, {"a": 1, "b": 2})),
     ],
     ids=lambda span: type(span).__name__,
 )
