@@ -154,3 +154,11 @@ def test_resources_and_scopes_are_let_go() -> None:
     held = sum(len(gc.get_referrers(scope)) for scope in scopes[:3])
     assert small.is_right([span({})])
     assert sum(len(gc.get_referrers(scope)) for scope in scopes[:3]) < held
+
+
+def test_of_large_resources_few_are_kept() -> None:
+    """Each may hold any number of attributes, of any length."""
+    small = Small(caching.MOST_BYTES)
+    for number in range(20):
+        assert small.is_right([span({}, resource=Resource({"n": number, "text": "x" * 50_000}))])
+    assert len(small.encoder._origins._seen) <= 3
