@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import pages
-from tests.brokers.telemetry_cases import CONSUMED, LATER
+from tests.brokers.telemetry_cases import CONSUMED, LATER, RESTING
 from tests.brokers.written import SENT, TASK, start, write
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def test_own_providers_and_nothing_from_the_environment(own_lab: Lab) -> None:
     worker = own_lab.celery(app, env=env)
     sent = producer.run("charge.delay(42)")
     own_lab.receiver.expect_trace(sent.trace_id, 2)
+    producer.run(RESTING)
     assert worker.stop() == 0
     assert own_lab.receiver.requests("/v1/metrics") == []
 
@@ -95,6 +96,7 @@ def test_sampling(own_lab: Lab) -> None:
     worker = own_lab.celery(app, env=pages.exported("how-to/sampling"))
     producer.run("[charge.delay(42) for _ in range(30)]", caller=False)
     own_lab.receiver.expect_total(CONSUMED, 30)
+    producer.run(RESTING)
     assert worker.stop() == 0
     assert own_lab.receiver.spans() == []
 
@@ -116,6 +118,7 @@ def test_a_pod(own_lab: Lab) -> None:
     worker.wait_for_log(r" ready\.$", timeout=30)
     sent = producer.run("charge.delay(42)")
     worker.wait_for_log("succeeded in")
+    producer.run(RESTING)
     assert worker.stop() == 0
     _, process = own_lab.receiver.expect_trace(sent.trace_id, 2)
     assert process.service == "shop-worker"
