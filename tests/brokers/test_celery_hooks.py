@@ -129,7 +129,7 @@ def test_a_hook_before_the_delivery_is_in_the_senders_context(
     """A message that is received may never be processed by this worker."""
     sent = sender.run("hold.delay(0)")
     hook = lab.receiver.expect_span("hook task_received", trace_id=sent.trace_id)
-    [send] = [span for span in lab.receiver.trace(sent.trace_id) if span.name == "send hold"]
+    send = lab.receiver.expect_span("send hold", trace_id=sent.trace_id)
     assert hook.parent_id == send.span_id
     assert hook.attributes["suppressed"] is False
     assert hook.attributes["pid"] == worker.pid
