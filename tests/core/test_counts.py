@@ -8,11 +8,13 @@ import signal
 from typing import Any
 
 import pytest
+from opentelemetry import metrics, trace
 
 from otel_queue_plugins.core import counts, forking
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
 from otel_queue_plugins.core.prepared import MAX_ROUTES, MAX_SERIES_OF_ROUTE
 from otel_queue_plugins.core.tally import MAX_SERIES, Tally
+from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.conftest import FakeClock
 from tests.core.conftest import ROUTE, Queue
 
@@ -253,3 +255,66 @@ def test_systems_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _message() -> Message:
     return Message(route=ROUTE, id="m")
+
+
+def test_a_tally_may_be_kept_elsewhere() -> None:
+    """What another process counts for this one is not counted here; what it refuses is."""
+    tally, told = Tally(), []
+
+    def elsewhere(attributes: Any, span_id: int | None) -> bool:
+        told.append((dict(attributes), span_id))
+        return span_id is not None
+
+    tally.elsewhere = elsewhere
+    cell = tally.cell({"n": 1})
+    tally.add(cell, 7)
+    tally.add(cell)
+    assert told == [({"n": 1}, 7), ({"n": 1}, None)]
+    assert [one.value for one in tally.observe(None)] == [1]
+
+
+def test_a_tally_takes_what_others_have_counted() -> None:
+    """Into the series of the same attributes; their overflow into the overflow here."""
+    tally = Tally()
+    tally.add(tally.cell({"n": 1}))
+    tally.add_many(tally.cell_of_other({"n": 1}), 4)
+    tally.add_many(tally.cell_of_other({"otel.metric.overflow": True}), 3)
+    assert [one.value for one in tally.observe(None)] == [5, 3]
+    assert tally.counted() == [{"n": 1}]
+
+
+def test_what_runs_in_other_processes_is_in_flight(queue: Queue) -> None:
+    """Its route has a series from then on, and so has what was counted for other processes."""
+    running = [(ROUTE, queue.clock() / 1e9 - 10)]
+    assert queue.telemetry.connect()
+    queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: running)
+    here = queue.start({}, id="here")
+    queue.process({}, route=Route(system="redis", destination="shop", task="done"))
+    assert total(queue, "taskqueue.worker.in_flight") == 2
+    assert max(one.value for one in queue.points("taskqueue.worker.longest_running")) == 10
+    running.clear()
+    assert total(queue, "taskqueue.worker.in_flight") == 1
+    assert len(queue.points("taskqueue.worker.in_flight")) == 2
+    queue.telemetry.end_process(here, SUCCEEDED)
+
+
+def test_a_worker_that_cannot_say_what_runs_costs_no_measurement(queue: Queue) -> None:
+    """What runs here is told all the same."""
+    assert queue.telemetry.connect()
+    queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: [1 / 0])
+    here = queue.start({})
+    assert total(queue, "taskqueue.worker.in_flight") == 1
+    queue.telemetry.end_process(here, SUCCEEDED)
+
+
+def test_a_process_that_looks_for_providers_again_goes_on_counting(queue: Queue) -> None:
+    """A forked child does, and may find those it had."""
+    trace.set_tracer_provider(queue.tracer_provider)
+    metrics.set_meter_provider(queue.meter_provider)
+    telemetry = QueueTelemetry("celery", clock=queue.clock)
+    telemetry.observe_worker(capacity=lambda: 4, reserved=None)
+    for _ in range(2):
+        telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m1"), {}))
+        telemetry._connection._start_afresh()
+    assert total(queue, "messaging.client.sent.messages") == 2
+    assert total(queue, "taskqueue.worker.capacity") == 4
