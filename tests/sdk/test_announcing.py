@@ -51,10 +51,10 @@ def test_a_signal_of_its_own_is_named_by_itself(
     assert program.wait() == 0
     said = (
         f"traces to http://{host}/own?*** (http/protobuf); metrics to http://***@{host} "
-        "(http/protobuf); logs to console; service unknown_service:python "
-        "(OTEL_SERVICE_NAME is not set)"
+        "(http/protobuf); logs to console; service unknown_service (OTEL_SERVICE_NAME is not set)"
     )
-    assert lines(program.log)[0] == ON + said
+    # The SDK adds the name of the program, from 1.45 on.
+    assert lines(program.log)[0].replace("unknown_service:python", "unknown_service") == ON + said
     assert "s3cret" not in program.log
 
 
