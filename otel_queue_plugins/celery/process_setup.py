@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+import celery
 from billiard import get_start_method
 from billiard.process import current_process
 from celery.app.task import Task
@@ -76,7 +77,8 @@ class ProcessSetup:
         main, refused, quietly = self._main, self._refused, self._lifecycle.quietly
         self._wrap(request, "Request", "on_failure", main.on_failure)
         self._wrap(request, "Request", "on_timeout", main.on_timeout)
-        self._wrap(request, "Request", "reject", main.reject)
+        if celery.VERSION >= (5, 7):  # before, Celery runs the task that it has rejected
+            self._wrap(request, "Request", "reject", main.reject)
         self._wrap(request, "Request", "_announce_cancelled", main.announce_cancelled)
         self._wrap(request, "Request", "_announce_revoked", main.announce_revoked)
         self._wrap(request, "Request", "_success_was_stored", main.decisions.success_was_stored)

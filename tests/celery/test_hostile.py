@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import celery
 import pytest
 from celery import signals
 from hypothesis import HealthCheck, given, settings
@@ -78,9 +79,10 @@ def test_any_headers(shop: Celery, telemetry: Telemetry, headers: dict[str, Any]
 
 
 def test_a_time_that_is_none_ends_the_delivery(shop: Celery, telemetry: Telemetry) -> None:
-    """Celery rejects a message with an ETA before the calendar; that is told, too."""
+    """Celery rejects a message with an ETA before the calendar; before 5.7 it runs it, too."""
     span = deliver(shop, telemetry, {"eta": "0001-01-01T00:00:00+14:00"})
-    assert span.attributes["taskqueue.task.outcome"] == "rejected"
+    outcome = "rejected" if celery.VERSION >= (5, 7) else "success"
+    assert span.attributes["taskqueue.task.outcome"] == outcome
     assert span.attributes["taskqueue.task.name"] == "work"
 
 
