@@ -129,7 +129,10 @@ def test_a_foreign_provider_is_used_and_metrics_come_from_the_environment(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """A vendor's tracer provider decides about traces, before and after a fork, and no more."""
-    program = programs.start("foreign_provider", endpoint=http_receiver.endpoint)
+    # From 3.12 on Python warns of each fork of a process with threads.
+    program = programs.start(
+        "foreign_provider", endpoint=http_receiver.endpoint, PYTHONWARNINGS="ignore"
+    )
     assert program.wait() == 0
     assert program.log == "asked for tests\nasked for tests\nflushed True unchanged True\n"
     http_receiver.expect_total("work", 2, timeout=1)
