@@ -17,7 +17,7 @@ __all__ = ["ensure_providers", "flush"]
 
 if os.environ.get("OTEL_PROPAGATORS"):
     # Before anything below can import `opentelemetry.propagate`, which raises on an unknown name.
-    from otel_queue_plugins.sdk import propagators
+    from otel_queue_plugins.sdk.config import propagators
 
     propagators.guard(os.environ)
 

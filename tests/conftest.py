@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_queue_plugins.core import counts, problems
+from otel_queue_plugins.core.metrics import observed
+from otel_queue_plugins.core.settings import problems
 from tests.processes import Processes
 from tests.services import amqp_url, redis_url
 
@@ -157,6 +158,6 @@ def _forget_global_providers() -> None:
         setattr(module, f"_{name}_PROVIDER", None)
         getattr(module, f"_{name}_PROVIDER_SET_ONCE")._done = False
     proxy = metrics._internal._PROXY_METER_PROVIDER
-    counts._of_provider.pop(proxy, None)
+    observed._of_provider.pop(proxy, None)
     proxy._real_meter_provider = None
     proxy._meters.clear()

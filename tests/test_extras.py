@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_queue_plugins.core.extras import required
-from otel_queue_plugins.sdk import reading
-from otel_queue_plugins.sdk.environment import read
+from otel_queue_plugins.sdk.config import reading
+from otel_queue_plugins.sdk.config.plan import read
 from tests.environment import clean_environment
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def test_instrumenting_loads_no_library_of_size() -> None:
     """asyncio, importlib.metadata and email are a third of what we may add to a process."""
     program = (
         "import sys, opentelemetry.trace; before = set(sys.modules); "
-        f"import {OURS}.core.telemetry, {OURS}.sdk.shortcuts, {OURS}.dramatiq.instrumentor; "
+        f"import {OURS}.core.telemetry, {OURS}.sdk.fastpath, {OURS}.dramatiq.instrumentor; "
         f"{OURS}.sdk.validate(); {OURS}.sdk.enable_log_correlation(); "
         "print('loaded', *sorted(set(sys.modules) - before))"
     )

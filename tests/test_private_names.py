@@ -67,7 +67,7 @@ def test_what_is_private_is_not_imported_with_the_adapters(processes: Processes)
     names = [str(path.relative_to(ROOT.parent).with_suffix("")).replace("/", ".") for path in LATE]
     code = (
         "import sys, otel_queue_plugins.celery, otel_queue_plugins.dramatiq.middleware\n"
-        "import otel_queue_plugins.sdk.providers\n"
+        "import otel_queue_plugins.sdk.providers.building\n"
         f"print(sorted(set({names}) & set(sys.modules)))"
     )
     program = processes.start("program", [sys.executable, "-c", code], env=clean_environment())

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
-from otel_queue_plugins.celery import outcomes, reading
-from otel_queue_plugins.celery.exits import Exits
+from otel_queue_plugins.celery import outcomes, translation
+from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core.batch import Delivered
-from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending
-from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.spans.batch import Delivered
+from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
@@ -138,7 +138,9 @@ class Batches:
         """The delivery that `request`, a `celery_batches.SimpleRequest`, is."""
         facts = request.request_dict
         route = self._routes.of_request(task.app, task.name, facts)
-        return reading.delivery(facts, route, None, reading.receipt(facts)), reading.carrier(facts)
+        return translation.delivery(
+            facts, route, None, translation.receipt(facts)
+        ), translation.carrier(facts)
 
     def _escaped(self, run: Run, error: BaseException) -> None:
         """The process ends: its parent tells it, if it has one that chose the ids."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import celery.app.trace
 from celery import Celery, Task, signals
 
-from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.safety import never_raises, nothing
 
 OTHERS: Final = {
     "opentelemetry.instrumentation.celery": "opentelemetry-instrumentation-celery",

@@ -10,10 +10,10 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 
-from otel_queue_plugins.celery import dead_letters, reading
-from otel_queue_plugins.core import errors
-from otel_queue_plugins.core.guard import complain, never_raises
+from otel_queue_plugins.celery import dead_letters, translation
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
+from otel_queue_plugins.core.safety import complain, never_raises
+from otel_queue_plugins.core.spans import exceptions
 
 GAVE_UP: Final = "max retries exceeded"
 CANCELLED: Final = "cancelled by Celery"
@@ -61,7 +61,7 @@ def of_escaped(error: BaseException, task: Any, delivery: Delivery) -> Ending:
         return Ending(outcome=Outcome.REVOKED, reason="terminated", cancellation="terminated")
     if _is_a("gevent", "Timeout", error):
         return Ending(outcome=Outcome.TIMEOUT, error=error)
-    return Ending(outcome=Outcome.LOST, error=error, reason=errors.type_name(error))
+    return Ending(outcome=Outcome.LOST, error=error, reason=exceptions.type_name(error))
 
 
 @never_raises(_unclassified)
@@ -81,7 +81,7 @@ def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | No
         reason = terminated_by or "terminated"
         return Ending(outcome=Outcome.REVOKED, reason=reason, cancellation="terminated")
     if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
-        reason = errors.message(error)
+        reason = exceptions.message(error)
         return Ending(outcome=Outcome.LOST, error=error, reason=reason, stacktrace=info.traceback)
     return of_error(error, request.task, delivery, info.traceback)
 
@@ -147,7 +147,7 @@ def of_retry(retry: Any) -> Ending:
     """The ending of an attempt that raised `retry`, a `celery.exceptions.Retry`."""
     cause = getattr(retry, "exc", None)
     cause = cause if isinstance(cause, BaseException) else None
-    reason = errors.message(cause) if cause else getattr(retry, "message", None)
+    reason = exceptions.message(cause) if cause else getattr(retry, "message", None)
     return Ending(
         outcome=Outcome.RETRY,
         error=cause,
@@ -162,7 +162,7 @@ def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
     late = bool(getattr(task, "acks_late", False))
     requeue = late and bool(getattr(reject, "requeue", False))
     if not requeue and _is_failed_retry(reject):
-        why = f"retry could not be sent: {errors.message(reject.reason)}"
+        why = f"retry could not be sent: {exceptions.message(reject.reason)}"
         return Ending(outcome=Outcome.LOST, error=reject.reason, reason=why)
     reason = getattr(reject, "reason", None)
     return Ending(
@@ -213,9 +213,9 @@ def _seconds_until(when: object) -> float | None:
     """How long it is until `when`: a countdown in seconds, or a time as Celery takes it."""
     if isinstance(when, (int, float)):
         return max(0.0, float(when))
-    at = reading.timestamp(when)
+    at = translation.timestamp(when)
     return None if at is None else max(0.0, at - time.time())
 
 
 def _text(reason: object) -> str:
-    return errors.message(reason) if isinstance(reason, BaseException) else str(reason)
+    return exceptions.message(reason) if isinstance(reason, BaseException) else str(reason)

@@ -17,22 +17,22 @@ from opentelemetry.trace import TracerProvider
 from otel_queue_plugins import sdk
 from otel_queue_plugins.celery import apps
 from otel_queue_plugins.celery.batches import Batches
-from otel_queue_plugins.celery.canvas import Canvas
 from otel_queue_plugins.celery.coexistence import Coexistence
-from otel_queue_plugins.celery.errbacks import Errbacks
-from otel_queue_plugins.celery.exits import Exits
-from otel_queue_plugins.celery.lifecycle import Lifecycle
-from otel_queue_plugins.celery.main_process import MainProcess
-from otel_queue_plugins.celery.process_setup import ProcessSetup
-from otel_queue_plugins.celery.publishing import Publishing, leave_existing
-from otel_queue_plugins.celery.refused import Refused
+from otel_queue_plugins.celery.deliveries import ORIGINAL, Running
+from otel_queue_plugins.celery.main_process.errbacks import Errbacks
+from otel_queue_plugins.celery.main_process.exits import Exits
+from otel_queue_plugins.celery.main_process.refused import Refused
+from otel_queue_plugins.celery.main_process.undelivered import MainProcess
+from otel_queue_plugins.celery.patches import ProcessSetup
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.celery.running import ORIGINAL, Running
+from otel_queue_plugins.celery.sends import Publishing, leave_existing
+from otel_queue_plugins.celery.workers import Lifecycle
+from otel_queue_plugins.celery.workflow import Canvas
 from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath as shortcuts
 
 _installed: list[CeleryPlugin] = []
 

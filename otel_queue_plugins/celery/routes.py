@@ -12,8 +12,8 @@ from kombu.common import Broadcast
 
 from otel_queue_plugins.celery import apps, broker
 from otel_queue_plugins.celery.broker import Broker
-from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Route
+from otel_queue_plugins.core.safety import never_raises, nothing
 
 MAX_ROUTES: Final = 4096
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from otel_queue_plugins.celery import reading
+from otel_queue_plugins.celery import translation
 from otel_queue_plugins.core.messages import Joined, Workflow
-from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 UNLOCK_CHORD: Final = "celery.chord_unlock"
 
@@ -64,12 +64,12 @@ def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -
     """What the chain is known by that a message would be of, if it is of one."""
     chain = options.get("chain")
     if isinstance(chain, list):
-        return reading.chain_id(chain, facts.get("id"))
+        return translation.chain_id(chain, facts.get("id"))
     after = options.get("chord") or _body_of_unlock(facts, body)
     if after:
-        ahead = reading.options_of(after).get("chain")
-        return reading.final_id(ahead[0] if isinstance(ahead, list) and ahead else after)
-    return reading.identity(facts.get("group") or facts.get("id"))
+        ahead = translation.options_of(after).get("chain")
+        return translation.final_id(ahead[0] if isinstance(ahead, list) and ahead else after)
+    return translation.identity(facts.get("group") or facts.get("id"))
 
 
 def arguments(body: Any) -> Any:

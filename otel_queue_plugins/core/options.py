@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.kinds import Choice, Flag, Kind, Names, Number
-from otel_queue_plugins.core.problems import nearest, raise_first, report
-from otel_queue_plugins.core.variables import Variables, is_strict
+from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
+from otel_queue_plugins.core.settings.problems import nearest, raise_first, report
+from otel_queue_plugins.core.settings.variables import Variables, is_strict
 
 _log = logging.getLogger("otel_queue_plugins")
 

@@ -10,19 +10,21 @@ from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from otel_queue_plugins.core import processing, propagation, sending, settling
-from otel_queue_plugins.core.connection import Connection, SetUp, nothing_to_set_up
-from otel_queue_plugins.core.counts import Measure
-from otel_queue_plugins.core.current import with_span
-from otel_queue_plugins.core.elsewhere import Elsewhere
-from otel_queue_plugins.core.guard import complain, never_raises, nothing
+from otel_queue_plugins.core.api.connection import Connection, SetUp, nothing_to_set_up
+from otel_queue_plugins.core.api.context import with_span
+from otel_queue_plugins.core.api.recorder import Shortcuts
+from otel_queue_plugins.core.carrier import propagation
+from otel_queue_plugins.core.carrier.propagation import Carrier
+from otel_queue_plugins.core.detached import Elsewhere
 from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
-from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
+from otel_queue_plugins.core.metrics.observed import Measure
+from otel_queue_plugins.core.metrics.templates import AllPrepared, Prepared
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.prepared import AllPrepared, Prepared
-from otel_queue_plugins.core.propagation import Carrier
-from otel_queue_plugins.core.recording import Shortcuts
-from otel_queue_plugins.core.settling import Settlement, SettleOperation
+from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.spans import process, send
+from otel_queue_plugins.core.spans import settle as settling
+from otel_queue_plugins.core.spans.operation import ProcessOperation, SendOperation
+from otel_queue_plugins.core.spans.settle import Settlement, SettleOperation
 
 
 class QueueTelemetry(Elsewhere):
@@ -80,11 +82,11 @@ class QueueTelemetry(Elsewhere):
         started = self._clock() if started_at is None else int(started_at * 1e9)
         prepared = self._prepare(message.route)
         here = otel_context.get_current()
-        span = sending.start_span(self._connection, prepared, message, here, started)
+        span = send.start_span(self._connection, prepared, message, here, started)
         context = with_span(span, here)
         operation = SendOperation(prepared, span, started, context)
         try:
-            propagation.write(carrier, context, sending.facts(message, self.options, span, started))
+            propagation.write(carrier, context, send.facts(message, self.options, span, started))
         except Exception:  # noqa: BLE001 - the message goes without, its span is ended all the same
             complain("writing the context of a message")
         operation.enter()
@@ -97,7 +99,7 @@ class QueueTelemetry(Elsewhere):
             return
         try:
             operation.ended_ns = max(self._clock(), operation.started_ns)
-            sending.finish(self._connection, operation, prepared, error, self.options)
+            send.finish(self._connection, operation, prepared, error, self.options)
         except Exception:  # noqa: BLE001 - as in `start_send`
             complain("QueueTelemetry.end_send")
         finally:
@@ -112,14 +114,14 @@ class QueueTelemetry(Elsewhere):
         No span: the next attempt keeps the creation context and learns of this attempt. `eta` is
         the earliest start (seconds since the epoch) where the framework forgets it on the way.
         """
-        context, facts = sending.facts_of_retry(operation, self._clock() / 1e9, eta)
+        context, facts = send.facts_of_retry(operation, self._clock() / 1e9, eta)
         known = operation.prepared or operation.incoming.envelope
         propagation.write(carrier, context, facts if known else None)
 
     @never_raises(nothing)
     def note_delay(self, carrier: Carrier, enqueued_at: float, eta: float) -> None:
         """Somebody without us sent a message, due at `eta`: keep that (seconds since the epoch)."""
-        facts = sending.facts_of_delay(enqueued_at, eta)
+        facts = send.facts_of_delay(enqueued_at, eta)
         propagation.write(carrier, propagation.NOTHING.context, facts)
 
     def start_process(
@@ -228,7 +230,7 @@ class QueueTelemetry(Elsewhere):
         incoming = propagation.read(carrier)
         if not self.connect():
             return ProcessOperation(delivery, incoming)
-        return processing.open_span(
+        return process.open_span(
             self._connection,
             self._prepare(delivery.route),
             delivery,
@@ -244,7 +246,7 @@ class QueueTelemetry(Elsewhere):
             if ended_at is not None:
                 ended_ns = min(ended_ns, int(ended_at * 1e9))
             ended_ns = max(ended_ns, operation.started_ns)
-            processing.close_span(
+            process.close_span(
                 self._connection, operation, prepared, ending, self.options, ended_ns
             )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Final
 
-from otel_queue_plugins.core.guard import nothing
+from otel_queue_plugins.core.safety import nothing
 
 Call = Callable[..., Any]
 Wrapper = Callable[[Call, Any, tuple[Any, ...], dict[str, Any]], Any]

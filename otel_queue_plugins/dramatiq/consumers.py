@@ -9,10 +9,10 @@ from typing import Any
 from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 
-from otel_queue_plugins.core.guard import never_raises, nothing
-from otel_queue_plugins.core.quiet import hush, hush_in_empty_context
+from otel_queue_plugins.core.api.suppression import hush, hush_in_empty_context
+from otel_queue_plugins.core.safety import never_raises, nothing
 from otel_queue_plugins.dramatiq import pika_client
-from otel_queue_plugins.dramatiq.facts import stamp_received
+from otel_queue_plugins.dramatiq.translation import stamp_received
 
 
 @never_raises(nothing)

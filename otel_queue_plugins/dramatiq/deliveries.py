@@ -6,19 +6,20 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.guard import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.dramatiq import carriage, outcome
+from otel_queue_plugins.dramatiq import carrier as carriage
+from otel_queue_plugins.dramatiq import outcomes
 from otel_queue_plugins.dramatiq.actors import UNKNOWN
 from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
-from otel_queue_plugins.dramatiq.facts import behind
+from otel_queue_plugins.dramatiq.translation import behind
 
 if TYPE_CHECKING:
     from dramatiq import Broker
 
-    from otel_queue_plugins.core.operation import ProcessOperation
+    from otel_queue_plugins.core.spans.operation import ProcessOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
-    from otel_queue_plugins.dramatiq.facts import Facts
+    from otel_queue_plugins.dramatiq.translation import Facts
 
 
 class _Thread(threading.local):
@@ -104,7 +105,7 @@ class Deliveries:
 
     def _record_unknown(self, message: Any) -> ProcessOperation:
         attempts.mark(message, ENDED)
-        delivery, ending = self._facts.delivered(message, UNKNOWN), outcome.unknown_task(message)
+        delivery, ending = self._facts.delivered(message, UNKNOWN), outcomes.unknown_task(message)
         operation = self._telemetry.record_undelivered(delivery, carriage.read(message), ending)
         if self._thread.settles:
             self.note_settled()
@@ -141,4 +142,4 @@ class Deliveries:
         if thread.settles:
             operation.stays = True
             thread.settling = operation
-        self._telemetry.end_process(operation, outcome.of(self._broker, attempt))
+        self._telemetry.end_process(operation, outcomes.of(self._broker, attempt))

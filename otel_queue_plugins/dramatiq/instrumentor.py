@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.safety import never_raises, nothing
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.dramatiq.importing import when_imported
 

@@ -12,10 +12,10 @@ from dramatiq.middleware import Middleware
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.options import Options, check_names, check_providers
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import actors, carriage, command, consumers
+from otel_queue_plugins.dramatiq import actors, carrier, command, consumers
 from otel_queue_plugins.dramatiq.traced import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath as shortcuts
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Broker, Worker
@@ -76,7 +76,7 @@ class OpenTelemetryMiddleware(Middleware):
     @property
     def actor_options(self) -> set[str]:
         """What an actor may set with `@actor(...)`."""
-        return {carriage.RELATION, carriage.TRACE}
+        return {carrier.RELATION, carrier.TRACE}
 
     def install(self, broker: Broker) -> TracedBroker | None:
         """Be in charge of `broker`, if this is in its list and no other middleware of ours is."""

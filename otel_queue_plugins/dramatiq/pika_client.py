@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opentelemetry import context
 
-from otel_queue_plugins.core.quiet import PLAIN_KEY
+from otel_queue_plugins.core.api.suppression import PLAIN_KEY
 from otel_queue_plugins.core.wrapping import wrap
 
 _MODULE: Final = "opentelemetry.instrumentation.pika.utils"

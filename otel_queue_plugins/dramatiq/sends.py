@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otel_queue_plugins.core.guard import complain, never_raises, nothing
-from otel_queue_plugins.core.quiet import hush
+from otel_queue_plugins.core.api.suppression import hush
+from otel_queue_plugins.core.safety import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.dramatiq import carriage, outcome
+from otel_queue_plugins.dramatiq import carrier as carriage
+from otel_queue_plugins.dramatiq import outcomes
 from otel_queue_plugins.dramatiq.actors import seconds
-from otel_queue_plugins.dramatiq.facts import Facts, enqueued_at, eta_of
+from otel_queue_plugins.dramatiq.translation import Facts, enqueued_at, eta_of
 
 if TYPE_CHECKING:
     from dramatiq import Broker
     from opentelemetry.context import Context
 
-    from otel_queue_plugins.core.operation import SendOperation
+    from otel_queue_plugins.core.spans.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.actors import ActorFacts
     from otel_queue_plugins.dramatiq.attempt import Attempt
@@ -95,7 +96,7 @@ class Sends:
             send = Send(message_id)
             actor = self._facts.of_traced(message)
             held = self._held().get(message_id) if self._delays and delay is None else None
-            if held is not None and not outcome.calling(self._broker)[1]:
+            if held is not None and not outcomes.calling(self._broker)[1]:
                 self._take_second_hop(send, message, held)
             elif actor is not None:
                 self._start(send, message, actor, delay, attempt)
@@ -145,7 +146,7 @@ class Sends:
         if (
             attempt is not None
             and attempt.message.message_id == message.message_id
-            and outcome.is_retry(self._broker, attempt)
+            and outcomes.is_retry(self._broker, attempt)
         ):
             send.attempt, send.delay = attempt, seconds(delay) or 0.0
             self._telemetry.requeue(attempt.operation, carrier, eta_of(message, delay))

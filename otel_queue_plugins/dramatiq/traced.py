@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.dramatiq import groups, settling
+from otel_queue_plugins.dramatiq import groups, settlements
 from otel_queue_plugins.dramatiq.consumers import Consume, QuietConsumer, TracedConsumer
 from otel_queue_plugins.dramatiq.deliveries import Deliveries
-from otel_queue_plugins.dramatiq.facts import Facts
 from otel_queue_plugins.dramatiq.sends import Enqueue, Sends
-from otel_queue_plugins.dramatiq.settling import SettledDeliveries
+from otel_queue_plugins.dramatiq.settlements import SettledDeliveries
+from otel_queue_plugins.dramatiq.translation import Facts
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -28,7 +28,7 @@ class TracedBroker:
         consumer: type[TracedConsumer] = TracedConsumer if options.broker_spans else QuietConsumer
         if options.settle_spans:
             self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.facts)
-            self._consume = Consume(broker.consume, settling.consumers(consumer, telemetry))
+            self._consume = Consume(broker.consume, settlements.consumers(consumer, telemetry))
         else:
             self.deliveries = Deliveries(broker, telemetry, self.facts)
             self._consume = Consume(broker.consume, consumer)

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.core.guard import never_raises, nothing
+from otel_queue_plugins.core.safety import never_raises, nothing
 
 if TYPE_CHECKING:
     from dramatiq import Worker

@@ -5,11 +5,11 @@ Importing this imports neither the OpenTelemetry SDK nor an exporter.
 
 from __future__ import annotations
 
-from otel_queue_plugins.sdk.flushing import flush
-from otel_queue_plugins.sdk.logs import enable_log_correlation
-from otel_queue_plugins.sdk.scraping import know_siblings
-from otel_queue_plugins.sdk.setup import ensure_providers, set_up_on_first_use
-from otel_queue_plugins.sdk.validation import ConfigurationError, validate
+from otel_queue_plugins.sdk.config.validation import ConfigurationError, validate
+from otel_queue_plugins.sdk.export.scraping import know_siblings
+from otel_queue_plugins.sdk.logs.correlation import enable_log_correlation
+from otel_queue_plugins.sdk.process.flushing import flush
+from otel_queue_plugins.sdk.providers.setup import ensure_providers, set_up_on_first_use
 
 __all__ = [
     "ConfigurationError",

@@ -19,9 +19,9 @@ from celery.worker.request import Request
 from kombu.message import Message
 from opentelemetry import trace
 
-from otel_queue_plugins.celery import instrument, reading
-from otel_queue_plugins.celery.exits import Exits
-from otel_queue_plugins.celery.running import Unrecorded
+from otel_queue_plugins.celery import instrument, translation
+from otel_queue_plugins.celery.deliveries import Unrecorded
+from otel_queue_plugins.celery.main_process.exits import Exits
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def test_a_child_says_when_a_signal_ended_its_task(
     request = worker.run()
     request.terminate(worker.pool)
     before = time.time()
-    exits.note(reading.receipt(request.request_dict)[1])
+    exits.note(translation.receipt(request.request_dict)[1])
     after = time.time()
     time.sleep(0.05)
     worker.pool.jobs[0].report("error_callback", terminated())
@@ -389,4 +389,4 @@ def test_what_a_child_has_told_is_not_told_again(
         signals.task_failure.disconnect(handler)
     worker.end()
     assert processed(telemetry) == []
-    assert set(inside) <= {reading.receipt(request.request_dict)[1]}
+    assert set(inside) <= {translation.receipt(request.request_dict)[1]}

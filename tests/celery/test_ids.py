@@ -10,7 +10,7 @@ from celery import chain, chord, group
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_queue_plugins.celery import reading
+from otel_queue_plugins.celery import translation
 from tests.celery.conftest import Telemetry, ids, linked_ids, memory_app, parent_ids, running
 
 if TYPE_CHECKING:
@@ -165,10 +165,10 @@ def test_what_joins_a_group(shop: Celery, telemetry: Telemetry, new_id: Callable
 @given(st.integers() | st.uuids() | st.text())
 def test_an_id_is_its_text(value: object) -> None:
     """Whatever its type is."""
-    assert reading.identity(value) == str(value)
+    assert translation.identity(value) == str(value)
 
 
 @pytest.mark.parametrize("value", [None, 1.5, [1], {"a": 1}, b"x"])
 def test_what_is_no_id(value: object) -> None:
     """Is none."""
-    assert reading.identity(value) is None
+    assert translation.identity(value) is None

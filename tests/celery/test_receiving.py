@@ -12,8 +12,8 @@ from celery.worker import strategy
 from celery.worker.request import Request
 from kombu.message import Message
 
-from otel_queue_plugins.celery import instrument, reading
-from otel_queue_plugins.celery.receiving import Receiving
+from otel_queue_plugins.celery import instrument, translation
+from otel_queue_plugins.celery.main_process.receipt import Receiving
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
@@ -79,7 +79,7 @@ def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
 ) -> None:
     """When the message came, the id of its span, and the time limit that the pool enforces."""
     before = time.time()
-    at, span_id, time_limit = reading.receipt(handed_to(Apart(), before, limit).request_dict)
+    at, span_id, time_limit = translation.receipt(handed_to(Apart(), before, limit).request_dict)
     assert at is not None
     assert before <= at <= time.time()
     assert span_id
@@ -89,7 +89,7 @@ def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
 
 def test_code_in_the_same_process_is_told_no_time_limit(telemetry: Telemetry) -> None:
     """Nobody can die alone there; what is done about the task elsewhere knows its span."""
-    at, span_id, time_limit = reading.receipt(handed_to(Here(), time.time()).request_dict)
+    at, span_id, time_limit = translation.receipt(handed_to(Here(), time.time()).request_dict)
     assert at is not None
     assert span_id
     assert time_limit is None

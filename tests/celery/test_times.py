@@ -13,7 +13,7 @@ from celery.exceptions import Retry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_queue_plugins.celery import outcomes, reading
+from otel_queue_plugins.celery import outcomes, translation
 from tests.celery.conftest import Telemetry, memory_app, running
 
 if TYPE_CHECKING:
@@ -132,17 +132,17 @@ NOON = 1_899_979_200.0
 )
 def test_every_form_of_a_time_that_celery_reads(value: object) -> None:
     """ISO 8601 with or without a zone, short or long."""
-    assert reading.timestamp(value) == NOON
+    assert translation.timestamp(value) == NOON
 
 
 @pytest.mark.parametrize("value", [None, "", 0, 5, True, [], {"a": 1}, "soon", "2030-13-01", b"x"])
 def test_what_is_no_time(value: object) -> None:
     """Is no time, and no error."""
-    assert reading.timestamp(value) is None
+    assert translation.timestamp(value) is None
 
 
 @given(st.text(alphabet="0123456789-+:.TWZ \x00é", max_size=40))
 def test_a_text_that_is_nearly_a_time(text: str) -> None:
     """A time or none, whatever it is."""
-    found = reading.timestamp(text)
+    found = translation.timestamp(text)
     assert found is None or isinstance(found, float)

@@ -11,7 +11,7 @@ import pytest
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Route
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath as shortcuts
 from tests.points import points_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from otel_queue_plugins.core.operation import ProcessOperation
-    from otel_queue_plugins.core.recording import Shortcuts
+    from otel_queue_plugins.core.api.recorder import Shortcuts
+    from otel_queue_plugins.core.spans.operation import ProcessOperation
     from tests.conftest import FakeClock
 
 ROUTE = Route(

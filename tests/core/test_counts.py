@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from opentelemetry import metrics, trace
 
-from otel_queue_plugins.core import counts, forking
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
-from otel_queue_plugins.core.prepared import MAX_ROUTES, MAX_SERIES_OF_ROUTE
-from otel_queue_plugins.core.tally import MAX_SERIES, Tally
+from otel_queue_plugins.core.metrics import forking, observed
+from otel_queue_plugins.core.metrics.tally import MAX_SERIES, Tally
+from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.conftest import FakeClock
 from tests.core.conftest import ROUTE, Queue
@@ -229,10 +229,10 @@ def test_what_children_do_first(
     monkeypatch.setattr(
         os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child)
     )
-    mine = counts.Counts(fake_clock)
+    mine = observed.Counts(fake_clock)
     mine.sent.add(mine.sent.cell({"n": 1}))
     mine.capacity.append(lambda: 4)
-    forking.call_in_children(counts.Counts(fake_clock).start_afresh)
+    forking.call_in_children(observed.Counts(fake_clock).start_afresh)
     other = queue.sibling()
     for hook in hooks:
         hook()
@@ -242,7 +242,7 @@ def test_what_children_do_first(
 
 def test_what_is_gone_is_not_called_in_children() -> None:
     """Plugins that were taken away leave nothing behind but an empty hook."""
-    gone = counts.Counts(FakeClock())
+    gone = observed.Counts(FakeClock())
     del gone
     assert in_child(lambda: True) is True
 
@@ -250,7 +250,7 @@ def test_what_is_gone_is_not_called_in_children() -> None:
 def test_systems_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to do where processes do not fork."""
     monkeypatch.delattr(os, "register_at_fork")
-    forking.call_in_children(counts.Counts(FakeClock()).start_afresh)
+    forking.call_in_children(observed.Counts(FakeClock()).start_afresh)
 
 
 def _message() -> Message:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_queue_plugins.core import envelope
-from otel_queue_plugins.core.envelope import Envelope
+from otel_queue_plugins.core.carrier import envelope
+from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Workflow
 from otel_queue_plugins.core.options import RELATIONS
 

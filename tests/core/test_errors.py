@@ -12,8 +12,9 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
-from otel_queue_plugins.core import errors, guard
+from otel_queue_plugins.core import safety
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
+from otel_queue_plugins.core.spans import exceptions
 from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def test_an_exception_that_cannot_be_formatted(queue: Queue) -> None:
 def test_texts_are_bounded(queue: Queue) -> None:
     """1,024 characters of message, 16 KiB of stack trace (its end), 256 of anything else."""
     said = failed(queue, type("E" * 9000, (Exception,), {})("m" * 2**20))
-    assert len(said["exception.message"]) == errors.MAX_MESSAGE
-    assert len(said["exception.stacktrace"]) == errors.MAX_STACKTRACE + 4
+    assert len(said["exception.message"]) == exceptions.MAX_MESSAGE
+    assert len(said["exception.stacktrace"]) == exceptions.MAX_STACKTRACE + 4
     assert said["exception.stacktrace"].startswith("...\n")
     assert len(said["error.type"]) == 256
 
@@ -112,7 +113,7 @@ def test_complaints_are_rare_and_bare(caplog: pytest.LogCaptureFixture) -> None:
     """Once a minute and place, without values; the traceback only at DEBUG."""
     caplog.set_level(logging.DEBUG)
 
-    @guard.never_raises(lambda: "fallback")
+    @safety.never_raises(lambda: "fallback")
     def broken_here() -> str:
         raise ValueError("secret")
 

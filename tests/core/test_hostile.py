@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otel_queue_plugins.core import propagation
+from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Outcome, Route, Workflow
 from tests.core.conftest import Queue
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
-from otel_queue_plugins.core import identity
 from otel_queue_plugins.core.messages import (
     SUCCEEDED,
     Delivery,
@@ -14,6 +13,7 @@ from otel_queue_plugins.core.messages import (
     Membership,
     Outcome,
 )
+from otel_queue_plugins.core.spans import ids as identity
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, Queue
 

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import context
 from opentelemetry.trace import NoOpTracerProvider
 
-from otel_queue_plugins.core import quiet
+from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.options import (
     Options,
     check_providers,
@@ -17,7 +17,7 @@ from otel_queue_plugins.core.options import (
     check_relations,
     warn_of_unused,
 )
-from otel_queue_plugins.core.problems import ConfigurationError
+from otel_queue_plugins.core.settings.problems import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_relation_of_a_call_is_checked() -> None:
 
 def test_a_quiet_thread() -> None:
     """Instrumented clients see the wish not to be traced, until it is taken back."""
-    token = quiet.hush()
+    token = suppression.hush()
     key = context._SUPPRESS_INSTRUMENTATION_KEY
     said = context.get_value(key)
     context.detach(token)
@@ -209,26 +209,26 @@ def test_a_quiet_thread() -> None:
 def test_code_of_users_in_a_quiet_thread() -> None:
     """It is heard, and has the context that it had."""
     outer = context.attach(context.set_value("mine", 1))
-    token = quiet.hush()
-    inner = quiet.speak()
-    assert not context.get_value(quiet.PLAIN_KEY)
+    token = suppression.hush()
+    inner = suppression.speak()
+    assert not context.get_value(suppression.PLAIN_KEY)
     assert not context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
     assert context.get_value("mine") == 1
     context.detach(inner)
-    assert context.get_value(quiet.PLAIN_KEY)
+    assert context.get_value(suppression.PLAIN_KEY)
     context.detach(token)
     context.detach(outer)
 
 
 def test_quiet_is_nothing_to_take_along() -> None:
     """Unlike what was there before it became quiet."""
-    assert quiet.is_all(context.get_current())
-    token = quiet.hush()
-    assert quiet.is_all(context.get_current())
+    assert suppression.is_all(context.get_current())
+    token = suppression.hush()
+    assert suppression.is_all(context.get_current())
     context.detach(token)
     there = context.attach(context.set_value("user", 7))
-    assert not quiet.is_all(context.get_current())
-    token = quiet.hush()
-    assert not quiet.is_all(context.get_current())
+    assert not suppression.is_all(context.get_current())
+    token = suppression.hush()
+    assert not suppression.is_all(context.get_current())
     context.detach(token)
     context.detach(there)

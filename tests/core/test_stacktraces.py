@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import otel_queue_plugins
-from otel_queue_plugins.core import errors
 from otel_queue_plugins.core.messages import Ending, Message, Outcome
+from otel_queue_plugins.core.spans import exceptions
 from tests.core.conftest import ROUTE
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ WAYS = [plain, caused, during, noted, deep, *([grouped] if sys.version_info >= (
 
 @pytest.mark.parametrize("formatted", [False, True], ids=["exception", "text"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("place", ["core/errors.py", "celery/of_no_known_source.py"])
+@pytest.mark.parametrize("place", ["core/spans/exceptions.py", "celery/of_no_known_source.py"])
 def test_no_frame_of_ours_is_in_a_stack_trace(
     way: Callable[[Through], None], place: str, formatted: bool
 ) -> None:
@@ -112,7 +112,7 @@ def test_no_frame_of_ours_is_in_a_stack_trace(
     def said(through: Through) -> str:
         error = raised(way, through)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        return errors.stacktrace(error, text if formatted else None)
+        return exceptions.stacktrace(error, text if formatted else None)
 
     assert said(calling_from(place)) == said(straight)
     assert "in fail" in said(straight)
@@ -120,21 +120,23 @@ def test_no_frame_of_ours_is_in_a_stack_trace(
 
 def test_the_apps_of_the_demo_are_apps() -> None:
     """Their tasks are what its traces are about."""
-    text = errors.stacktrace(raised(plain, calling_from("cli/demo/shop/work.py")))
+    text = exceptions.stacktrace(raised(plain, calling_from("cli/demo/shop/work.py")))
     assert "cli/demo/shop/work.py" in text
 
 
 def test_what_is_left_out_leaves_room_for_what_counts() -> None:
     """The bound is that of what is shown."""
     error = raised(deep, calling_from("celery/of_no_known_source.py"))
-    text = errors.stacktrace(error, "x" * (errors.MAX_STACKTRACE - 100) + errors.stacktrace(error))
-    assert len(text) == errors.MAX_STACKTRACE + 4
+    text = exceptions.stacktrace(
+        error, "x" * (exceptions.MAX_STACKTRACE - 100) + exceptions.stacktrace(error)
+    )
+    assert len(text) == exceptions.MAX_STACKTRACE + 4
     assert text.endswith("ValueError: no luck\n")
 
 
 def test_it_is_the_same_wherever_it_goes(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attribute and event, of deliveries and of sends; put together once for each of them."""
-    error = raised(plain, calling_from("core/errors.py"))
+    error = raised(plain, calling_from("core/spans/exceptions.py"))
     format_exception, calls = traceback.format_exception, []
 
     def counting(*arguments: Any) -> list[str]:

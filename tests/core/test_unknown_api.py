@@ -12,8 +12,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otel_queue_plugins.core import ending, semconv, w3c
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.carrier import traceparent
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.spans import end_attributes
 
 SPAN = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
 
@@ -28,7 +30,7 @@ def imported_anew(name: str) -> Any:
 
 def test_the_key_of_a_span_is_known() -> None:
     """Today."""
-    current = imported_anew("otel_queue_plugins.core.current")
+    current = imported_anew("otel_queue_plugins.core.api.context")
     assert current.span_in is not trace.get_current_span
     assert current.span_in(trace.set_span_in_context(SPAN, Context())) is SPAN
     assert current.span_in(Context()) is INVALID_SPAN
@@ -51,7 +53,7 @@ def _twice(span: object, where: Context | None = None) -> Context:
 def test_a_span_that_is_kept_elsewhere(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing raises at import; the API is asked."""
     monkeypatch.setattr(trace, "set_span_in_context", other)
-    current = imported_anew("otel_queue_plugins.core.current")
+    current = imported_anew("otel_queue_plugins.core.api.context")
     assert current.span_in is trace.get_current_span
     assert current.with_span is other
 
@@ -70,14 +72,14 @@ def test_a_span_context_that_is_made_otherwise(
     made: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The propagators write and read it."""
-    w3c._are_contexts_as_known.cache_clear()
-    assert w3c.is_all(TraceContextTextMapPropagator())
-    w3c._are_contexts_as_known.cache_clear()
+    traceparent._are_contexts_as_known.cache_clear()
+    assert traceparent.is_all(TraceContextTextMapPropagator())
+    traceparent._are_contexts_as_known.cache_clear()
     if isinstance(made, tuple):
         made = type("Shorter", (tuple,), {"trace_state": None, "is_valid": True})(made)
-    monkeypatch.setattr(w3c, "SpanContext", lambda *_, **__: made)
-    assert not w3c.is_all(TraceContextTextMapPropagator())
-    w3c._are_contexts_as_known.cache_clear()
+    monkeypatch.setattr(traceparent, "SpanContext", lambda *_, **__: made)
+    assert not traceparent.is_all(TraceContextTextMapPropagator())
+    traceparent._are_contexts_as_known.cache_clear()
 
 
 def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,5 +94,5 @@ def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) 
     for signal in ("logs", "logs/dup"):
         options = Options(exception_signal=signal)
         span = Span(SPAN.get_span_context())
-        ending.record_exception(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
+        end_attributes.record_exception(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
     assert events == [semconv.EVENT_EXCEPTION] * 2

@@ -6,8 +6,14 @@ import logging
 
 import pytest
 
-from otel_queue_plugins.core.problems import Problem, merged, nearest, report, without_secrets
-from otel_queue_plugins.core.variables import Variables, is_strict
+from otel_queue_plugins.core.settings.problems import (
+    Problem,
+    merged,
+    nearest,
+    report,
+    without_secrets,
+)
+from otel_queue_plugins.core.settings.variables import Variables, is_strict
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_queue_plugins.core import waiting
-from otel_queue_plugins.core.envelope import Envelope
+from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
+from otel_queue_plugins.core.metrics import waiting
 from tests.core.conftest import ROUTE, START, Queue
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.middleware import AsyncIO
 from opentelemetry import trace
 
-from otel_queue_plugins.sdk.logs import task_in_progress
+from otel_queue_plugins.sdk.logs.correlation import task_in_progress
 from tests.dramatiq.conftest import outcome
 from tests.processes import clean_environment
 

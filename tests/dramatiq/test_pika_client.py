@@ -11,7 +11,7 @@ import pytest
 import wrapt
 from opentelemetry import context
 
-from otel_queue_plugins.core.quiet import hush
+from otel_queue_plugins.core.api.suppression import hush
 from otel_queue_plugins.dramatiq import pika_client
 
 MODULE = "opentelemetry.instrumentation.pika.utils"

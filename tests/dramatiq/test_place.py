@@ -8,8 +8,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 
-from otel_queue_plugins.dramatiq import place
-from otel_queue_plugins.dramatiq.place import Place
+from otel_queue_plugins.dramatiq import broker as place
+from otel_queue_plugins.dramatiq.broker import Place
 
 
 class SQSBroker(Broker):

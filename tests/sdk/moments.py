@@ -77,7 +77,7 @@ def decorated() -> None:
 
 def observed() -> None:
     """Nothing but an observable gauge, read when its time has come; argv: `two` forks at once."""
-    from otel_queue_plugins.sdk import setup
+    from otel_queue_plugins.sdk.providers import setup
 
     setup._SECONDS_TO_FIRST_READING = 0.2  # type: ignore[misc]
     sdk.set_up_on_first_use()

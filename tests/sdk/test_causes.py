@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from otel_queue_plugins.sdk import causes, probing
-from otel_queue_plugins.sdk.environment import read
-from otel_queue_plugins.sdk.otlp import Target
-from otel_queue_plugins.sdk.remedies import BROKEN, LOST, RETRIED
-from otel_queue_plugins.sdk.shipments import Answer, Shipment
+from otel_queue_plugins.sdk.config.plan import read
+from otel_queue_plugins.sdk.config.targets import Target
+from otel_queue_plugins.sdk.diagnosis import causes, probing
+from otel_queue_plugins.sdk.diagnosis.remedies import BROKEN, LOST, RETRIED
+from otel_queue_plugins.sdk.export.shipments import Answer, Shipment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -154,7 +154,9 @@ def test_a_known_propagator_that_is_not_installed(
     assert carrier == "carrier ['traceparent']"
 
 
-@pytest.mark.parametrize("module", ["otel_queue_plugins.core.propagation", "otel_queue_plugins"])
+@pytest.mark.parametrize(
+    "module", ["otel_queue_plugins.core.carrier.propagation", "otel_queue_plugins"]
+)
 def test_an_unknown_propagator_stops_no_import(processes: Processes, module: str) -> None:
     """Whatever of ours is imported first; strict mode still refuses to start."""
     code = f"import {module}; from otel_queue_plugins import sdk; sdk.validate(); print('runs')"

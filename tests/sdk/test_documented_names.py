@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from otel_queue_plugins.core import options
-from otel_queue_plugins.sdk.names import OURS
-from otel_queue_plugins.sdk.shortcuts import gate
+from otel_queue_plugins.sdk.config.misspelt import OURS
+from otel_queue_plugins.sdk.fastpath import gate
 from tests.environment import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text()

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext, Status
 
 from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.encoding import proven, signals, trial
-from otel_queue_plugins.sdk.shortcuts import gate
+from otel_queue_plugins.sdk.fastpath import gate
 from tests.sdk import encoded
 
 if TYPE_CHECKING:

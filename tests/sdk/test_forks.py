@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.sdk import forks
+from otel_queue_plugins.sdk.process import forks
 from tests.receiver import Fault
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_queue_plugins.core.counts import Counts
+from otel_queue_plugins.core.metrics.observed import Counts
 from otel_queue_plugins.sdk.relay import measured, replay
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.metering import RelayMeterProvider

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.sdk import ConfigurationError, family, identity, scraping, validate
-from otel_queue_plugins.sdk.environment import read
-from otel_queue_plugins.sdk.reading import Reading
+from otel_queue_plugins.sdk import ConfigurationError, validate
+from otel_queue_plugins.sdk.config.plan import read
+from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.export import scraping
+from otel_queue_plugins.sdk.process import shared_memory
+from otel_queue_plugins.sdk.providers import instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +72,7 @@ def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) ->
 
 def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless somebody knows better: a pool of one, a reloader."""
-    monkeypatch.setattr(identity, "_forked", {os.getpid()})
+    monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
     assert metrics(PROMETHEUS) == ()
     scraping.know_siblings(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
@@ -91,8 +94,8 @@ def test_of_siblings_that_share_no_memory_the_first_speaks(
     name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Worker processes of Dramatiq import us after they were forked."""
-    monkeypatch.setattr(identity, "has_parent", lambda: True)
-    monkeypatch.setattr(scraping, "LOST", family.Tally())
+    monkeypatch.setattr(instance_id, "has_parent", lambda: True)
+    monkeypatch.setattr(scraping, "LOST", shared_memory.Tally())
     named: Any = SimpleNamespace(name=name)
     monkeypatch.setattr(multiprocessing.process, "current_process", lambda: named)
     assert bool(read(PROMETHEUS).problems) is speaks

@@ -38,7 +38,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath
 
 DELTA: Any = {Histogram: AggregationTemporality.DELTA}
 NOWHERE = Context({"some": "value"})
@@ -69,7 +69,7 @@ def in_span(trace_id: int, *, sampled: bool = True) -> Context:
 
 def bound(histogram: Any) -> Any:
     """The shortcut of `histogram`; there must be one from 1.45 on, there is none before."""
-    short = shortcuts.bind(histogram)
+    short = fastpath.bind(histogram)
     if not hasattr(_view_instrument_match, "_hash_attributes"):
         assert short is None
         pytest.skip("an SDK that does not hash attributes is not shortened")
@@ -326,7 +326,7 @@ def test_after_shutdown_all_is_as_with_the_sdk() -> None:
 def test_a_proxy_made_before_the_provider_is_resolved() -> None:
     """An instrument of the API is none of the SDK's until there is a provider."""
     early = metrics.get_meter("early").create_histogram("work")
-    assert shortcuts.bind(early) is None
+    assert fastpath.bind(early) is None
     reader = InMemoryMetricReader()
     metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
     short = bound(early)

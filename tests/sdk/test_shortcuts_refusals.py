@@ -28,9 +28,10 @@ from opentelemetry.sdk.metrics._internal import metric_reader_storage as storage
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
 from opentelemetry.trace import NoOpTracer
 
-from otel_queue_plugins.sdk import shortcuts
-from otel_queue_plugins.sdk.shortcuts import gate, recording, selftest, starting
-from otel_queue_plugins.sdk.shortcuts.deciding import decider
+from otel_queue_plugins.sdk import fastpath
+from otel_queue_plugins.sdk.fastpath import gate, histograms, span_start
+from otel_queue_plugins.sdk.fastpath import trial as selftest
+from otel_queue_plugins.sdk.fastpath.sampling import decider
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def fresh_trials() -> Iterator[None]:
 def _forget() -> None:
     selftest.forget()
     gate.forget()
-    shortcuts._proven.clear()
+    fastpath._proven.clear()
 
 
 @pytest.fixture
@@ -72,8 +73,8 @@ def _as_another_would_patch(method: Any) -> Any:
 
 def test_the_sdk_is_shortened(tracer: Any, histogram: Any) -> None:
     """What all other tests here take away from."""
-    assert shortcuts.spans(tracer) is not None
-    assert shortcuts.bind(histogram) is not None
+    assert fastpath.spans(tracer) is not None
+    assert fastpath.bind(histogram) is not None
 
 
 @pytest.mark.parametrize("said", ["off", "OFF", " false ", "0", "No"])
@@ -87,9 +88,9 @@ def test_the_switch_turns_all_off(
     """OTEL_QUEUE_FASTPATH=off: neither spans nor measurements nor `put`, and no word about it."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
-    assert shortcuts.spans(tracer) is None
-    assert shortcuts.bind(histogram) is None
-    assert not shortcuts._proven
+    assert fastpath.spans(tracer) is None
+    assert fastpath.bind(histogram) is None
+    assert not fastpath._proven
     assert caplog.records == []
 
 
@@ -103,8 +104,8 @@ def test_a_version_that_is_not_proven_is_not_shortened(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0.dev1")
     for _ in range(2):
-        assert shortcuts.spans(tracer) is None
-        assert shortcuts.bind(histogram) is None
+        assert fastpath.spans(tracer) is None
+        assert fastpath.bind(histogram) is None
     assert [record.levelno for record in caplog.records] == [logging.INFO] * 2
     spans, measurements = (record.getMessage() for record in caplog.records)
     assert spans.startswith("the fast path for spans is not used, a message costs about 30 us more")
@@ -121,12 +122,12 @@ def test_the_switch_leaves_the_version_out_of_account(
     """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
-    assert shortcuts.spans(tracer) is not None
-    assert shortcuts.bind(histogram) is not None
+    assert fastpath.spans(tracer) is not None
+    assert fastpath.bind(histogram) is not None
     with monkeypatch.context() as patch:
         selftest.forget()
         _unequal_span(patch)
-        assert shortcuts.spans(tracer) is None
+        assert fastpath.spans(tracer) is None
 
 
 def test_where_the_sdk_needs_no_shortening_nothing_is_said(
@@ -135,7 +136,7 @@ def test_where_the_sdk_needs_no_shortening_nothing_is_said(
     """1.44 records measurements fast enough by itself."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.44.0")
-    assert shortcuts.bind(histogram) is None
+    assert fastpath.bind(histogram) is None
     assert caplog.records == []
 
 
@@ -148,10 +149,10 @@ def test_a_child_says_nothing_that_its_parent_has_said(
     for _ in range(2):
         pid = os.fork()
         if not pid:
-            shortcuts.spans(tracer)
+            fastpath.spans(tracer)
             os._exit(0)
         os.waitpid(pid, 0)
-    shortcuts.spans(tracer)
+    fastpath.spans(tracer)
     assert capfd.readouterr().err.count("the fast path for spans is not used") == 1
 
 
@@ -160,14 +161,14 @@ def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> Non
     caplog.set_level(logging.INFO)
     limits = SpanLimits(max_span_attributes=10)
     provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
-    assert shortcuts.spans(provider.get_tracer("scope")) is None
+    assert fastpath.spans(provider.get_tracer("scope")) is None
     assert "limits of attributes are set" in caplog.text
 
 
 def test_importing_imports_no_sdk() -> None:
     """A process without the SDK's use pays nothing for it."""
     code = (
-        "import sys, otel_queue_plugins.sdk.shortcuts as s;"
+        "import sys, otel_queue_plugins.sdk.fastpath as s;"
         "from opentelemetry import trace, metrics;"
         "assert s.spans(trace.get_tracer('x')) is None;"
         "assert s.bind(metrics.get_meter('x').create_histogram('x')) is None;"
@@ -185,7 +186,7 @@ def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
     subclass = object.__new__(Wrapper)
     vars(subclass).update(vars(tracer))
     for other in (NoOpTracer(), subclass, types.SimpleNamespace(start_span=None)):
-        assert shortcuts.spans(other) is None  # type: ignore[arg-type]
+        assert fastpath.spans(other) is None  # type: ignore[arg-type]
 
 
 def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
@@ -197,16 +198,16 @@ def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
     subclass = object.__new__(Wrapper)
     vars(subclass).update(vars(histogram))
     no_op = NoOpMeterProvider().get_meter("scope").create_histogram("work")
-    assert shortcuts.bind(no_op) is None
-    assert shortcuts.bind(subclass) is None
+    assert fastpath.bind(no_op) is None
+    assert fastpath.bind(subclass) is None
 
 
 def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
     """A tracer got early stands for the real one from the moment a provider is set."""
     early = trace.get_tracer("early")
-    assert shortcuts.spans(early) is None
+    assert fastpath.spans(early) is None
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-    assert shortcuts.spans(early) is not None
+    assert fastpath.spans(early) is not None
 
 
 @pytest.mark.parametrize(
@@ -224,18 +225,18 @@ def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
 def test_limits_of_attributes_are_left_to_the_sdk(limits: dict[str, int]) -> None:
     """Anything but the default limits means that the SDK has to look at every attribute."""
     provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
-    assert shortcuts.spans(provider.get_tracer("scope")) is None
+    assert fastpath.spans(provider.get_tracer("scope")) is None
 
 
 def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
     """A span of another provider is treated by that provider's limits."""
-    assert shortcuts.spans(tracer) is not None
+    assert fastpath.spans(tracer) is not None
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
     other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
     span: Any = other.start_span("n")
-    shortcuts.put(span, {"a": "12345", "b": "1", "c": "2"})
+    fastpath.put(span, {"a": "12345", "b": "1", "c": "2"})
     assert dict(span.attributes) == {"b": "1", "c": "2"}
-    shortcuts.put(span, {"c": "67890"})
+    fastpath.put(span, {"c": "67890"})
     assert dict(span.attributes) == {"b": "1", "c": "678"}
 
 
@@ -246,13 +247,13 @@ def test_a_patched_tracer_is_left_alone(
     """Who patches the SDK's methods wants them called."""
     patched = _as_another_would_patch(getattr(sdk_trace.Tracer, name))
     monkeypatch.setattr(sdk_trace.Tracer, name, patched)
-    assert shortcuts.spans(tracer) is None
+    assert fastpath.spans(tracer) is None
 
 
 def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
     """Also where only this one tracer is patched."""
     tracer.start_span = _as_another_would_patch(tracer.start_span)
-    assert shortcuts.spans(tracer) is None
+    assert fastpath.spans(tracer) is None
 
 
 @pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "add_event", "_new_links"])
@@ -262,7 +263,7 @@ def test_a_patched_span_is_left_alone(
     """Methods that a shortcut would not call must be the SDK's own."""
     patched = _as_another_would_patch(getattr(sdk_trace._Span, name))
     monkeypatch.setattr(sdk_trace._Span, name, patched)
-    assert shortcuts.spans(tracer) is None
+    assert fastpath.spans(tracer) is None
 
 
 def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,19 +301,19 @@ def test_a_patched_metrics_sdk_is_left_alone(
 ) -> None:
     """Methods that a shortcut would not call must be the SDK's own."""
     monkeypatch.setattr(owner, name, _as_another_would_patch(getattr(owner, name)))
-    assert shortcuts.bind(histogram) is None
+    assert fastpath.bind(histogram) is None
 
 
 def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
     """Also where only this one instrument, or what it reports to, is another's."""
     counter = MeterProvider(shutdown_on_exit=False).get_meter("scope").create_counter("count")
-    assert shortcuts.bind(counter) is None  # type: ignore[arg-type]
+    assert fastpath.bind(counter) is None  # type: ignore[arg-type]
     consumer = histogram._measurement_consumer
     histogram._measurement_consumer = types.SimpleNamespace(consume_measurement=print)
-    assert shortcuts.bind(histogram) is None
+    assert fastpath.bind(histogram) is None
     histogram._measurement_consumer = consumer
     histogram.record = _as_another_would_patch(histogram.record)
-    assert shortcuts.bind(histogram) is None
+    assert fastpath.bind(histogram) is None
 
 
 def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
@@ -322,7 +323,7 @@ def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
         pass
 
     provider = MeterProvider(exemplar_filter=Mine(), shutdown_on_exit=False)
-    assert shortcuts.bind(provider.get_meter("scope").create_histogram("work")) is None
+    assert fastpath.bind(provider.get_meter("scope").create_histogram("work")) is None
 
 
 class _SpanOfTomorrow(sdk_trace._Span):
@@ -376,13 +377,13 @@ def _broken_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = starting.direct
+    direct = span_start.direct
 
     def unequal(tracer: Any) -> Any:
         start_span: Any = direct(tracer)
         return lambda name, *rest: start_span(f"{name}!", *rest)
 
-    monkeypatch.setattr(starting, "direct", unequal)
+    monkeypatch.setattr(span_start, "direct", unequal)
 
 
 @pytest.mark.parametrize(
@@ -403,12 +404,12 @@ def test_spans_of_an_unknown_sdk_are_not_shortened(
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
-        assert shortcuts.spans(tracer) is None
-    assert shortcuts.spans(tracer) is None
+        assert fastpath.spans(tracer) is None
+    assert fastpath.spans(tracer) is None
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
     assert [entry.levelno for entry in ours] == [logging.INFO]
     span: Any = tracer.start_span("n")
-    shortcuts.put(span, {"a": 1})
+    fastpath.put(span, {"a": 1})
     assert dict(span.attributes) == {"a": 1}
 
 
@@ -443,13 +444,13 @@ def _broken_match(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = recording.direct
+    direct = histograms.direct
 
     def unequal(histogram: Any) -> Any:
         record: Any = direct(histogram)
         return lambda value, *rest: record(value + 1, *rest)
 
-    monkeypatch.setattr(recording, "direct", unequal)
+    monkeypatch.setattr(histograms, "direct", unequal)
 
 
 @pytest.mark.parametrize(
@@ -466,8 +467,8 @@ def test_measurements_of_an_unknown_sdk_are_not_shortened(
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
-        assert shortcuts.bind(histogram) is None
-    assert shortcuts.bind(histogram) is None
+        assert fastpath.bind(histogram) is None
+    assert fastpath.bind(histogram) is None
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
     assert [entry.levelno for entry in ours] == [logging.INFO]
 
@@ -475,7 +476,7 @@ def test_measurements_of_an_unknown_sdk_are_not_shortened(
 def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
     """It logs nothing when it passes, and runs once."""
     caplog.set_level(logging.DEBUG)
-    shortcuts.spans(tracer)
-    shortcuts.spans(tracer)
+    fastpath.spans(tracer)
+    fastpath.spans(tracer)
     assert caplog.records == []
     assert [trial.cache_info().misses for trial in selftest._trials] == [1, 0]

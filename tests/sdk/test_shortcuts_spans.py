@@ -43,7 +43,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath
 
 STARTED, ENDED = 1_700_000_000_000_000_000, 1_700_000_000_123_456_789
 ATTRIBUTES = {"messaging.system": "redis", "messaging.message.id": "1", "attempt": 2, "late": 0.5}
@@ -119,11 +119,11 @@ class Tracing:
         self.provider = TracerProvider(sampler, shutdown_on_exit=False, **options)
         self.provider.add_span_processor(self.processor)
         self.tracer = self.provider.get_tracer("scope", "1", "https://schema")
-        short = shortcuts.spans(self.tracer)
+        short = fastpath.spans(self.tracer)
         assert short is not None
         self.start: Any = eager(short if shorten else self._begin)
-        self.put: Any = shortcuts.put if shorten else lambda span, late: span.set_attributes(late)
-        self.note: Any = shortcuts.note if shorten else _add_event
+        self.put: Any = fastpath.put if shorten else lambda span, late: span.set_attributes(late)
+        self.note: Any = fastpath.note if shorten else _add_event
 
     def _begin(self, name, parent, kind, about, at) -> Any:
         return self.tracer.start_span(name, parent, kind, *about(), at)
@@ -390,8 +390,8 @@ def test_put_and_note_suit_any_span() -> None:
             given.append((name, attributes, timestamp))
 
     for span in (INVALID_SPAN, Foreign(SpanContext(1, 2, is_remote=False))):
-        shortcuts.put(span, {"a": 1})
-        shortcuts.note(span, "b", 2)
+        fastpath.put(span, {"a": 1})
+        fastpath.note(span, "b", 2)
     assert given == [{"a": 1}, ("b", None, 2)]
 
 

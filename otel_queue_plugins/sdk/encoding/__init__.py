@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.shortcuts import gate
+from otel_queue_plugins.sdk.fastpath import gate
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.encoding.encoder import Encoder

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
-from otel_queue_plugins.sdk.shortcuts import gate
+from otel_queue_plugins.sdk.fastpath import gate
 
 _VERSIONS = ("1.44.", "1.45.")
 # What the official encoder asks for, and ours takes.

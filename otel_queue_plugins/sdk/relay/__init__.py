@@ -11,10 +11,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.reading import SIGNALS
+from otel_queue_plugins.sdk.config.reading import SIGNALS
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.sdk.environment import Plan
+    from otel_queue_plugins.sdk.config.plan import Plan
     from otel_queue_plugins.sdk.relay.relay import Relay
 
 __all__ = ["has_ended", "is_on", "of_this_worker", "open_relay", "start"]
@@ -26,7 +26,7 @@ _opened: list[Relay] = []
 
 def open_relay() -> None:
     """Said before the pool is forked. Where there is nothing to relay it does nothing."""
-    from otel_queue_plugins.sdk import setup
+    from otel_queue_plugins.sdk.providers import setup
 
     if _opened or not _is_wanted():
         return
@@ -37,15 +37,15 @@ def open_relay() -> None:
 
 
 def _is_wanted() -> bool:
-    from otel_queue_plugins.sdk import environment
+    from otel_queue_plugins.sdk.config import plan as environment
 
     return hasattr(os, "fork") and environment.is_relay_wanted(os.environ)
 
 
 def _make(plan: Plan) -> tuple[str, ...]:
     """The signals that are relayed from now on."""
-    from otel_queue_plugins.sdk import current, providers
-    from otel_queue_plugins.sdk.otlp import Target
+    from otel_queue_plugins.sdk.config.targets import Target
+    from otel_queue_plugins.sdk.providers import building, current
 
     signals = tuple(
         signal
@@ -57,7 +57,7 @@ def _make(plan: Plan) -> tuple[str, ...]:
     if signals:
         from otel_queue_plugins.sdk.relay import opening
 
-        _opened.append(opening.make(plan, signals, providers.resource(), providers.dropped()))
+        _opened.append(opening.make(plan, signals, building.resource(), building.dropped()))
     return signals
 
 
@@ -68,7 +68,7 @@ def of_this_worker() -> Relay | None:
 
 def is_on(signal: str) -> bool:
     """Whether `signal` of this process is exported together with that of others."""
-    from otel_queue_plugins.sdk import current
+    from otel_queue_plugins.sdk.providers import current
 
     return bool(_opened) and getattr(current.OWN.get(signal), "is_relayed", False)
 

@@ -18,8 +18,8 @@ from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.core.current import span_in
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.core.api.context import span_in
+from otel_queue_plugins.sdk import fastpath
 from otel_queue_plugins.sdk.relay import measured
 from otel_queue_plugins.sdk.relay.measured import Instrument
 
@@ -76,7 +76,7 @@ class _Relayed:
             real = real_instrument(self._relay.own_meter_provider(), self._about)
             shortest = None
             if self._about.kind == measured.HISTOGRAM:
-                shortest = shortcuts.bind(real) or real.record
+                shortest = fastpath.bind(real) or real.record
             self._own = (os.getpid(), real, shortest)
         return self._own
 

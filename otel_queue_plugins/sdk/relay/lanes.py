@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
 
-from otel_queue_plugins.sdk.dropped import EXPORT_FAILED, QUEUE_FULL
+from otel_queue_plugins.sdk.export.dropped import EXPORT_FAILED, QUEUE_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,10 +11,12 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
-from otel_queue_plugins.core import counts
-from otel_queue_plugins.sdk import encoding, preferences, providers, samplers
-from otel_queue_plugins.sdk.current import OWN
-from otel_queue_plugins.sdk.dropped import QUEUE_FULL
+from otel_queue_plugins.core.metrics import observed
+from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.config import metric_preferences, samplers
+from otel_queue_plugins.sdk.export.dropped import QUEUE_FULL
+from otel_queue_plugins.sdk.providers import building
+from otel_queue_plugins.sdk.providers.current import OWN
 from otel_queue_plugins.sdk.relay import fields, measured, sending
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.fields import Fields
@@ -33,8 +35,8 @@ from otel_queue_plugins.sdk.relay.replay import Replay
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from otel_queue_plugins.sdk.dropped import Dropped
-    from otel_queue_plugins.sdk.environment import Plan
+    from otel_queue_plugins.sdk.config.plan import Plan
+    from otel_queue_plugins.sdk.export.dropped import Dropped
 
 _PID: Final = "process.pid"
 _TALLIES: Final = {
@@ -85,7 +87,7 @@ def _metrics(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> 
     provider = WorkerMeterProvider(
         metric_readers=[sending.metric_reader(each, dropped) for each in plan.exporters["metrics"]],
         resource=resource,
-        exemplar_filter=preferences.exemplar_filter(),
+        exemplar_filter=metric_preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
     relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.drain)
@@ -97,25 +99,25 @@ def _ordinary(plan: Plan) -> Mapping[str, Any]:
 
     def spans() -> Any:
         _describe_anew("traces")
-        return providers.build("traces", plan)._active_span_processor  # noqa: SLF001
+        return building.build("traces", plan)._active_span_processor  # noqa: SLF001
 
     def logs() -> Any:
         _describe_anew("logs")
-        return providers.build("logs", plan)._multi_log_record_processor  # noqa: SLF001
+        return building.build("logs", plan)._multi_log_record_processor  # noqa: SLF001
 
-    return {"traces": spans, "metrics": partial(providers.build, "metrics", plan), "logs": logs}
+    return {"traces": spans, "metrics": partial(building.build, "metrics", plan), "logs": logs}
 
 
 def _describe_anew(signal: str) -> None:
     """What begins from now on is that of this process, no longer that of the worker."""
     update = getattr(OWN.get(signal), "_update_resource", None)
     if callable(update):
-        update(providers.resource())
+        update(building.resource())
 
 
-def _counts(relay: Relay, provider: Any) -> counts.Counts:
+def _counts(relay: Relay, provider: Any) -> observed.Counts:
     """What is counted in a child is counted where it is exported."""
-    kept = counts.of(provider, time.time_ns)
+    kept = observed.of(provider, time.time_ns)
     kept.sent.elsewhere = partial(_count, relay, measured.SENT)
     kept.consumed.elsewhere = partial(_count, relay, measured.CONSUMED)
     kept.hand_over = relay.hand_over

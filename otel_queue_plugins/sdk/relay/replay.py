@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags
 
-from otel_queue_plugins.core.current import with_span
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.core.api.context import with_span
+from otel_queue_plugins.sdk import fastpath
 from otel_queue_plugins.sdk.relay import measured
 from otel_queue_plugins.sdk.relay.instruments import real_instrument
 from otel_queue_plugins.sdk.relay.measured import Instrument
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.core.counts import Counts
+    from otel_queue_plugins.core.metrics.observed import Counts
 
 logger = logging.getLogger("otel_queue_plugins")
 
@@ -60,7 +60,7 @@ class Replay:
             logger.warning("%s cannot be measured: %s", instrument.name, error)
             return _nothing
         if instrument.kind == measured.HISTOGRAM:
-            shorter: Record = shortcuts.bind(real) or real.record
+            shorter: Record = fastpath.bind(real) or real.record
             return shorter
         record: Record = real.set if instrument.kind == measured.GAUGE else real.add
         return record

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otel_queue_plugins.sdk import otlp_exporters, preferences
-from otel_queue_plugins.sdk.exporters import ProcessMetricExporter
-from otel_queue_plugins.sdk.reading import Reading
+from otel_queue_plugins.sdk.config import metric_preferences
+from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.export import otlp_exporters
+from otel_queue_plugins.sdk.export.exporters import ProcessMetricExporter
 from otel_queue_plugins.sdk.relay import fields
 from otel_queue_plugins.sdk.relay.lanes import Lane
 from otel_queue_plugins.sdk.relay.metrics_export import AskedReader
@@ -19,7 +20,7 @@ from otel_queue_plugins.sdk.relay.metrics_export import AskedReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_queue_plugins.sdk.dropped import Dropped
+    from otel_queue_plugins.sdk.export.dropped import Dropped
 
 _SUCCESS: Final = "SUCCESS"
 _BSP, _BLRP = "OTEL_BSP", "OTEL_BLRP"
@@ -62,7 +63,7 @@ def log_lane(target: Any, resource: bytes) -> Lane:
 
 def metric_reader(target: Any, dropped: Dropped) -> AskedReader:
     """For metrics to `target`. Raises what keeps its exporter from being made."""
-    temporality, aggregation = preferences.temporality(), preferences.aggregation()
+    temporality, aggregation = metric_preferences.temporality(), metric_preferences.aggregation()
     make = partial(otlp_exporters.metric_exporter, target)
     exporter = ProcessMetricExporter(make, temporality, aggregation, dropped)
     return AskedReader(exporter, temporality, aggregation)

@@ -1,0 +1,1 @@
+"""What only the process that receives a worker's messages sees."""

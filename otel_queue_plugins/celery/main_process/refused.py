@@ -1,0 +1,133 @@
+"""Messages that a worker refuses: no task of its own, or nothing that it can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple
+
+from otel_queue_plugins.celery import translation
+from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+
+_refusing: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_refusing", default=None)
+"""The message that is being refused."""
+
+
+class Refusal(NamedTuple):
+    """What is refused, and why. `name` and `id` are None where the message has them."""
+
+    message: Any
+    ending: Ending
+    name: str | None = None
+    id: object = None
+
+
+class Refused:
+    """Deliveries that end with their receipt; what Celery and users do about them is inside.
+
+    A consumer that had started when we came says it by signals only.
+    """
+
+    def __init__(
+        self, telemetry: QueueTelemetry, routes: Routes, covers: Callable[[Any], bool]
+    ) -> None:
+        self._telemetry = telemetry
+        self._routes = routes
+        self._covers = covers
+
+    def on_unknown_task(
+        self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `Consumer.on_unknown_task(body, message, exc)`."""
+        return self._refuse(wrapped, consumer, args, kwargs, _unknown)
+
+    def on_unreadable(self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `Consumer.on_unknown_message(body, message)` and `.on_invalid_task(..., exc)`."""
+        return self._refuse(wrapped, consumer, args, kwargs, _unreadable)
+
+    def on_decode_error(
+        self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Around `Consumer.on_decode_error(message, exc)`."""
+        return self._refuse(wrapped, consumer, args, kwargs, _undecodable)
+
+    @never_raises(nothing)
+    def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **kwargs: Any) -> None:
+        """A message for a task that this worker does not have; Celery has rejected it."""
+        self._record(
+            sender.app, _unknown(None, message, exc)._replace(name=name, id=kwargs.get("id"))
+        )
+
+    @never_raises(nothing)
+    def task_rejected(self, sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
+        """A message that is no task, or a task whose arguments nobody can read."""
+        self._record(sender.app, _unreadable(None, message, exc))
+
+    def _refuse(
+        self,
+        wrapped: Any,
+        consumer: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        refusal_of: Callable[..., Refusal],
+    ) -> Any:
+        if not self._covers(consumer.app):
+            return wrapped(*args, **kwargs)
+        refusal = refusal_of(*args, **kwargs)
+        operation = self._open(consumer.app, refusal)
+        token = _refusing.set(refusal.message)
+        try:
+            with operation.inside():
+                return wrapped(*args, **kwargs)
+        finally:
+            _refusing.reset(token)
+            self._telemetry.end_process(operation, refusal.ending)
+
+    def _record(self, app: Any, refusal: Refusal) -> None:
+        if _refusing.get() is not refusal.message and self._covers(app):
+            self._telemetry.end_process(self._open(app, refusal), refusal.ending)
+
+    @never_raises(ProcessOperation)
+    def _open(self, app: Any, refusal: Refusal) -> ProcessOperation:
+        message = refusal.message
+        headers = message.headers if isinstance(message.headers, dict) else {}
+        request = {**headers, "delivery_info": message.delivery_info or {}}
+        known = refusal.id or (message.properties or {}).get("correlation_id")
+        request.setdefault("id", known or "")
+        name = str(refusal.name or headers.get("task") or "unknown")
+        delivery = translation.delivery(request, self._routes.of_request(app, name, request), None)
+        return self._telemetry.open_process(delivery, translation.carrier(request))
+
+
+def _unknown(_body: object = None, message: Any = None, exc: Any = None, *_: object) -> Refusal:
+    reason = "task is not registered"
+    ending = Ending(outcome=Outcome.UNKNOWN_TASK, error=exc, reason=reason)
+    name, known = _named_inside(message)
+    return Refusal(message, ending, name, known)
+
+
+def _unreadable(_body: object = None, message: Any = None, exc: Any = None, *_: object) -> Refusal:
+    error = exc if isinstance(exc, BaseException) else None
+    ending = Ending(outcome=Outcome.UNDECODABLE, error=error, reason="message is no task")
+    return Refusal(message, ending)
+
+
+def _undecodable(message: Any = None, exc: Any = None, *_: object) -> Refusal:
+    return _unreadable(None, message, exc)
+
+
+def _nothing_inside() -> tuple[str | None, object]:
+    return None, None
+
+
+@never_raises(_nothing_inside)
+def _named_inside(message: Any) -> tuple[str | None, object]:
+    """The name and the id of a task that has them in its body (protocol 1)."""
+    if isinstance(message.headers, Mapping) and "task" in message.headers:
+        return None, None
+    payload = message.payload
+    return payload.get("task"), payload.get("id")

@@ -1,0 +1,1 @@
+"""What travels with a message: trace context, baggage and the envelope."""

@@ -1,0 +1,1 @@
+"""What a span says: from the send, over each delivery, to the settlement."""

@@ -1,0 +1,47 @@
+"""Several messages that one call processes: a process span each, and links between them.
+
+The first of them stands for all: what the call does is inside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opentelemetry.trace import Link, SpanContext
+
+from otel_queue_plugins.core.carrier import propagation
+from otel_queue_plugins.core.messages import Batch, Delivery
+from otel_queue_plugins.core.metrics import waiting
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.spans import relation
+from otel_queue_plugins.core.spans.ids import MAX_LINKS
+
+Delivered = tuple[Delivery, Mapping[str, object]]
+"""A delivery, and the carrier that came with it."""
+
+
+def first(deliveries: Sequence[Delivered], options: Options, started_at: float) -> Delivery:
+    """The delivery that stands for all."""
+    delivery, _ = deliveries[0]
+    created = (_creation(one, options, started_at) for one in deliveries[1 : MAX_LINKS + 1])
+    others = tuple(context for context in created if context is not None)
+    return delivery._replace(batch=Batch(others, len(deliveries)))
+
+
+def other(delivery: Delivery, first_span: SpanContext) -> Delivery:
+    """One of the others."""
+    return delivery._replace(batch=Batch((first_span,) if first_span.is_valid else ()))
+
+
+def with_others(links: list[Link], batch: Batch) -> list[Link]:
+    """`links` and those of the batch, at most 20."""
+    return [*links, *map(Link, batch.others)][:MAX_LINKS]
+
+
+def _creation(delivered: Delivered, options: Options, started_at: float) -> SpanContext | None:
+    """The creation context of a message, unless its sender wants no relation to it."""
+    delivery, carrier = delivered
+    incoming = propagation.read(carrier)
+    waited = waiting.of(delivery, incoming.envelope, started_at)
+    wanted = relation.of_delivery(incoming, waited, options) != "none"
+    return incoming.creation if wanted else None

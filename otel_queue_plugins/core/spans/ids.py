@@ -1,0 +1,121 @@
+"""Span ids that can be known without having been told.
+
+The ids of spans are random, with two exceptions. The send spans of the members of a group are
+derived from the group, so that the message that joins them can link to each of them without a list
+of them travelling along. And a process span that two processes may have to write (the one that runs
+the task, and the one that sees it die) gets an id that both know, also that of the trace it begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_queue_plugins.core.carrier.envelope import plain
+from otel_queue_plugins.core.messages import Joined, Membership
+
+MAX_LINKS: Final = 20
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+
+_span_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_span_id", default=None)
+_trace_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_trace_id", default=None)
+
+
+class _IdGenerator(Protocol):
+    def generate_span_id(self) -> int: ...
+
+    def generate_trace_id(self) -> int: ...
+
+    def is_trace_id_random(self) -> bool: ...
+
+
+class ChosenIds:
+    """An id generator that gives the chosen ids once, else what the wrapped one gives."""
+
+    def __init__(self, generator: _IdGenerator) -> None:
+        self._generator = generator
+
+    def generate_span_id(self) -> int:
+        """The chosen id, or a random one."""
+        chosen = _span_id.get()
+        if chosen is None:
+            return self._generator.generate_span_id()
+        _span_id.set(None)
+        return chosen
+
+    def generate_trace_id(self) -> int:
+        """The chosen id, or a random one."""
+        chosen = _trace_id.get()
+        if chosen is None:
+            return self._generator.generate_trace_id()
+        _trace_id.set(None)
+        return chosen
+
+    def is_trace_id_random(self) -> bool:
+        """What the wrapped one says."""
+        return self._generator.is_trace_id_random()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+
+def let_choose_ids(tracer: Any) -> bool:
+    """Make `choose` work for spans of `tracer`; False where the SDK does not offer it."""
+    generator: Any = getattr(tracer, "id_generator", None)
+    if not hasattr(generator, "generate_span_id"):
+        return False
+    if not isinstance(generator, ChosenIds):
+        tracer.id_generator = ChosenIds(generator)
+    return True
+
+
+def choose(span_id: int | None, trace_id: int | None = None) -> None:
+    """Give the next span started in this context these ids; None takes a choice back.
+
+    The trace id counts only for a span without a parent.
+    """
+    _span_id.set(span_id)
+    _trace_id.set(trace_id)
+
+
+def trace_id_of(span_id: int) -> int:
+    """The id of the trace that a span with a chosen id begins, if it has no parent."""
+    return _digest(f"{span_id:016x}", 16)
+
+
+def choose_for_member(here: SpanContext, member: Membership) -> None:
+    """Give the next span the ids that everybody expects of this member's send span.
+
+    Members that are sent outside of any trace share one. The group id counts as it
+    travels (`plain`).
+    """
+    group_id = plain(member.id)
+    together = plain(member.sent_with or member.id)
+    trace_id = here.trace_id if here.is_valid else _digest(together, 16)
+    index = member.index
+    choose(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
+
+
+def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanContext]:
+    """The contexts of the send spans of the members that were joined, at most 20.
+
+    `group` is the id of their group where `joined` has none.
+    """
+    group_id = plain(joined.id or group or "")
+    if not (joined.trace_id and group_id):
+        return
+    for index in range(min(joined.size, MAX_LINKS)):
+        span_id = _member_span_id(joined.trace_id, group_id, index)
+        yield SpanContext(joined.trace_id, span_id, is_remote=True, trace_flags=_SAMPLED)
+
+
+def _member_span_id(trace_id: int, group_id: str, index: int) -> int:
+    return _digest(f"{trace_id:032x}/{group_id}/{index}", 8)
+
+
+def _digest(text: str, size: int) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big") or 1

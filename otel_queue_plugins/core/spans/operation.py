@@ -1,0 +1,183 @@
+"""One open span, and what is due when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from otel_queue_plugins.core.carrier.propagation import NOTHING, Incoming
+from otel_queue_plugins.core.messages import Delivery, Route
+from otel_queue_plugins.core.metrics.templates import Prepared
+from otel_queue_plugins.core.metrics.waiting import Waiting
+
+_NO_DELIVERY: Final = Delivery(route=Route(system="", destination="", task=""), id="")
+_NOT_WAITING: Final = Waiting()
+
+MAX_DEPTH: Final = 64
+
+
+class Operation:
+    """Something that is current from `enter` to `leave`, whatever is entered or left meanwhile."""
+
+    __slots__ = ("_depth", "_outer", "_place", "_token", "context")
+
+    context: Context
+    _depth: int
+    _outer: Operation | None
+    _place: Token[Operation | None] | None
+    _token: Token[Context]
+
+    def enter(self) -> None:
+        """Make the span current."""
+        outer = _innermost.get()
+        self._depth = 0
+        self._outer = None if outer is None or outer.is_over() else self._inside(outer)
+        self._place = _innermost.set(self)
+        self._token = otel_context.attach(self.context)
+
+    def leave(self) -> None:
+        """Put back what was current before, unless one around this has done so already."""
+        place = self._place
+        if place is None:
+            return
+        outer, self._outer, self._place = self._outer, None, None
+        while outer is not None and outer._place is not None:  # noqa: SLF001 - of its own class
+            outer = outer._outer  # noqa: SLF001
+        if outer is not None:
+            return
+        try:
+            _innermost.reset(place)
+        except ValueError:
+            return  # said in another thread or asyncio task, whose context is its own
+        otel_context.detach(self._token)
+
+    def of_delivery(self) -> ProcessOperation | None:
+        """The delivery in which this was entered, while both are open."""
+        outer = self._outer
+        return None if outer is None else outer.of_delivery()
+
+    def is_over(self) -> bool:
+        """Left in another thread or asyncio task, so that it is still innermost in this one."""
+        return self._place is None
+
+    def _inside(self, outer: Operation) -> Operation | None:
+        """`outer`, unless that is so deep that ends must be missing; forgets those around then."""
+        self._depth = outer._depth + 1
+        if self._depth < MAX_DEPTH:
+            return outer
+        self._depth = 0
+        _innermost.set(None)
+        return None
+
+
+_innermost: Final[ContextVar[Operation | None]] = ContextVar("otel_queue_innermost", default=None)
+
+
+class SendOperation(Operation):
+    """A message being sent. `prepared` is None when nobody collects telemetry."""
+
+    __slots__ = ("ended_ns", "prepared", "span", "started_ns")
+
+    def __init__(
+        self,
+        prepared: Prepared | None = None,
+        span: Span = INVALID_SPAN,
+        started_ns: int = 0,
+        context: Context = NOTHING.context,
+    ) -> None:
+        self.context = context
+        self._place = None
+        self.prepared = prepared
+        self.span = span
+        self.started_ns = started_ns
+        self.ended_ns = 0
+
+
+class ProcessOperation(Operation):
+    """A delivery being processed. `context` is what the task runs in.
+
+    `prepared` is None when nobody collects telemetry; the context is handed on all the same.
+    `notes` are the adapter's own. `stays` means that the adapter leaves it itself, some time after
+    its end: what the framework does until then is inside of it.
+    """
+
+    __slots__ = (
+        "delivery",
+        "ended",
+        "incoming",
+        "notes",
+        "prepared",
+        "span",
+        "started_ns",
+        "stays",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        delivery: Delivery = _NO_DELIVERY,
+        incoming: Incoming | None = None,
+        waiting: Waiting = _NOT_WAITING,
+        context: Context | None = None,
+        prepared: Prepared | None = None,
+        span: Span = INVALID_SPAN,
+        started_ns: int = 0,
+    ) -> None:
+        self.incoming = incoming or NOTHING
+        self.context = self.incoming.context if context is None else context
+        self._place = None
+        self.delivery = delivery
+        self.waiting = waiting
+        self.prepared = prepared
+        self.span = span
+        self.started_ns = started_ns
+        self.ended = False
+        self.notes: object = None
+        self.stays = False
+
+    def of_delivery(self) -> ProcessOperation | None:
+        """Itself, until it is over."""
+        return None if self.is_over() else self
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Run code that belongs to this delivery, in whichever thread, also after its end."""
+        visit = _Visit(self)
+        visit.enter()
+        try:
+            yield
+        finally:
+            visit.leave()
+
+
+class _Visit(Operation):
+    """Code inside a delivery that it neither begins nor ends."""
+
+    __slots__ = ("_visited",)
+
+    def __init__(self, visited: ProcessOperation) -> None:
+        self.context = visited.context
+        self._place = None
+        self._visited = visited
+
+    def of_delivery(self) -> ProcessOperation | None:
+        """The delivery."""
+        return None if self.is_over() else self._visited
+
+
+class CurrentDelivery:
+    """The delivery that the running code belongs to; read like a `ContextVar`."""
+
+    def get(self) -> ProcessOperation | None:
+        """It, None outside of any."""
+        innermost = _innermost.get()
+        return None if innermost is None else innermost.of_delivery()
+
+
+current_delivery: Final = CurrentDelivery()

@@ -1,0 +1,62 @@
+"""What the metric exporter variables prefer, in the SDK's terms."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    Counter,
+    ExemplarFilter,
+    Histogram,
+    ObservableCounter,
+    ObservableUpDownCounter,
+    TraceBasedExemplarFilter,
+    UpDownCounter,
+)
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.view import (
+    Aggregation,
+    ExponentialBucketHistogramAggregation,
+)
+
+from otel_queue_plugins.sdk.config.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
+_DELTA = AggregationTemporality.DELTA
+_TEMPORALITY = {
+    "cumulative": {},
+    "delta": {Counter: _DELTA, Histogram: _DELTA, ObservableCounter: _DELTA},
+    "lowmemory": {Counter: _DELTA, Histogram: _DELTA},
+}
+
+
+def temporality(environ: Mapping[str, str] = os.environ) -> dict[type, AggregationTemporality]:
+    """For each kind of instrument; cumulative unless asked otherwise."""
+    preference = Reading(environ).value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
+    kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter)
+    chosen = _TEMPORALITY.get(preference.lower(), {})
+    return {kind: chosen.get(kind, _CUMULATIVE) for kind in kinds}
+
+
+def aggregation(environ: Mapping[str, str] = os.environ) -> dict[type, Aggregation]:
+    """Explicit buckets by default, so that an instrument's advisory buckets are used."""
+    name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+    if Reading(environ).value(name).lower() == "base2_exponential_bucket_histogram":
+        return {Histogram: ExponentialBucketHistogramAggregation()}
+    return {}
+
+
+def exemplar_filter(environ: Mapping[str, str] = os.environ) -> ExemplarFilter:
+    """Measurements in a sampled span, unless asked otherwise."""
+    filters: dict[str, type[ExemplarFilter]] = {
+        "always_on": AlwaysOnExemplarFilter,
+        "always_off": AlwaysOffExemplarFilter,
+    }
+    name = Reading(environ).value("OTEL_METRICS_EXEMPLAR_FILTER").lower()
+    return filters.get(name, TraceBasedExemplarFilter)()

@@ -1,0 +1,48 @@
+"""The environment of the SDK: variables, files, and what other packages offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from otel_queue_plugins.core.settings.variables import Variables
+from otel_queue_plugins.sdk.config.installed import offered
+
+SIGNALS = ("traces", "metrics", "logs")
+
+
+class Reading(Variables):
+    """Reads variables, and checks that what they name is there."""
+
+    def file(self, names: tuple[str, ...], *signals: str) -> str | None:
+        """The path in the first set of `names`, None when unset; must be readable."""
+        name, value = self.text(*names)
+        if not value:
+            return None
+        try:
+            with Path(value).open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self.reject(
+                name, f"no readable file there ({reason}); correct the path or unset it", *signals
+            )
+            return None
+        return value
+
+    def component(
+        self, variable: str, group: str, name: str, *signals: str, package: str = ""
+    ) -> bool:
+        """Whether an installed package offers entry point `name` in `group`.
+
+        `package` is the one to install for it, where that is known.
+        """
+        if offered(group, name=name):
+            return True
+        if package:
+            self.reject(variable, f"{name!r} is not installed: pip install {package}", *signals)
+            return False
+        known = ", ".join(sorted({point.name for point in offered(group)}))
+        self.reject(
+            variable, f"{name!r} is not installed or misspelt; there are: {known}", *signals
+        )
+        return False

@@ -1,0 +1,82 @@
+"""The sampler that `OTEL_TRACES_SAMPLER` names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_queue_plugins.sdk.config.installed import offered
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+    from otel_queue_plugins.sdk.config.reading import Reading
+
+_VARIABLE = "OTEL_TRACES_SAMPLER"
+_ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
+_GROUP = "opentelemetry_traces_sampler"
+_RATIOS = ("traceidratio", "parentbased_traceidratio")
+_BUILT_IN = (
+    "always_on",
+    "always_off",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    *_RATIOS,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A sampler by name, with its argument as written ("" when unset)."""
+
+    name: str
+    argument: str
+
+
+def read(reading: Reading) -> Choice | None:
+    """The sampler asked for; None when unset or unknown."""
+    name = reading.value(_VARIABLE)
+    if name.lower() in _BUILT_IN:
+        name = name.lower()
+    elif not name or not reading.component(_VARIABLE, _GROUP, name, "traces"):
+        return None
+    if name in _RATIOS:
+        _check_ratio(reading)
+    return Choice(name=name, argument=reading.value(_ARGUMENT))
+
+
+def _check_ratio(reading: Reading) -> None:
+    ratio = reading.number(_ARGUMENT, "traces", whole=False)
+    if ratio is not None and ratio > 1:
+        reading.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
+
+
+def build(choice: Choice) -> Sampler:
+    """The sampler itself. Raises whatever a foreign sampler's factory raises."""
+    from opentelemetry.sdk.trace.sampling import (
+        ALWAYS_OFF,
+        ALWAYS_ON,
+        DEFAULT_OFF,
+        DEFAULT_ON,
+        ParentBased,
+        Sampler,
+        TraceIdRatioBased,
+    )
+
+    fixed = {
+        "always_on": ALWAYS_ON,
+        "always_off": ALWAYS_OFF,
+        "parentbased_always_on": DEFAULT_ON,
+        "parentbased_always_off": DEFAULT_OFF,
+    }
+    if choice.name in fixed:
+        return fixed[choice.name]
+    if choice.name in _RATIOS:
+        ratio = TraceIdRatioBased(float(choice.argument or 1))
+        return ratio if choice.name == "traceidratio" else ParentBased(ratio)
+    (point,) = tuple(offered(_GROUP, name=choice.name))[:1]
+    sampler = point.load()(choice.argument or None)
+    if not isinstance(sampler, Sampler):
+        message = f"{_VARIABLE}: {choice.name} made a {type(sampler).__name__}, not a Sampler"
+        raise TypeError(message)
+    return sampler

@@ -1,0 +1,88 @@
+"""One line that says what goes where, as soon as anything does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from otel_queue_plugins.core.safety import never_raises
+from otel_queue_plugins.core.settings.problems import without_secrets
+from otel_queue_plugins.sdk.config.reading import SIGNALS
+from otel_queue_plugins.sdk.config.targets import Target
+from otel_queue_plugins.sdk.process import inherited
+from otel_queue_plugins.sdk.process.shared_memory import Claim
+from otel_queue_plugins.sdk.providers import current
+
+if TYPE_CHECKING:
+    from otel_queue_plugins.sdk.config.plan import Plan
+
+_OF_APPLICATION: Final = "the application's own provider"
+_UNKNOWN: Final = "unknown_service"
+
+_log = logging.getLogger("otel_queue_plugins")
+_announced: Final = Claim()
+
+
+class _Process:
+    """The pid of the process that has said its line."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self) -> None:
+        self.pid = 0
+
+
+_said: Final = _Process()
+
+
+def announce(plan: Plan | None) -> None:
+    """Say once in a process which signals go where, and under which name. Never raises.
+
+    At INFO in the first process of those that were forked from each other, at DEBUG in the others:
+    a worker may start a hundred pool processes. Nothing is said while nothing is on.
+    """
+    if _said.pid == os.getpid():
+        return
+    if line := _line(plan):
+        _said.pid = os.getpid()
+        _log.log(logging.INFO if _announced.is_mine() else logging.DEBUG, "%s", line)
+
+
+@never_raises(str)
+def _line(plan: Plan | None) -> str:
+    goals: dict[str, list[str]] = {}
+    for signal in SIGNALS:
+        for goal in _goals(signal, plan):
+            goals.setdefault(goal, []).append(signal)
+    if not goals:
+        return ""
+    parts = [f"{' and '.join(signals)} to {goal}" for goal, signals in goals.items()]
+    named = {signal for signals in goals.values() for signal in signals}
+    off = [signal for signal in SIGNALS if signal not in named]
+    parts += [f"{' and '.join(off)} off"] * bool(off)
+    return f"telemetry is on: {'; '.join(parts)}{_service()}"
+
+
+def _goals(signal: str, plan: Plan | None) -> list[str]:
+    """Where `signal` goes, each in words; empty where it is off."""
+    if current.has_provider(signal) and not current.is_own(signal):
+        return [_OF_APPLICATION]
+    exporters = plan.exporters.get(signal, ()) if plan else ()
+    return [_goal(signal, each) for each in exporters]
+
+
+def _goal(signal: str, exporter: Target | str) -> str:
+    if not isinstance(exporter, Target):
+        return exporter
+    endpoint = exporter.endpoint.removesuffix(f"/v1/{signal}")
+    return f"{without_secrets(endpoint)} ({exporter.protocol})"
+
+
+def _service() -> str:
+    for provider in current.OWN.values():
+        attributes = getattr(inherited.resource_of(provider), "attributes", {})
+        name = str(attributes.get("service.name", _UNKNOWN))
+        hint = " (OTEL_SERVICE_NAME is not set)" if name.startswith(_UNKNOWN) else ""
+        return f"; service {name}{hint}"
+    return ""

@@ -1,0 +1,63 @@
+"""Which trace and which task a log record belongs to."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from otel_queue_plugins.core.wrapping import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LABELS = ("trace_id", "span_id", "task_id", "task_name")
+
+
+@cache
+def enable_log_correlation() -> None:
+    """Put `trace_id`, `span_id`, `task_id` and `task_name` on every log record.
+
+    All four are there on every record, empty outside a span or a task, so that a format string
+    may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
+    its handlers are and whoever replaces them. Doing it twice does nothing.
+    """
+    wrap(logging.Logger, "makeRecord", _make_labelled)
+
+
+def _make_labelled(
+    make: Callable[..., logging.LogRecord],
+    _logger: logging.Logger,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> logging.LogRecord:
+    """Not a record factory: the keys of one collide with a caller's `extra`, which raises."""
+    record = make(*args, **kwargs)
+    for key, value in zip(LABELS, _labels(), strict=True):
+        record.__dict__.setdefault(key, value)
+    return record
+
+
+def task_in_progress() -> tuple[str, str] | None:
+    """Id and name of the task that the running code belongs to."""
+    from otel_queue_plugins.core.spans.operation import current_delivery
+
+    operation = current_delivery.get()
+    if operation is None:
+        return None
+    return operation.delivery.id, operation.delivery.route.task
+
+
+def _labels() -> tuple[str, str, str, str]:
+    from opentelemetry import trace
+
+    context = trace.get_current_span().get_span_context()
+    task_id, task_name = task_in_progress() or ("", "")
+    if not context.is_valid:
+        return "", "", task_id, task_name
+    return (
+        trace.format_trace_id(context.trace_id),
+        trace.format_span_id(context.span_id),
+        task_id,
+        task_name,
+    )

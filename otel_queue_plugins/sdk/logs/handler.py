@@ -1,0 +1,116 @@
+"""Log records to the global logger provider, whoever replaces the handlers meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, context
+from opentelemetry._logs import SeverityNumber
+
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.api import suppression
+from otel_queue_plugins.core.spans import exceptions
+from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.sdk.logs.correlation import LABELS, task_in_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.util.types import AnyValue
+
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", *LABELS})
+_SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+# https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
+_SEVERITIES = (
+    (logging.CRITICAL, SeverityNumber.FATAL),
+    (logging.ERROR, SeverityNumber.ERROR),
+    (logging.WARNING, SeverityNumber.WARN),
+    (logging.INFO, SeverityNumber.INFO),
+    (logging.DEBUG, SeverityNumber.DEBUG),
+)
+
+
+@cache
+def export_logs(are_taken: Callable[[], bool]) -> None:
+    """Send every record that a logger hands to its handlers. Doing it twice does nothing.
+
+    `are_taken` says for each record whether there is a logger provider that wants it. Not a
+    handler: Celery empties the root logger's list of them, and so does `dictConfig`.
+    """
+    wrap(logging.Logger, "callHandlers", partial(_call_handlers, are_taken))
+
+
+def _call_handlers(
+    are_taken: Callable[[], bool],
+    call: Callable[..., None],
+    _logger: logging.Logger,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    call(*args, **kwargs)
+    try:
+        _emit(args[0] if args else kwargs["record"], are_taken)
+    except Exception:  # noqa: BLE001 - a log call never fails
+        return
+
+
+def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
+    if _is_our_own(record) or _is_bridged() or not are_taken():
+        return
+    error = record.exc_info[1] if record.exc_info else None
+    _logs.get_logger(record.name).emit(
+        timestamp=int(record.created * 1e9),
+        context=context.get_current(),
+        severity_number=_severity(record.levelno),
+        severity_text=_SEVERITY_TEXT.get(record.levelname, record.levelname),
+        body=record.getMessage(),
+        attributes={**_attributes(record), **_exception(error)},
+    )
+
+
+def _is_our_own(record: logging.LogRecord) -> bool:
+    """Records about exporting, which exporting them would multiply."""
+    if record.name.startswith("opentelemetry"):
+        return True
+    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", suppression.PLAIN_KEY)
+    return bool(context.get_value(suppressed)) and not context.get_value(suppression.OURS)
+
+
+def _is_bridged() -> bool:
+    """Whether OpenTelemetry's own logging handler does this already."""
+    return any(type(each).__module__.startswith("opentelemetry") for each in logging.root.handlers)
+
+
+def _severity(level: int) -> SeverityNumber:
+    return next(
+        (severity for least, severity in _SEVERITIES if level >= least), SeverityNumber.TRACE
+    )
+
+
+def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
+    task = task_in_progress()
+    extra: dict[str, AnyValue] = {
+        key: value
+        for key, value in vars(record).items()
+        if key not in _STANDARD and isinstance(value, (str, bool, int, float))
+    }
+    code: dict[str, AnyValue] = {
+        "code.file.path": record.pathname,
+        semconv.CODE_FUNCTION_NAME: record.funcName,
+        "code.line.number": record.lineno,
+    }
+    if task is None:
+        return {**extra, **code}
+    return {**extra, **code, semconv.MESSAGING_MESSAGE_ID: task[0], semconv.TASK_NAME: task[1]}
+
+
+def _exception(error: BaseException | None) -> dict[str, AnyValue]:
+    if error is None:
+        return {}
+    return {
+        semconv.EXCEPTION_TYPE: type(error).__qualname__,
+        semconv.EXCEPTION_MESSAGE: exceptions.message(error),
+        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error),
+    }

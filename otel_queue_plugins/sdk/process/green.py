@@ -1,0 +1,102 @@
+"""gRPC blocks in C, where no greenlet can switch: under gevent and eventlet it gets a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from concurrent.futures import Future
+from contextvars import copy_context
+from importlib import import_module
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("otel_queue_plugins")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POLL = 0.02
+_warned: list[int] = []
+
+
+def apart(call: Callable[P, T]) -> Callable[P, T]:
+    """`call`, such that only the greenlet that calls it waits, not the whole hub.
+
+    Without monkey-patched threads this is `call` itself.
+    """
+    run = _thread_runner()
+    if run is None:
+        return call
+
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        outcome: Future[T] = Future()
+        context = copy_context()
+
+        def act() -> None:
+            try:
+                outcome.set_result(context.run(call, *args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                outcome.set_exception(error)
+
+        run(act)
+        return outcome.result()
+
+    return called
+
+
+def is_green() -> bool:
+    """Whether gevent or eventlet has made greenlets of this process's threads."""
+    return _thread_runner() is not None
+
+
+def warn_of_grpc(provider: object) -> None:
+    """One line when an exporter of `provider`, not ours, would stop the hub, and the remedy.
+
+    It is not done here: it changes all gRPC of the process, which is the application's to decide.
+    """
+    if os.getpid() in _warned or not _does_grpc_block():
+        return
+    from otel_queue_plugins.sdk.process import inherited
+
+    if inherited.exports_over_grpc(provider):
+        _warned.append(os.getpid())
+        logger.warning(
+            "exporting over gRPC stops every greenlet of this process while the backend does not "
+            "answer: under gevent call grpc.experimental.gevent.init_gevent() right after monkey "
+            "patching, or export over http/protobuf"
+        )
+
+
+def _does_grpc_block() -> bool:
+    """Whether this process has greenlets, and gRPC does not know. Of eventlet it never does."""
+    if "grpc" not in sys.modules or _thread_runner() is None:
+        return False
+    cygrpc = sys.modules.get("grpc._cython.cygrpc")
+    return not getattr(cygrpc, "g_gevent_activated", True)
+
+
+def _thread_runner() -> Callable[[Callable[[], None]], None] | None:
+    """What runs a function in a thread of the operating system and waits; None if not green."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return _under_gevent
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return _under_eventlet
+    return None
+
+
+def _under_gevent(act: Callable[[], None]) -> None:
+    import_module("gevent").get_hub().threadpool.apply(act)
+
+
+def _under_eventlet(act: Callable[[], None]) -> None:
+    """Its own pool joins its threads at exit, however long they hang."""
+    eventlet = import_module("eventlet")
+    thread = eventlet.patcher.original("threading").Thread(target=act, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        eventlet.sleep(_POLL)

@@ -1,0 +1,187 @@
+"""Providers in a forked child: their connections, locks and numbers are the parent's.
+
+All of this reaches into the SDK (1.44 to 1.45). What a version does not have is left as it is.
+Nothing here waits for an inherited lock.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: SLF001 - there is no public way to do any of this
+import copy
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from otel_queue_plugins.sdk.providers import instance_id as identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_PROCESSORS = ("_active_span_processor", "_multi_log_record_processor")
+_OPAQUE = ("builtins", "collections", "_thread", "threading", "grpc", "logging", "weakref")
+_MOST_VISITS = 300
+_DEAD_AFTER = 0.01
+# Connections of the parent. Closing them here, or letting them be collected, can block for ever.
+_abandoned: list[object] = []
+
+
+def make_whole(provider: Any, given_id: str | None) -> None:
+    """Run in the child: new connections, own locks, empty series, an id of its own."""
+    consumer: Any = getattr(provider, "_measurement_consumer", None)
+    reachable = list(_reachable(_roots(provider)))
+    for holder in (provider, consumer, *_scopes(provider), *reachable):
+        _unlock(holder)
+    if given_id is not None:
+        _rename(provider, identity.of_child(given_id))
+    for reader in _readers(provider):
+        # This gives it empty storage.
+        consumer.remove_metric_reader(reader)
+        consumer.add_metric_reader(reader)
+        _restart(reader)
+    for exporter in filter(_is_exporter, reachable):
+        _reconnect(exporter)
+
+
+def resource_of(provider: Any) -> Any:
+    """The provider's resource; None if it shows none."""
+    config = getattr(provider, "_sdk_config", None)
+    return getattr(provider, "resource", None) or getattr(config, "resource", None)
+
+
+def _rename(provider: Any, instance_id: str) -> None:
+    from opentelemetry.sdk.resources import Resource
+
+    update = getattr(provider, "_update_resource", None)
+    if callable(update):
+        update(Resource({identity.KEY: instance_id}))
+
+
+def _readers(provider: Any) -> list[Any]:
+    consumer = getattr(provider, "_measurement_consumer", None)
+    return list(getattr(consumer, "_reader_storages", ()))
+
+
+def _roots(provider: Any) -> list[Any]:
+    return [*(getattr(provider, name, None) for name in _PROCESSORS), *_readers(provider)]
+
+
+def _scopes(provider: Any) -> Iterator[Any]:
+    for name in ("_meters", "_tracers"):
+        yield from getattr(provider, name, {}).values()
+
+
+def _unlock(holder: Any) -> None:
+    """Replace the locks that a thread of the parent held at the fork: nobody releases them."""
+    makers = {type(make()): make for make in (threading.Lock, threading.RLock)}
+    for name, value in list(getattr(holder, "__dict__", {}).items()):
+        make = makers.get(type(value))
+        if make is not None and not _is_free(value):
+            setattr(holder, name, make())
+
+
+def _is_free(lock: Any, timeout: float = 0) -> bool:
+    free: bool = lock.acquire(timeout=timeout)
+    if free:
+        lock.release()
+    return free
+
+
+def _restart(reader: Any) -> None:
+    """The parent's ticker may have held its event at the fork: the child's would wait for ever."""
+    stopping: Any = getattr(reader, "_shutdown_event", None)
+    lock = getattr(getattr(stopping, "_cond", None), "_lock", None)
+    if lock is not None and not _is_free(lock, _DEAD_AFTER):
+        reader._shutdown_event = _fresh(stopping)
+        reader._at_fork_reinit()
+
+
+def _is_exporter(each: Any) -> bool:
+    return callable(getattr(each, "export", None)) and callable(getattr(each, "shutdown", None))
+
+
+def _reachable(roots: Iterable[object]) -> Iterator[object]:
+    """Objects held in attributes, lists and tuples, however a distribution nests them."""
+    waiting, seen = list(roots), set[int]()
+    while waiting and len(seen) < _MOST_VISITS:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, (list, tuple)):
+            waiting.extend(each)
+        elif not type(each).__module__.startswith(_OPAQUE) and hasattr(each, "__dict__"):
+            yield each
+            waiting.extend(vars(each).values())
+
+
+def _reconnect(exporter: Any) -> None:
+    """A first call in the child opens the child's own connection."""
+    client = getattr(exporter, "_client", None)
+    for holder in (exporter, client, getattr(client, "_transport", None)):
+        for name, value in list(getattr(holder, "__dict__", {}).items()):
+            if renew := _renewal(value):
+                _abandoned.append(value)
+                setattr(holder, name, renew(value))
+    if _has_channel(exporter):
+        _abandoned.append((getattr(exporter, "_channel", None), client))
+        exporter._channel = None
+        exporter._client = _ChannelAtFirstCall(exporter)
+
+
+def _renewal(value: object) -> Callable[[Any], Any] | None:
+    requests = sys.modules.get("requests")
+    urllib3 = sys.modules.get("urllib3")
+    if isinstance(value, threading.Event):
+        return _fresh
+    if requests is not None and isinstance(value, requests.Session):
+        return copy.deepcopy
+    if urllib3 is not None and isinstance(value, urllib3.PoolManager):
+        return _fresh_pool
+    return None
+
+
+def _fresh(event: threading.Event) -> threading.Event:
+    renewed = threading.Event()
+    if event.is_set():
+        renewed.set()
+    return renewed
+
+
+def _fresh_pool(pool: Any) -> Any:
+    return type(pool)(headers=pool.headers, **pool.connection_pool_kw)
+
+
+class _ChannelAtFirstCall:
+    """Stands in for a gRPC stub; building a channel is not a thing to do inside a fork."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+
+    def Export(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - the stub's name
+        self._exporter._initialize_channel_and_stub()
+        return self._exporter._client.Export(*args, **kwargs)
+
+
+def exports_over_grpc(provider: Any) -> bool:
+    """Whether an OTLP exporter over gRPC is among the provider's."""
+    return any(_has_channel(each) for each in _reachable(_roots(provider)))
+
+
+def _has_channel(each: Any) -> bool:
+    return callable(getattr(each, "_initialize_channel_and_stub", None))
+
+
+def keep_grpc_from_closing(providers: Iterable[Any]) -> None:
+    """Take the channels off the list of what gRPC closes in a child.
+
+    It does so with GRPC_ENABLE_FORK_SUPPORT=1, and hangs there when the parent was inside a call.
+    We abandon them instead.
+    """
+    cygrpc = sys.modules.get("grpc._cython.cygrpc")
+    unregister = getattr(cygrpc, "fork_unregister_channel", None)
+    if unregister is None:
+        return
+    for provider in providers:
+        for exporter in filter(_is_exporter, _reachable(_roots(provider))):
+            if (channel := getattr(exporter, "_channel", None)) is not None:
+                unregister(channel)

@@ -1,0 +1,93 @@
+"""The global providers, whosever they are, and which of them are ours."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_queue_plugins.sdk.config.reading import SIGNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN: Final[dict[str, Any]] = {}
+"""Providers built here, by signal, or inherited from the process that this one was forked from."""
+
+_ACCESS: Final = {
+    "traces": ("opentelemetry.trace", "tracer_provider"),
+    "metrics": ("opentelemetry.metrics", "meter_provider"),
+    "logs": ("opentelemetry._logs", "logger_provider"),
+}
+# Where the API keeps the global provider of a signal, and that it was set. Both are private.
+_PLACES: Final = {
+    "traces": ("opentelemetry.trace", "_TRACER_PROVIDER"),
+    "metrics": ("opentelemetry.metrics._internal", "_METER_PROVIDER"),
+    "logs": ("opentelemetry._logs._internal", "_LOGGER_PROVIDER"),
+}
+
+
+def current_provider(signal: str) -> Any:
+    """The global provider of `signal`; a proxy of the API where nobody has set one.
+
+    None where this version of the API has no such signal.
+    """
+    name, function = _ACCESS[signal]
+    get = getattr(_imported(name), f"get_{function}", None)
+    return None if get is None else get()
+
+
+def has_provider(signal: str) -> bool:
+    """Whether somebody has set a global provider for `signal`."""
+    provider = current_provider(signal)
+    return provider is not None and "Proxy" not in type(provider).__name__
+
+
+def has_providers() -> bool:
+    """Whether somebody has set a global tracer, meter or logger provider."""
+    return any(has_provider(signal) for signal in SIGNALS)
+
+
+def is_own(signal: str) -> bool:
+    """Whether the global provider of `signal` is one of ours."""
+    return signal in OWN and current_provider(signal) is OWN[signal]
+
+
+def reachable_providers() -> Iterator[Any]:
+    """The global providers and ours: a tracer obtained earlier may still record to the latter."""
+    found: list[Any] = []
+    for provider in (*map(current_provider, SIGNALS), *OWN.values()):
+        if provider is not None and not any(provider is known for known in found):
+            found.append(provider)
+            yield provider
+
+
+def set_global(signal: str, provider: Any) -> None:
+    """Make `provider` the global one of `signal`, which has none."""
+    name, function = _ACCESS[signal]
+    getattr(_imported(name), f"set_{function}")(provider)
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def unset_global(signal: str) -> None:
+    """Let the API hand out its proxies for `signal` again, if the global provider is ours.
+
+    For a forked child, in which the application may set another one. The API has no public way;
+    a version that keeps its provider elsewhere keeps ours.
+    """
+    name, attribute = _PLACES[signal]
+    module: Any = sys.modules.get(name)
+    once = getattr(module, f"{attribute}_SET_ONCE", None)
+    if once is None or getattr(module, attribute, None) is not OWN.get(signal):
+        return
+    setattr(module, attribute, None)
+    setattr(module, f"{attribute}_SET_ONCE", type(once)())
+    proxy: Any = getattr(module, "_PROXY_METER_PROVIDER", None)
+    if hasattr(proxy, "_real_meter_provider"):
+        proxy._real_meter_provider = None  # noqa: SLF001 - see above
