@@ -23,13 +23,13 @@ RELAYING = ("opening", "processors", "providing", "sending")
 # Imported inside guarded calls only: by `gate.attempt`, the set-up of one signal, `open_relay`.
 LATE = {
     *(ROOT / "sdk" / "relay" / f"{name}.py" for name in RELAYING),
-    *(ROOT / "sdk" / "shortcuts").glob("*.py"),
+    *(ROOT / "sdk" / "fastpath").glob("*.py"),
     *(ROOT / "sdk" / "encoding").glob("*.py"),
-    ROOT / "sdk" / "log_export.py",
-    ROOT / "sdk" / "log_exporter.py",
+    ROOT / "sdk" / "logs" / "handler.py",
+    ROOT / "sdk" / "logs" / "exporter.py",
 } - {
-    ROOT / "sdk" / "shortcuts" / "__init__.py",
-    ROOT / "sdk" / "shortcuts" / "gate.py",
+    ROOT / "sdk" / "fastpath" / "__init__.py",
+    ROOT / "sdk" / "fastpath" / "gate.py",
     ROOT / "sdk" / "encoding" / "__init__.py",
     ROOT / "sdk" / "encoding" / "attaching.py",
 }

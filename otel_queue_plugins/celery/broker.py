@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from otel_queue_plugins.core.messages import BrokerAddress
 
 SYSTEMS: Final = {
     "amqp": "rabbitmq",
@@ -36,24 +37,15 @@ _NO_SERVER: Final = {"memory", "filesystem", "sqlalchemy", "django", "pyro"}
 _HOSTED: Final = {"aws_sqs", "gcp_pubsub", "servicebus", "azure_storage_queues"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """`messaging.system`, `server.address` and `server.port`; None where there is no server."""
-
-    system: str
-    address: str | None = None
-    port: int | None = None
-
-
-def of_app(app: Any, *, reading: bool = False) -> Broker:
+def of_app(app: Any, *, reading: bool = False) -> BrokerAddress:
     """The broker that `app` sends to, or reads from. In doubt `amqp`, Celery's default."""
     conf = app.conf
     url = _first(conf.broker_read_url if reading else conf.broker_write_url)
     return of_url(url, conf.broker_transport, conf.broker_port)
 
 
-def of_url(url: str | None, transport: str | None = None, port: int | None = None) -> Broker:
-    """The broker at `url`; `transport` and `port` are the app's, where the URL has none."""
+def of_url(url: str | None, transport: str | None = None, port: int | None = None) -> BrokerAddress:
+    """The address in `url`; `transport` and `port` are the app's, where the URL has none."""
     text = url or ""
     if "://" not in text:
         known = text in SYSTEMS or text in SYSTEMS.values() or text in _NO_SERVER
@@ -62,14 +54,14 @@ def of_url(url: str | None, transport: str | None = None, port: int | None = Non
     name, _, variant = scheme.partition("+")
     system = SYSTEMS.get(name, name)
     if system in _NO_SERVER or system in _HOSTED:
-        return Broker(system=system)
+        return BrokerAddress(system=system)
     if variant == "socket":
-        return Broker(system=system, address=f"/{rest.lstrip('/').partition('?')[0]}")
+        return BrokerAddress(system=system, address=f"/{rest.lstrip('/').partition('?')[0]}")
     found = _server(f"//{rest}", port)
     if found is None:
-        return Broker(system=system)
+        return BrokerAddress(system=system)
     default = _DEFAULT_PORTS.get(name) or _DEFAULT_PORTS.get(system)
-    return Broker(system=system, address=found[0] or "localhost", port=found[1] or default)
+    return BrokerAddress(system=system, address=found[0] or "localhost", port=found[1] or default)
 
 
 def _server(location: str, port: int | None) -> tuple[str, int | None] | None:

@@ -32,7 +32,7 @@ from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk import fastpath as shortcuts
+from otel_queue_plugins.sdk import fastpath
 
 _installed: list[CeleryPlugin] = []
 
@@ -122,7 +122,7 @@ class CeleryPlugin:
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=sdk.ensure_providers,
-            shortcuts=shortcuts,
+            fast_path=fastpath,
         )
         if options.log_correlation:
             sdk.enable_log_correlation()

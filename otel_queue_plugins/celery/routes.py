@@ -11,8 +11,7 @@ from typing import Any, Final
 from kombu.common import Broadcast
 
 from otel_queue_plugins.celery import apps, broker
-from otel_queue_plugins.celery.broker import Broker
-from otel_queue_plugins.core.messages import Route
+from otel_queue_plugins.core.messages import BrokerAddress, Route
 from otel_queue_plugins.core.safety import never_raises, nothing
 
 MAX_ROUTES: Final = 4096
@@ -42,7 +41,7 @@ class Routes:
         self._on_new = on_new
         self._routes: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
         self._latest: tuple[Callable[[], Any], _Known] = (nothing, {})
-        self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, Broker]] = (
+        self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, BrokerAddress]] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -90,7 +89,7 @@ class Routes:
             routing_key=f"{_SOME_DELAY}{routing_key}" if exchange == _DELAYED else routing_key,
         )
 
-    def _broker(self, app: Any, reading: bool) -> Broker:  # noqa: FBT001
+    def _broker(self, app: Any, reading: bool) -> BrokerAddress:  # noqa: FBT001
         known = self._brokers.setdefault(app, {})
         if reading not in known:
             known[reading] = broker.of_app(app, reading=reading)

@@ -35,6 +35,18 @@ class Outcome(str, Enum):
     UNDECODABLE = "undecodable"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """`messaging.system`, `server.address` and `server.port`.
+
+    None where the configuration does not say it, or where there is no server.
+    """
+
+    system: str
+    address: str | None = None
+    port: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """What all messages of one task on one queue have in common. Make it once and keep it.

@@ -12,7 +12,7 @@ from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins.core.api.connection import Connection, SetUp, nothing_to_set_up
 from otel_queue_plugins.core.api.context import with_span
-from otel_queue_plugins.core.api.recorder import Shortcuts
+from otel_queue_plugins.core.api.recorder import FastPath
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.carrier.propagation import Carrier
 from otel_queue_plugins.core.detached import Elsewhere
@@ -21,8 +21,7 @@ from otel_queue_plugins.core.metrics.observed import Measure
 from otel_queue_plugins.core.metrics.templates import AllPrepared, Prepared
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.safety import complain, never_raises, nothing
-from otel_queue_plugins.core.spans import process, send
-from otel_queue_plugins.core.spans import settle as settling
+from otel_queue_plugins.core.spans import process, send, settle
 from otel_queue_plugins.core.spans.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.spans.settle import Settlement, SettleOperation
 
@@ -32,8 +31,8 @@ class QueueTelemetry(Elsewhere):
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
     that are None are the global ones; when telemetry is needed, `set_up` is called with the signals
-    (`traces`, `metrics`) that nobody has set one for. `shortcuts` record at less cost than the API,
-    where they can. No verb raises; each logs what went wrong in it, at most once a minute.
+    (`traces`, `metrics`) that nobody has set one for. `fast_path` records at less cost than the
+    API, where it can. No verb raises; each logs what went wrong in it, at most once a minute.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class QueueTelemetry(Elsewhere):
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         set_up: SetUp = nothing_to_set_up,
-        shortcuts: Shortcuts | None = None,
+        fast_path: FastPath | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.framework = framework
@@ -56,7 +55,7 @@ class QueueTelemetry(Elsewhere):
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=set_up,
-            shortcuts=shortcuts,
+            fast_path=fast_path,
             clock=clock,
         )
 
@@ -175,19 +174,17 @@ class QueueTelemetry(Elsewhere):
         prepared = operation.prepared
         if prepared is None:
             return SettleOperation()
-        settle = settling.open_span(
-            self._connection, prepared, operation, settlement, self._clock()
-        )
-        settle.enter()
-        return settle
+        opened = settle.open_span(self._connection, prepared, operation, settlement, self._clock())
+        opened.enter()
+        return opened
 
     @never_raises(nothing)
-    def end_settle(self, settle: SettleOperation, error: BaseException | None = None) -> None:
+    def end_settle(self, operation: SettleOperation, error: BaseException | None = None) -> None:
         """The broker has been told, or `error` says why not."""
         try:
-            settling.close_span(settle, error, self._clock())
+            settle.close_span(operation, error, self._clock())
         finally:
-            settle.leave()
+            operation.leave()
 
     def connect(self) -> bool:
         """Set up and use the providers now; returns whether anybody collects telemetry."""

@@ -9,7 +9,7 @@ from dramatiq.middleware import AgeLimit, MiddlewareError, Retries
 
 from otel_queue_plugins.core.options import check_relation
 from otel_queue_plugins.core.safety import complain
-from otel_queue_plugins.dramatiq import carrier
+from otel_queue_plugins.dramatiq import message_options
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Broker
@@ -84,7 +84,7 @@ def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
         actor=actor,
         function=_function(actor.fn),
         relation=relation(options),
-        traced=options.get(carrier.TRACE, True) is not False,
+        traced=options.get(message_options.TRACE, True) is not False,
         counts_retries=_counts_retries(broker, options),
         limits_age=middleware_of(broker, AgeLimit) is not None,
         terms=_terms(broker, actor),
@@ -93,21 +93,23 @@ def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
 
 def check(actor: Actor[Any, Any]) -> None:
     """Raise WrongOptionError for an `otel_relation` that is none."""
-    chosen = actor.options.get(carrier.RELATION)
+    chosen = actor.options.get(message_options.RELATION)
     try:
         if chosen is not None:
             check_relation(chosen)
     except ValueError as error:
-        raise WrongOptionError(f"actor {actor.actor_name}: {carrier.RELATION}: {error}") from None
+        raise WrongOptionError(
+            f"actor {actor.actor_name}: {message_options.RELATION}: {error}"
+        ) from None
 
 
 def relation(options: dict[str, Any]) -> str | None:
     """`otel_relation` in options; a value that is none of the choices counts as not given."""
-    chosen = options.get(carrier.RELATION)
+    chosen = options.get(message_options.RELATION)
     try:
         return None if chosen is None else check_relation(chosen)
     except ValueError:
-        complain(f"{carrier.RELATION}={chosen!r:.40}")
+        complain(f"{message_options.RELATION}={chosen!r:.40}")
         return None
 
 

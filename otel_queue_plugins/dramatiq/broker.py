@@ -1,9 +1,10 @@
-"""Which broker it is and where, read from its configuration; nothing is connected to."""
+"""What a broker's configuration says about its server. No connection is opened."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from otel_queue_plugins.core.messages import BrokerAddress
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -16,23 +17,14 @@ _SYSTEMS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """`messaging.system`, `server.address` and `server.port` of a broker, as far as known."""
-
-    system: str
-    address: str | None = None
-    port: int | None = None
-
-
-def of(broker: Broker) -> Place:
-    """The place of `broker`. Of several RabbitMQ servers it is the first."""
+def address_of(broker: Broker) -> BrokerAddress:
+    """The address of the server of `broker`. Of several RabbitMQ servers it is the first."""
     system = _system(type(broker))
     try:
         host, port = _server(broker, system)
     except Exception:  # noqa: BLE001 - somebody's client without the usual attributes
         host, port = None, None
-    return Place(
+    return BrokerAddress(
         system=system,
         address=host if isinstance(host, str) else None,
         port=port if isinstance(port, int) else None,

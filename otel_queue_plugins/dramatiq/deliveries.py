@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.safety import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.dramatiq import carrier as carriage
-from otel_queue_plugins.dramatiq import outcomes
+from otel_queue_plugins.dramatiq import message_options, outcomes
 from otel_queue_plugins.dramatiq.actors import UNKNOWN
 from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
 from otel_queue_plugins.dramatiq.translation import behind
@@ -106,7 +105,9 @@ class Deliveries:
     def _record_unknown(self, message: Any) -> ProcessOperation:
         attempts.mark(message, ENDED)
         delivery, ending = self._facts.delivered(message, UNKNOWN), outcomes.unknown_task(message)
-        operation = self._telemetry.record_undelivered(delivery, carriage.read(message), ending)
+        operation = self._telemetry.record_undelivered(
+            delivery, message_options.read(message), ending
+        )
         if self._thread.settles:
             self.note_settled()
             self._thread.settling = operation
@@ -116,7 +117,7 @@ class Deliveries:
     def _begin(self, message: Any) -> Attempt:
         """The attempt that `message` is from now on; a middleware may have kept it from us."""
         plain = behind(message)
-        carrier = carriage.read(plain)
+        carrier = message_options.read(plain)
         actor = None if self._telemetry.passes_by(carrier) else self._facts.of_traced(plain)
         if actor is None:
             attempts.mark(message, ENDED)

@@ -12,10 +12,10 @@ from dramatiq.middleware import Middleware
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.options import Options, check_names, check_providers
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import actors, carrier, command, consumers
+from otel_queue_plugins.dramatiq import actors, command, consumers, message_options
 from otel_queue_plugins.dramatiq.traced import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers
-from otel_queue_plugins.sdk import fastpath as shortcuts
+from otel_queue_plugins.sdk import fastpath
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Broker, Worker
@@ -64,7 +64,7 @@ class OpenTelemetryMiddleware(Middleware):
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=sdk.ensure_providers,
-            shortcuts=shortcuts,
+            fast_path=fastpath,
         )
         if self._options.log_correlation:
             sdk.enable_log_correlation()
@@ -76,7 +76,7 @@ class OpenTelemetryMiddleware(Middleware):
     @property
     def actor_options(self) -> set[str]:
         """What an actor may set with `@actor(...)`."""
-        return {carrier.RELATION, carrier.TRACE}
+        return {message_options.RELATION, message_options.TRACE}
 
     def install(self, broker: Broker) -> TracedBroker | None:
         """Be in charge of `broker`, if this is in its list and no other middleware of ours is."""

@@ -19,8 +19,7 @@ from opentelemetry import context as otel_context
 from otel_queue_plugins.core.api.suppression import hush
 from otel_queue_plugins.core.safety import complain, never_raises, nothing
 from otel_queue_plugins.dramatiq import attempt as attempts
-from otel_queue_plugins.dramatiq import carrier as carriage
-from otel_queue_plugins.dramatiq import outcomes
+from otel_queue_plugins.dramatiq import message_options, outcomes
 from otel_queue_plugins.dramatiq.actors import seconds
 from otel_queue_plugins.dramatiq.translation import Facts, enqueued_at, eta_of
 
@@ -115,7 +114,7 @@ class Sends:
                 return
             send.written = True
             if send.carrier is not None:
-                carriage.write(message, send.carrier)
+                message_options.write(message, send.carrier)
         except Exception:  # noqa: BLE001 - see `begin`
             complain("writing the carrier of a message")
 
@@ -165,7 +164,7 @@ class Sends:
         send = self.begin(message, delay)
         if send is not None:
             if send.carrier is not None:
-                carriage.write(message, send.carrier)
+                message_options.write(message, send.carrier)
             self.end(send, None)
 
     def _has_nothing_to_tell(self) -> bool:
@@ -175,7 +174,7 @@ class Sends:
     def _take_second_hop(self, send: Send, message: Any, held: Any) -> None:
         """`held` goes on to its queue: Dramatiq forgets now when it was due, its sender may not."""
         since, eta = enqueued_at(message), eta_of(held, None)
-        if since and eta and not carriage.read(message) and self._telemetry.connect():
+        if since and eta and not message_options.read(message) and self._telemetry.connect():
             carrier: dict[str, object] = {}
             self._telemetry.note_delay(carrier, since, eta)
             send.carrier = carrier or None

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dramatiq.common import q_name
 
-from otel_queue_plugins.core.messages import Delivery, Message, Route
+from otel_queue_plugins.core.messages import BrokerAddress, Delivery, Message, Route
 from otel_queue_plugins.core.safety import complain
-from otel_queue_plugins.dramatiq import actors, carrier, workflow
-from otel_queue_plugins.dramatiq import broker as place
+from otel_queue_plugins.dramatiq import actors, message_options, workflow
 from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts, seconds
+from otel_queue_plugins.dramatiq.broker import address_of
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -27,7 +27,7 @@ class Facts:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._place: place.Place | None = None
+        self._address: BrokerAddress | None = None
         self._actors: dict[str, ActorFacts] = {}
         self._routes: dict[tuple[str, str], Route] = {}
 
@@ -37,7 +37,7 @@ class Facts:
 
     def of_traced(self, message: Any) -> ActorFacts | None:
         """The facts of the actor of `message`; None if either says `otel_trace=False`."""
-        actor, chosen = self._actor(message), message.options.get(carrier.TRACE)
+        actor, chosen = self._actor(message), message.options.get(message_options.TRACE)
         traced = actor.traced if chosen is None else chosen is not False
         return actor if traced else None
 
@@ -104,14 +104,14 @@ class Facts:
         return route
 
     def _make_route(self, message: Any) -> Route:
-        if self._place is None:
-            self._place = place.of(self._broker)
+        if self._address is None:
+            self._address = address_of(self._broker)
         return Route(
-            system=self._place.system,
+            system=self._address.system,
             destination=q_name(message.queue_name),
             task=message.actor_name,
-            server_address=self._place.address,
-            server_port=self._place.port,
+            server_address=self._address.address,
+            server_port=self._address.port,
             function=self._actor(message).function,
         )
 

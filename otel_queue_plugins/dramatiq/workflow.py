@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_queue_plugins.core.messages import Joined, Membership, Trigger, Workflow
-from otel_queue_plugins.dramatiq import carrier
+from otel_queue_plugins.dramatiq import message_options
 
 if TYPE_CHECKING:
     from dramatiq import group
@@ -60,7 +60,7 @@ def telling_callbacks_the_size(members: group) -> Iterator[None]:
     callbacks, size = members.completion_callbacks, len(members.children)
     try:
         members.completion_callbacks = [
-            carrier.with_group_size(callback, size) for callback in callbacks
+            message_options.with_group_size(callback, size) for callback in callbacks
         ]
         yield
     finally:
@@ -138,7 +138,7 @@ def _completion_id(options: Mapping[str, Any]) -> str | None:
 
 def _completion(message: Any, identity: object) -> Cause:
     group_id = str(identity)
-    size = carrier.group_size(message)
+    size = message_options.group_size(message)
     return Cause(
         trigger="callback",
         workflow=Workflow(kind="group", id=group_id),

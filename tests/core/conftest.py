@@ -11,7 +11,7 @@ import pytest
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Route
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.sdk import fastpath as shortcuts
+from otel_queue_plugins.sdk import fastpath
 from tests.points import points_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from otel_queue_plugins.core.api.recorder import Shortcuts
+    from otel_queue_plugins.core.api.recorder import FastPath
     from otel_queue_plugins.core.spans.operation import ProcessOperation
     from tests.conftest import FakeClock
 
@@ -47,7 +47,7 @@ class Queue:
     reader: InMemoryMetricReader
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
-    shortcuts: Shortcuts | None = None
+    fast_path: FastPath | None = None
 
     def sibling(self, framework: str = "celery", **options: Any) -> Queue:
         """Another plugin with the same providers."""
@@ -56,7 +56,7 @@ class Queue:
             options=Options(**options),
             tracer_provider=self.tracer_provider,
             meter_provider=self.meter_provider,
-            shortcuts=self.shortcuts,
+            fast_path=self.fast_path,
             clock=self.clock,
         )
         return dataclasses.replace(self, telemetry=telemetry)
@@ -117,7 +117,7 @@ class Queue:
         }
 
 
-@pytest.fixture(params=[None, shortcuts], ids=["api", "shortcuts"])
+@pytest.fixture(params=[None, fastpath], ids=["api", "fast path"])
 def queue(
     request: pytest.FixtureRequest,
     fake_clock: FakeClock,
@@ -126,12 +126,12 @@ def queue(
     tracer_provider: TracerProvider,
     meter_provider: MeterProvider,
 ) -> Queue:
-    """A Celery-like queue on the providers of the test: each rule holds with shortcuts, too."""
+    """A Celery-like queue on the providers of the test: each rule holds on the fast path, too."""
     telemetry = QueueTelemetry(
         "celery",
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
-        shortcuts=request.param,
+        fast_path=request.param,
         clock=fake_clock,
     )
     return Queue(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from opentelemetry import metrics, trace
 
+from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
-from otel_queue_plugins.core.metrics import forking, observed
+from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.tally import MAX_SERIES, Tally
 from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
 from otel_queue_plugins.core.telemetry import QueueTelemetry

@@ -12,9 +12,9 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.recorder import Recording, Shortcuts
-from otel_queue_plugins.core.metrics import forking
-from otel_queue_plugins.core.metrics import observed as counts
+from otel_queue_plugins.core.api import forking
+from otel_queue_plugins.core.api.recorder import FastPath, Recording
+from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.instruments import Instruments
 from otel_queue_plugins.core.metrics.observed import (
     Clock,
@@ -53,10 +53,10 @@ class Connection:
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
         set_up: SetUp,
-        shortcuts: Shortcuts | None,
+        fast_path: FastPath | None,
         clock: Clock,
     ) -> None:
-        self._shortcuts = shortcuts
+        self._fast_path = fast_path
         self._set_up = set_up
         self._clock = clock
         self._optional = optional_metrics
@@ -112,7 +112,7 @@ class Connection:
         if isinstance(tracer, NoOpTracer) and isinstance(meter, NoOpMeter):
             self._discarding = (tracer_provider, meter_provider)
             return
-        shared = counts.of(meter_provider, self._clock)
+        shared = observed.of(meter_provider, self._clock)
         if shared is not self.counts:
             shared.capacity.extend(self.counts.capacity)
             shared.reserved.extend(self.counts.reserved)
@@ -123,7 +123,7 @@ class Connection:
         self.open = True
 
     def _use(self, tracer: Tracer, meter: Meter) -> None:
-        recording = Recording(tracer, self._shortcuts)
+        recording = Recording(tracer, self._fast_path)
         self.tracer = tracer
         self.begin_span = recording.begin_span
         self.start_span = recording.start_span

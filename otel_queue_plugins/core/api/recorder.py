@@ -15,7 +15,7 @@ BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 
-class Shortcuts(Protocol):
+class FastPath(Protocol):
     """Ways to do what the API does at less cost.
 
     `spans` and `bind` return None where there is none. A bound histogram wants attributes that
@@ -38,13 +38,13 @@ class Shortcuts(Protocol):
 class Recording:
     """The functions in use for one tracer and its meter."""
 
-    def __init__(self, tracer: Tracer, shortcuts: Shortcuts | None) -> None:
-        self._shortcuts = shortcuts
+    def __init__(self, tracer: Tracer, fast_path: FastPath | None) -> None:
+        self._fast_path = fast_path
         self._tracer = tracer
-        shorter = shortcuts.spans(tracer) if shortcuts else None
+        shorter = fast_path.spans(tracer) if fast_path else None
         self.begin_span: BeginSpan = shorter or self._begin_span
-        self.put = shortcuts.put if shortcuts else _put
-        self.note = shortcuts.note if shortcuts else _note
+        self.put = fast_path.put if fast_path else _put
+        self.note = fast_path.note if fast_path else _note
 
     def start_span(
         self,
@@ -60,7 +60,7 @@ class Recording:
 
     def of(self, histogram: Histogram) -> Record:
         """What records values of `histogram`."""
-        shorter = self._shortcuts.bind(histogram) if self._shortcuts else None
+        shorter = self._fast_path.bind(histogram) if self._fast_path else None
         return shorter or histogram.record
 
     def _begin_span(

@@ -17,8 +17,7 @@ from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_queue_plugins.core.api.context import span_in, with_span
-from otel_queue_plugins.core.carrier import envelope
-from otel_queue_plugins.core.carrier import traceparent as w3c
+from otel_queue_plugins.core.carrier import envelope, traceparent
 from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.semconv import CARRIER_KEY
 
@@ -88,7 +87,7 @@ class Fields:
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
             self.names = (*sorted(propagator.fields), CARRIER_KEY)
-            self.w3c = w3c.is_all(propagator)
+            self.w3c = traceparent.is_all(propagator)
             self._propagator = propagator
         return self.names
 
@@ -109,9 +108,9 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
     context = get_current() if context is None else context
     if not context:
         return
-    traceparent = w3c.encode(context) if fields.w3c else None
-    if traceparent is not None:
-        carrier[w3c.TRACEPARENT] = traceparent
+    encoded = traceparent.encode(context) if fields.w3c else None
+    if encoded is not None:
+        carrier[traceparent.TRACEPARENT] = encoded
     else:
         propagate.inject(carrier, context)
 
@@ -141,7 +140,7 @@ def _read(carrier: Mapping[str, object]) -> Incoming:
     if not may_say_something(carrier):
         return NOTHING
     plain = fields.w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
-    creation = w3c.decode(carrier.get(w3c.TRACEPARENT)) if plain else None
+    creation = traceparent.decode(carrier.get(traceparent.TRACEPARENT)) if plain else None
     if creation is not None:
         context = with_span(NonRecordingSpan(creation), NOTHING.context)
     else:

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import Value
-from otel_queue_plugins.core.metrics import forking
 from otel_queue_plugins.core.metrics.tally import Attributes, Tally
 from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, ROUTE_ATTRIBUTES, Prepared
 from otel_queue_plugins.core.safety import never_raises, nothing

@@ -1,1 +1,1 @@
-"""One reader of the environment for `OTEL_*` and `OTEL_QUEUE_*`, and what it says about bad values."""
+"""One reader of the environment, for `OTEL_*` and `OTEL_QUEUE_*`, and what it reports as wrong."""

@@ -24,8 +24,14 @@ from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
 from otel_queue_plugins.core.metrics import waiting
 from otel_queue_plugins.core.metrics.templates import Prepared
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import batch, exceptions, ids, relation, start_attributes
-from otel_queue_plugins.core.spans import end_attributes as endings
+from otel_queue_plugins.core.spans import (
+    batch,
+    end_attributes,
+    exceptions,
+    ids,
+    relation,
+    start_attributes,
+)
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -107,7 +113,9 @@ def close_span(
             if options.events == "all" and operation.delivery.received_at is not None:
                 received_ns = int(operation.delivery.received_at * 1e9)
                 connection.note(operation.span, semconv.EVENT_RECEIVED, received_ns)
-            connection.put(operation.span, endings.describe(operation, ending, options, ended_ns))
+            connection.put(
+                operation.span, end_attributes.describe(operation, ending, options, ended_ns)
+            )
     finally:
         operation.span.end(ended_ns)
         connection.counts.hand_over()  # what has no span to leave with
@@ -122,10 +130,10 @@ def _measure(
 ) -> None:
     instruments, waited, context = connection.instruments, operation.waiting, operation.context
     consumed = connection.counts.consumed
-    if ending.outcome is endings.SUCCESS:
+    if ending.outcome is end_attributes.SUCCESS:
         series = prepared.succeeded(consumed)
     else:
-        series = prepared.consumed(consumed, ending.outcome, endings.error_type(ending))
+        series = prepared.consumed(consumed, ending.outcome, end_attributes.error_type(ending))
     consumed.add(series.cell, operation.delivery.span_id)
     seconds = (ended_ns - operation.started_ns) / 1e9
     instruments.record_process_duration(seconds, series.attributes, context)
@@ -133,7 +141,7 @@ def _measure(
         instruments.record_wait(waited.wait, prepared.base, context)
     if instruments.prefetch_wait and waited.prefetch_wait is not None:
         instruments.prefetch_wait.record(waited.prefetch_wait, prepared.base, context)
-    if ending.outcome is not endings.SUCCESS or instruments.completion:
+    if ending.outcome is not end_attributes.SUCCESS or instruments.completion:
         _measure_rarer(connection, operation, prepared, ending, ended_ns)
     first = operation.delivery.attempt == 1
     if first and waited.wait is not None and _trigger(operation) == "schedule":
@@ -149,7 +157,7 @@ def _measure_rarer(
 ) -> None:
     instruments, context, base = connection.instruments, operation.context, prepared.base
     facts = operation.incoming.envelope
-    if instruments.completion and facts and ending.outcome in endings.FINAL:
+    if instruments.completion and facts and ending.outcome in end_attributes.FINAL:
         since = facts.first_enqueued_at or facts.enqueued_at
         taken = max(0.0, ended_ns / 1e9 - since)
         final = {**base, semconv.TASK_OUTCOME: ending.outcome.value}
@@ -160,7 +168,7 @@ def _measure_rarer(
     if ending.outcome is Outcome.DEAD_LETTER or ending.dead_letter_queue is not None:
         dead = {**base, semconv.DEAD_LETTER_REASON: _why_dead(ending)}
         instruments.dead_letters.add(1, dead, context)
-    scope = endings.cancellation(ending)
+    scope = end_attributes.cancellation(ending)
     if scope:
         cancelled = {**base, semconv.CANCELLATION_SCOPE: scope}
         instruments.cancellations.add(1, cancelled, context)

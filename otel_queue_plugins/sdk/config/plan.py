@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS, STRICT
-from otel_queue_plugins.sdk.config import misspelt as names
-from otel_queue_plugins.sdk.config import propagators, samplers, targets
+from otel_queue_plugins.sdk.config import misspelt, propagators, samplers, targets
 from otel_queue_plugins.sdk.config.limits import check_numbers
 from otel_queue_plugins.sdk.config.reading import SIGNALS, Reading
 from otel_queue_plugins.sdk.export import scraping
@@ -43,7 +42,7 @@ class Plan:
 def read(environ: Mapping[str, str]) -> Plan:
     """What to set up, and what is wrong. Reads files and installed packages' entry points."""
     reading = Reading(environ)
-    names.check_ours(reading)
+    misspelt.check_ours(reading)
     reading.flag(STRICT, default=False)
     propagators.check(reading)
     _flush_timeout(reading)
@@ -54,7 +53,7 @@ def read(environ: Mapping[str, str]) -> Plan:
     named = {signal: exporters for signal, exporters in asked.items() if exporters}
     sampler = samplers.read(reading) if "traces" in named else None
     check_numbers(reading, named)
-    names.check_look_alikes(reading)
+    misspelt.check_look_alikes(reading)
     _check_config_file(reading)
     _check_grpc(reading, named)
     problems = merged(reading.problems)
@@ -162,6 +161,7 @@ def _check_grpc(reading: Reading, named: Mapping[str, tuple[targets.Target | str
     if over_grpc:
         reading.reject(
             variable,
-            f"forked children would hang; unset it, or use OTEL_EXPORTER_OTLP_PROTOCOL={targets.HTTP}",
+            "forked children would hang; "
+            f"unset it, or use OTEL_EXPORTER_OTLP_PROTOCOL={targets.HTTP}",
             *over_grpc,
         )

@@ -45,26 +45,25 @@ def spans(tracer: Tracer) -> BeginSpan | None:
 
 
 def _spans(tracer: Any) -> BeginSpan:
-    from otel_queue_plugins.sdk.fastpath import span_additions as adding
-    from otel_queue_plugins.sdk.fastpath import span_start, trial
+    from otel_queue_plugins.sdk.fastpath import span_additions, span_start, trial
 
     trial.prove_spans()
     begin_span = span_start.direct(tracer)
-    _proven[span_start.span_class()] = adding
+    _proven[span_start.span_class()] = span_additions
     return begin_span
 
 
 def put(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
-    adding = _proven.get(type(span))
-    if adding is None or not adding.put(span, attributes):
+    additions = _proven.get(type(span))
+    if additions is None or not additions.put(span, attributes):
         span.set_attributes(attributes)
 
 
 def note(span: Span, event: str, at_ns: int) -> None:
     """`span.add_event(event, None, at_ns)` at less cost, where that can be had."""
-    adding = _proven.get(type(span))
-    if adding is None or not adding.note(span, event, at_ns):
+    additions = _proven.get(type(span))
+    if additions is None or not additions.note(span, event, at_ns):
         span.add_event(event, None, at_ns)
 
 

@@ -18,8 +18,7 @@ from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.export import grpc_calls, shipments
 from otel_queue_plugins.sdk.process import endings
 from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.current import reachable_providers
-from otel_queue_plugins.sdk.providers.locking import lock_of_this_process
+from otel_queue_plugins.sdk.providers.current import lock_of_this_process, reachable_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.providers import instance_id as identity
+from otel_queue_plugins.sdk.providers import instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def make_whole(provider: Any, given_id: str | None) -> None:
     for holder in (provider, consumer, *_scopes(provider), *reachable):
         _unlock(holder)
     if given_id is not None:
-        _rename(provider, identity.of_child(given_id))
+        _rename(provider, instance_id.of_child(given_id))
     for reader in _readers(provider):
         # This gives it empty storage.
         consumer.remove_metric_reader(reader)
@@ -48,12 +48,12 @@ def resource_of(provider: Any) -> Any:
     return getattr(provider, "resource", None) or getattr(config, "resource", None)
 
 
-def _rename(provider: Any, instance_id: str) -> None:
+def _rename(provider: Any, new_id: str) -> None:
     from opentelemetry.sdk.resources import Resource
 
     update = getattr(provider, "_update_resource", None)
     if callable(update):
-        update(Resource({identity.KEY: instance_id}))
+        update(Resource({instance_id.KEY: new_id}))
 
 
 def _readers(provider: Any) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,15 @@ _PLACES: Final = {
     "metrics": ("opentelemetry.metrics._internal", "_METER_PROVIDER"),
     "logs": ("opentelemetry._logs._internal", "_LOGGER_PROVIDER"),
 }
+
+# Keyed by process, so that no child ever meets a lock that its parent held at the fork; made at
+# first use, so that it is gevent's own where gevent has replaced threading.
+_locks: dict[int, threading.RLock] = {}
+
+
+def lock_of_this_process() -> threading.RLock:
+    """The lock to hold while providers are set up."""
+    return _locks.setdefault(os.getpid(), threading.RLock())
 
 
 def current_provider(signal: str) -> Any:

@@ -19,7 +19,7 @@ from otel_queue_plugins.sdk.diagnosis import announcing
 from otel_queue_plugins.sdk.export import scraping
 from otel_queue_plugins.sdk.process import endings, forks, green, termination
 from otel_queue_plugins.sdk.providers import current, first_use
-from otel_queue_plugins.sdk.providers.locking import lock_of_this_process
+from otel_queue_plugins.sdk.providers.current import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

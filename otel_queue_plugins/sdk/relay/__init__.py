@@ -37,9 +37,9 @@ def open_relay() -> None:
 
 
 def _is_wanted() -> bool:
-    from otel_queue_plugins.sdk.config import plan as environment
+    from otel_queue_plugins.sdk.config import plan
 
-    return hasattr(os, "fork") and environment.is_relay_wanted(os.environ)
+    return hasattr(os, "fork") and plan.is_relay_wanted(os.environ)
 
 
 def _make(plan: Plan) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message, Route
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.sdk import shortcuts
+from otel_queue_plugins.sdk import fastpath
 
 
 class CoreOnly:
     """Says the verbs around the same wrappers as the floor."""
 
     def __init__(self, framework: str) -> None:
-        self._telemetry = QueueTelemetry(framework, shortcuts=shortcuts)
+        self._telemetry = QueueTelemetry(framework, fast_path=fastpath)
         self._route = Route(system="memory", destination="default", task="noop")
 
     def send(

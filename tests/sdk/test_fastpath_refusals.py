@@ -1,4 +1,4 @@
-"""Where a shortcut is not proven to be equal there is none, and the public API is used."""
+"""Where the fast path is not proven to be equal it is not used, and the public API is used."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
 from opentelemetry.trace import NoOpTracer
 
 from otel_queue_plugins.sdk import fastpath
-from otel_queue_plugins.sdk.fastpath import gate, histograms, span_start
-from otel_queue_plugins.sdk.fastpath import trial as selftest
+from otel_queue_plugins.sdk.fastpath import gate, histograms, span_start, trial
 from otel_queue_plugins.sdk.fastpath.sampling import decider
 
 
@@ -43,7 +42,7 @@ def fresh_trials() -> Iterator[None]:
 
 
 def _forget() -> None:
-    selftest.forget()
+    trial.forget()
     gate.forget()
     fastpath._proven.clear()
 
@@ -125,7 +124,7 @@ def test_the_switch_leaves_the_version_out_of_account(
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
     with monkeypatch.context() as patch:
-        selftest.forget()
+        trial.forget()
         _unequal_span(patch)
         assert fastpath.spans(tracer) is None
 
@@ -260,7 +259,7 @@ def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
 def test_a_patched_span_is_left_alone(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that a shortcut would not call must be the SDK's own."""
+    """Methods that the fast path would not call must be the SDK's own."""
     patched = _as_another_would_patch(getattr(sdk_trace._Span, name))
     monkeypatch.setattr(sdk_trace._Span, name, patched)
     assert fastpath.spans(tracer) is None
@@ -299,7 +298,7 @@ def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_patched_metrics_sdk_is_left_alone(
     histogram: Any, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that a shortcut would not call must be the SDK's own."""
+    """Methods that the fast path would not call must be the SDK's own."""
     monkeypatch.setattr(owner, name, _as_another_would_patch(getattr(owner, name)))
     assert fastpath.bind(histogram) is None
 
@@ -479,4 +478,4 @@ def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) 
     fastpath.spans(tracer)
     fastpath.spans(tracer)
     assert caplog.records == []
-    assert [trial.cache_info().misses for trial in selftest._trials] == [1, 0]
+    assert [trial.cache_info().misses for trial in trial._trials] == [1, 0]

@@ -8,8 +8,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 
-from otel_queue_plugins.dramatiq import broker as place
-from otel_queue_plugins.dramatiq.broker import Place
+from otel_queue_plugins.core.messages import BrokerAddress
+from otel_queue_plugins.dramatiq.broker import address_of
 
 
 class SQSBroker(Broker):
@@ -31,39 +31,39 @@ class Odd(RedisBroker):
 @pytest.mark.parametrize(
     ("broker", "expected"),
     [
-        (StubBroker(), Place(system="stub")),
-        (SQSBroker(), Place(system="aws_sqs")),
-        (PostgresBroker(), Place(system="postgres")),
+        (StubBroker(), BrokerAddress(system="stub")),
+        (SQSBroker(), BrokerAddress(system="aws_sqs")),
+        (PostgresBroker(), BrokerAddress(system="postgres")),
         (
             RedisBroker(url="redis://user:secret@cache:6380/3"),
-            Place(system="redis", address="cache", port=6380),
+            BrokerAddress(system="redis", address="cache", port=6380),
         ),
-        (MyRedis(host="cache"), Place(system="redis", address="cache", port=6379)),
+        (MyRedis(host="cache"), BrokerAddress(system="redis", address="cache", port=6379)),
         (
             RedisBroker(url="unix:///run/redis.sock"),
-            Place(system="redis", address="/run/redis.sock"),
+            BrokerAddress(system="redis", address="/run/redis.sock"),
         ),
         (
             RabbitmqBroker(url="amqp://user:secret@rabbit:5673/vhost"),
-            Place(system="rabbitmq", address="rabbit", port=5673),
+            BrokerAddress(system="rabbitmq", address="rabbit", port=5673),
         ),
         (
             RabbitmqBroker(url="amqp://first:1;amqp://second:2"),
-            Place(system="rabbitmq", address="first", port=1),
+            BrokerAddress(system="rabbitmq", address="first", port=1),
         ),
         (
             RabbitmqBroker(host="rabbit"),
-            Place(system="rabbitmq", address="rabbit", port=5672),
+            BrokerAddress(system="rabbitmq", address="rabbit", port=5672),
         ),
     ],
 )
-def test_place(broker: Broker, expected: Place) -> None:
+def test_the_address_of_each_kind_of_broker(broker: Broker, expected: BrokerAddress) -> None:
     """From the broker's configuration."""
-    assert place.of(broker) == expected
+    assert address_of(broker) == expected
 
 
 def test_a_broker_without_the_usual_attributes_has_no_address() -> None:
     """No message is lost over it."""
     odd = Odd()
     odd.client = object()
-    assert place.of(odd) == Place(system="redis")
+    assert address_of(odd) == BrokerAddress(system="redis")

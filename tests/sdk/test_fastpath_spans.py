@@ -1,4 +1,4 @@
-"""A span made with shortcuts is the span the SDK would have made."""
+"""A span made on the fast path is the span the SDK would have made."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _add_event(span: Any, name: str, at_ns: int) -> None:
 
 
 def both(**options: Any) -> tuple[Tracing, Tracing]:
-    """Two equal worlds: one as usual, one with shortcuts."""
+    """Two equal worlds: one as usual, one on the fast path."""
     return Tracing(shorten=False, **options), Tracing(shorten=True, **options)
 
 
@@ -494,7 +494,7 @@ def test_spans_of_many_threads_do_not_mix() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_forked_child_makes_spans() -> None:
-    """Nothing of a shortcut is tied to the process it was made in."""
+    """Nothing of the fast path is tied to the process it was made in."""
     short = Tracing(shorten=True)
     short.start("parent", None, SpanKind.INTERNAL, {"a": 1}, [], STARTED).end(ENDED)
     child = os.fork()

@@ -13,7 +13,7 @@ from otel_queue_plugins.core.messages import (
     Membership,
     Outcome,
 )
-from otel_queue_plugins.core.spans import ids as identity
+from otel_queue_plugins.core.spans import ids
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, Queue
 
@@ -50,7 +50,7 @@ def test_what_joins_a_group_links_to_each_member(queue: Queue, group: str, trace
 
 def test_a_join_without_a_trace_links_to_nobody() -> None:
     """Where nobody knows the trace of the members, no link is made up."""
-    assert list(identity.member_contexts(Joined(id="g", size=3))) == []
+    assert list(ids.member_contexts(Joined(id="g", size=3))) == []
 
 
 def test_a_join_outside_of_a_delivery_may_name_its_trace(queue: Queue) -> None:
@@ -188,6 +188,6 @@ def test_what_else_an_id_generator_has_is_still_there(queue: Queue) -> None:
     """A user's own generator stays what it is for whoever asks the tracer for it."""
     tracer = queue.tracer_provider.get_tracer("app")
     tracer.id_generator.region = "eu"
-    assert identity.let_choose_ids(tracer)
+    assert ids.let_choose_ids(tracer)
     assert tracer.id_generator.region == "eu"
     assert tracer.id_generator.is_trace_id_random()

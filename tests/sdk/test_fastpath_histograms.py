@@ -1,4 +1,4 @@
-"""What is recorded with shortcuts is read and exported as if the SDK had recorded it."""
+"""What is recorded on the fast path is read and exported as if the SDK had recorded it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def in_span(trace_id: int, *, sampled: bool = True) -> Context:
 
 
 def bound(histogram: Any) -> Any:
-    """The shortcut of `histogram`; there must be one from 1.45 on, there is none before."""
+    """The fast path of `histogram`; there must be one from 1.45 on, there is none before."""
     short = fastpath.bind(histogram)
     if not hasattr(_view_instrument_match, "_hash_attributes"):
         assert short is None
@@ -120,7 +120,7 @@ def without_times(data: Any) -> Any:
 
 
 def both(**options: Any) -> tuple[Measuring, Measuring]:
-    """Two equal worlds: one as usual, one with shortcuts."""
+    """Two equal worlds: one as usual, one on the fast path."""
     return Measuring(shorten=False, **options), Measuring(shorten=True, **options)
 
 
