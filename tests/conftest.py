@@ -8,6 +8,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from opentelemetry import _logs, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -50,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A run in the background of a shell ignores interrupts; what it starts would inherit that.
     """
+    # An example may take as long as the machine needs; CI tries the same ones in each run.
+    hypothesis.settings.register_profile(
+        "project", deadline=None, derandomize="CI" in os.environ, print_blob=True
+    )
+    hypothesis.settings.load_profile("project")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.stash[_PROCESSES] = []
     signal.signal(signal.SIGTERM, _end_session)

@@ -62,7 +62,6 @@ def deliver(app: Celery, telemetry: Telemetry, headers: dict[str, Any]) -> Any:
 
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(headers=_headers)

@@ -56,7 +56,7 @@ def message() -> Message[Any]:
     st.lists(st.tuples(st.sampled_from(sorted(HOOKS)), st.integers(0, 2)), max_size=25),
     st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_hooks_in_any_order(calls: list[tuple[str, int]], first: bool) -> None:
     """At most one process span per delivery, one once it has begun and is settled, no leftovers."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import metrics
 from opentelemetry.context import Context, attach, detach
@@ -183,7 +183,6 @@ def swap(measuring: Measuring) -> None:
         consumer.add_metric_reader(reader)
 
 
-@settings(deadline=None)
 @given(told=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
 def test_any_story_is_read_as_if_the_sdk_had_recorded_it(told, views, exemplar_filter) -> None:
     """Whatever the values, series, views, readers and exemplars, every read gives the same."""

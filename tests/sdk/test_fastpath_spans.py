@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import context
 from opentelemetry.context import Context
@@ -223,7 +223,6 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
         getattr(span, what)(*arguments)
 
 
-@settings(deadline=None)
 @given(
     name=st.text(max_size=5),
     parent=st.sampled_from([None, *PARENTS]),
