@@ -26,7 +26,7 @@ class Forwarder:
     """Sends raw export requests to `endpoint` from a thread of its own.
 
     `endpoint` is the base URL, without `/v1/...`. Nothing here raises into the receiver: what the
-    endpoint did not take is counted and told in `failures`.
+    endpoint did not take is counted in `failures`.
     """
 
     def __init__(self, endpoint: str, headers: Mapping[str, str] | None = None) -> None:

@@ -35,7 +35,7 @@ def _parser() -> ArgumentParser:
     add_arguments(
         commands.add_parser(
             "demo",
-            help="start a broker, a worker and a web process, and show their traces here",
+            help="start a broker, a worker and a web process, and show their traces",
             description="Start a broker, a worker and a web process that use this package as any "
             "app would, and show the traces and metrics they send.",
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from otel_queue_plugins.cli.demo.arrival import check, trace_of
-from otel_queue_plugins.cli.demo.stories import Story, stories
+from otel_queue_plugins.cli.demo.scenarios import Scenario, scenarios
 from tests.cli.spans import counted, distributed, process, span
 
-STORY = Story(
+STORY = Scenario(
     title="Paying",
     request="POST /payments",
     sends={"pay": 1},
@@ -67,7 +67,7 @@ def test_nothing_at_all_is_everything_missing() -> None:
 def test_a_failure_for_good_is_a_dead_letter_where_there_is_such_a_thing() -> None:
     """Celery has none of its own."""
     outcomes = {
-        name: {how for story in stories(name) for _, how in story.deliveries}
+        name: {how for scenario in scenarios(name) for _, how in scenario.deliveries}
         for name in ("celery", "dramatiq")
     }
     assert outcomes == {
@@ -78,5 +78,5 @@ def test_a_failure_for_good_is_a_dead_letter_where_there_is_such_a_thing() -> No
 
 def test_without_group_callbacks_nothing_joins_the_group() -> None:
     """Dramatiq needs Redis for them."""
-    *_, group = stories("dramatiq", joins_groups=False)
+    *_, group = scenarios("dramatiq", joins_groups=False)
     assert group.sends == {"pack": 3}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_queue_plugins.cli.demo.stories import stories
+from otel_queue_plugins.cli.demo.scenarios import scenarios
 from tests.environment import clean_environment
 from tests.processes import ManagedProcess, Processes
 from tests.receiver import FaultyReceiver
@@ -64,9 +64,9 @@ def test_the_demo_shows_every_story(
     assert time.monotonic() - begun < LONGEST_S
     assert "\x1b" not in done.stdout + done.stderr
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    for story in stories(framework):
+    for scenario in scenarios(framework):
         assert re.search(
-            rf"^{re.escape(story.title)} +trace [0-9a-f]{{32}}$", done.stdout, re.MULTILINE
+            rf"^{re.escape(scenario.title)} +trace [0-9a-f]{{32}}$", done.stdout, re.MULTILINE
         )
     for said in ("taskqueue.retry +", "messaging.process.duration", "complete after"):
         assert said in done.stdout
@@ -82,10 +82,10 @@ def test_the_result_can_be_had_as_json(framework: str, environment: dict[str, st
     assert document["framework"] == framework
     assert (document["complete"], document["errors"]) == (True, [])
     told = {trace["title"]: trace["spans"] for trace in document["traces"]}
-    for story in stories(framework):
-        spans = told[story.title]
-        expected = sum(story.spans().values())
-        assert len(spans) == expected, story.title
+    for scenario in scenarios(framework):
+        spans = told[scenario.title]
+        expected = sum(scenario.spans().values())
+        assert len(spans) == expected, scenario.title
         assert {span["service"] for span in spans} == {"web", "worker"}
         assert [span["depth"] for span in spans].count(0) == 1
     outcomes = Counter(

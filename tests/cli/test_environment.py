@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from otel_queue_plugins.cli.demo.brokers import Place, given
+from otel_queue_plugins.cli.demo.brokers import DemoBroker, given
 from otel_queue_plugins.cli.demo.environment import environment_for
 
-PLACE = Place(url="redis://there", label="there", environment={"DEMO_FOLDER": "/x"})
+BROKER = DemoBroker(url="redis://there", label="there", environment={"DEMO_FOLDER": "/x"})
 
 
 def _environment(**base: str) -> dict[str, str]:
     return environment_for(
-        "worker", endpoint="http://127.0.0.1:1", place=PLACE, queue="shop", base=base
+        "worker", endpoint="http://127.0.0.1:1", broker=BROKER, queue="shop", base=base
     )
 
 
@@ -54,6 +54,6 @@ def test_the_processes_find_the_broker() -> None:
 
 def test_passwords_are_not_shown() -> None:
     """A label is printed, a URL is used."""
-    place = given("amqp://user:secret@host:5672/vhost")
-    assert place.label == "amqp://host:5672/vhost"
-    assert place.url == "amqp://user:secret@host:5672/vhost"
+    broker = given("amqp://user:secret@host:5672/vhost")
+    assert broker.label == "amqp://host:5672/vhost"
+    assert broker.url == "amqp://user:secret@host:5672/vhost"

@@ -12,7 +12,7 @@ _TIMEOUT_S = 25.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add what the demo can be told."""
+    """Add the options of the demo."""
     parser.add_argument(
         "framework",
         nargs="?",

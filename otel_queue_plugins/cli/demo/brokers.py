@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DemoBroker:
     """A broker that is ready. `label` is for people, `environment` for the processes."""
 
     url: str
@@ -20,24 +20,24 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def embedded(framework: str, folder: Path) -> AbstractContextManager[Place]:
+def embedded(framework: str, folder: Path) -> AbstractContextManager[DemoBroker]:
     """The broker that the demo of `framework` brings along."""
     return filesystem(folder) if framework == "celery" else fake_redis()
 
 
-def given(url: str) -> Place:
+def given(url: str) -> DemoBroker:
     """A broker that runs already. Its password is not shown."""
     parts = urlsplit(url)
     host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
-    return Place(url=url, label=f"{parts.scheme}://{host}{parts.path}")
+    return DemoBroker(url=url, label=f"{parts.scheme}://{host}{parts.path}")
 
 
 @contextmanager
-def filesystem(folder: Path) -> Iterator[Place]:
+def filesystem(folder: Path) -> Iterator[DemoBroker]:
     """A folder for kombu's transport over files, which wants its folders to exist."""
     for name in ("queue", "control"):
         (folder / name).mkdir()
-    yield Place(
+    yield DemoBroker(
         url="filesystem://",
         label="embedded, files in a temporary folder",
         environment={"DEMO_FOLDER": str(folder)},
@@ -45,7 +45,7 @@ def filesystem(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def fake_redis() -> Iterator[Place]:
+def fake_redis() -> Iterator[DemoBroker]:
     """A Redis in a thread of this process.
 
     It closes the connection after every error, also after the NOSCRIPT that makes a client load
@@ -67,7 +67,7 @@ def fake_redis() -> Iterator[Place]:
         for script in redis_broker(url=url).scripts.values():
             client.script_load(script.script)
         client.close()
-        yield Place(url=url, label=f"embedded, a fake Redis on port {port}")
+        yield DemoBroker(url=url, label=f"embedded, a fake Redis on port {port}")
     finally:
         server.shutdown()
         server.server_close()

@@ -17,8 +17,8 @@ from otel_queue_plugins.cli.demo.arrival import trace_of
 from otel_queue_plugins.cli.demo.failure import DemoError
 from otel_queue_plugins.cli.demo.frameworks import choose
 from otel_queue_plugins.cli.demo.progress import Progress
+from otel_queue_plugins.cli.demo.scenarios import Scenario
 from otel_queue_plugins.cli.demo.session import Plan, Run, run
-from otel_queue_plugins.cli.demo.stories import Story
 from otel_queue_plugins.cli.received import ReceivedSpan
 from otel_queue_plugins.cli.receiver import OtlpReceiver
 from otel_queue_plugins.cli.view.document import metric_documents, trace_document
@@ -73,12 +73,12 @@ class _Demo:
             _complain(self._notices, error)
         return 1 if errors else 0
 
-    def _show(self, done: Run) -> list[tuple[Story, Trace]]:
-        shown = _traces(done.stories, self._receiver.spans())
+    def _show(self, done: Run) -> list[tuple[Scenario, Trace]]:
+        shown = _traces(done.scenarios, self._receiver.spans())
         if self._as_json:
             return shown
         console = Console()
-        titles = {trace.trace_id: story.title for story, trace in shown}
+        titles = {trace.trace_id: scenario.title for scenario, trace in shown}
         print_traces(console, [trace for _, trace in shown], titles)
         print_metrics(console, self._receiver.points())
         if not done.error:
@@ -93,21 +93,25 @@ class _Demo:
         return [DemoError("not passed on:", failures)] if failures else []
 
     def _document(
-        self, done: Run, shown: Sequence[tuple[Story, Trace]], errors: Sequence[DemoError]
+        self, done: Run, shown: Sequence[tuple[Scenario, Trace]], errors: Sequence[DemoError]
     ) -> dict[str, Any]:
         return {
             "framework": self._plan.framework.name,
-            "broker": done.place.label,
+            "broker": done.broker.label,
             "complete": not errors,
             "errors": [{"reason": error.reason, "details": error.details} for error in errors],
-            "traces": [{"title": story.title, **trace_document(trace)} for story, trace in shown],
+            "traces": [
+                {"title": scenario.title, **trace_document(trace)} for scenario, trace in shown
+            ],
             "metrics": metric_documents(self._receiver.points()),
         }
 
 
-def _traces(stories: Sequence[Story], spans: Sequence[ReceivedSpan]) -> list[tuple[Story, Trace]]:
-    found = ((story, trace_of(story, spans)) for story in stories)
-    return [(story, trace) for story, trace in found if trace]
+def _traces(
+    scenarios: Sequence[Scenario], spans: Sequence[ReceivedSpan]
+) -> list[tuple[Scenario, Trace]]:
+    found = ((scenario, trace_of(scenario, spans)) for scenario in scenarios)
+    return [(scenario, trace) for scenario, trace in found if trace]
 
 
 def _complain(console: Console, error: DemoError) -> None:

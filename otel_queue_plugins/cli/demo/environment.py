@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_queue_plugins.cli.demo.brokers import Place
+from otel_queue_plugins.cli.demo.brokers import DemoBroker
 
 _NAMESPACE = "service.namespace=otel-queue-demo"
 _KEPT = ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",)
 
 
 def environment_for(
-    service: str, *, endpoint: str, place: Place, queue: str, base: Mapping[str, str]
+    service: str, *, endpoint: str, broker: DemoBroker, queue: str, base: Mapping[str, str]
 ) -> dict[str, str]:
     """`base` with `OTEL_*` replaced by settings that send everything to `endpoint` soon."""
     kept = {
@@ -21,8 +21,8 @@ def environment_for(
     no_proxy = ",".join(filter(None, (base.get("NO_PROXY"), "127.0.0.1")))
     return {
         **kept,
-        **place.environment,
-        "DEMO_BROKER_URL": place.url,
+        **broker.environment,
+        "DEMO_BROKER_URL": broker.url,
         "DEMO_QUEUE": queue,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,

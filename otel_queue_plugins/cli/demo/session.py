@@ -14,13 +14,13 @@ from pathlib import Path
 
 from otel_queue_plugins.cli.demo import brokers
 from otel_queue_plugins.cli.demo.arrival import Arrival, check
-from otel_queue_plugins.cli.demo.brokers import Place
+from otel_queue_plugins.cli.demo.brokers import DemoBroker
 from otel_queue_plugins.cli.demo.children import Child, running
 from otel_queue_plugins.cli.demo.environment import environment_for
 from otel_queue_plugins.cli.demo.failure import DemoError
 from otel_queue_plugins.cli.demo.frameworks import Framework
 from otel_queue_plugins.cli.demo.progress import Progress
-from otel_queue_plugins.cli.demo.stories import Story, stories
+from otel_queue_plugins.cli.demo.scenarios import Scenario, scenarios
 from otel_queue_plugins.cli.receiver import OtlpReceiver
 
 _GRACE_S = 1.0
@@ -43,8 +43,8 @@ class Plan:
 class Run:
     """The state at the end: everything arrived, unless `error` says otherwise."""
 
-    stories: tuple[Story, ...]
-    place: Place
+    scenarios: tuple[Scenario, ...]
+    broker: DemoBroker
     arrival: Arrival
     error: DemoError | None
 
@@ -54,7 +54,7 @@ class _Stage:
     """What all parts of a run share."""
 
     plan: Plan
-    place: Place
+    broker: DemoBroker
     queue: str
     folder: Path
     receiver: OtlpReceiver
@@ -63,7 +63,7 @@ class _Stage:
         return environment_for(
             service,
             endpoint=self.receiver.endpoint,
-            place=self.place,
+            broker=self.broker,
             queue=self.queue,
             base=os.environ,
         )
@@ -77,12 +77,12 @@ def run(plan: Plan, receiver: OtlpReceiver, progress: Progress) -> Iterator[Run]
     """
     with ExitStack() as stack:
         stage = _set_stage(plan, receiver, progress, stack)
-        on_amqp = stage.place.url.startswith("amqp")
-        told = stories(plan.framework.name, joins_groups=not on_amqp)
+        on_amqp = stage.broker.url.startswith("amqp")
+        expected = scenarios(plan.framework.name, joins_groups=not on_amqp)
         worker = _start_worker(stage, progress, stack)
-        _send(stage, len(told), progress)
-        arrival, error = _receive(stage, told, worker, progress)
-        yield Run(stories=told, place=stage.place, arrival=arrival, error=error)
+        _send(stage, len(expected), progress)
+        arrival, error = _receive(stage, expected, worker, progress)
+        yield Run(scenarios=expected, broker=stage.broker, arrival=arrival, error=error)
 
 
 def _set_stage(plan: Plan, receiver: OtlpReceiver, progress: Progress, stack: ExitStack) -> _Stage:
@@ -90,13 +90,13 @@ def _set_stage(plan: Plan, receiver: OtlpReceiver, progress: Progress, stack: Ex
         folder = tempfile.TemporaryDirectory(prefix="otel-queue-demo-", ignore_cleanup_errors=True)
         path = Path(stack.enter_context(folder))
         if plan.broker_url:
-            place = brokers.given(plan.broker_url)
+            broker = brokers.given(plan.broker_url)
         else:
-            place = stack.enter_context(brokers.embedded(plan.framework.name, path))
-        say(place.label)
+            broker = stack.enter_context(brokers.embedded(plan.framework.name, path))
+        say(broker.label)
     stage = _Stage(
         plan=plan,
-        place=place,
+        broker=broker,
         queue=f"otel-queue-demo-{secrets.token_hex(4)}" if plan.broker_url else "shop",
         folder=path,
         receiver=receiver,
@@ -131,13 +131,13 @@ def _send(stage: _Stage, requests: int, progress: Progress) -> None:
 
 
 def _receive(
-    stage: _Stage, told: tuple[Story, ...], worker: Child, progress: Progress
+    stage: _Stage, expected: tuple[Scenario, ...], worker: Child, progress: Progress
 ) -> tuple[Arrival, DemoError | None]:
     receiver = stage.receiver
     with progress.step("telemetry") as say:
         while True:
             spans, points = receiver.spans(), receiver.points()
-            arrival = check(told, spans, points)
+            arrival = check(expected, spans, points)
             bar = progress.bar(arrival.spans, arrival.expected_spans)
             say(f"{bar} {arrival.spans} of {arrival.expected_spans} spans")
             if not arrival.missing:

@@ -1,4 +1,4 @@
-"""What a span says besides its times: its events, and the links that lead elsewhere."""
+"""What a span says besides its times: its events, and its links to other spans."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TEXTS = (
 
 
 def notes_of(
-    span: ReceivedSpan, known: Mapping[str, ReceivedSpan], glyphs: Glyphs
+    span: ReceivedSpan, spans: Mapping[str, ReceivedSpan], glyphs: Glyphs
 ) -> Iterator[str]:
     """One line for each event and each kind of link target, the most telling first.
 
-    Left out, because the picture shows it: the event of reception. `known` are the spans that links
+    Left out, because the picture shows it: the event of reception. `spans` are those that links
     may name, by span id.
     """
     for event in span.events:
         if event.name not in _DRAWN:
             yield f"{glyphs.event} {_event(event, span, glyphs)}"
-    targets = Counter(_target(link.trace_id, known.get(link.span_id)) for link in span.links)
+    targets = Counter(_target(link.trace_id, spans.get(link.span_id)) for link in span.links)
     for target, times in targets.items():
         yield f"{glyphs.link} link to {f'{times} {glyphs.times} ' if times > 1 else ''}{target}"
 

@@ -64,7 +64,7 @@ def traces(spans: Iterable[ReceivedSpan]) -> list[Trace]:
     by_trace: dict[str, dict[str, ReceivedSpan]] = defaultdict(dict)
     for span in spans:
         by_trace[span.trace_id][span.span_id] = span
-    found = [_trace(trace_id, known) for trace_id, known in by_trace.items()]
+    found = [_trace(trace_id, spans) for trace_id, spans in by_trace.items()]
     return sorted(found, key=lambda trace: trace.start_ns)
 
 
@@ -84,15 +84,15 @@ def waiting_of(span: ReceivedSpan) -> Waiting | None:
     )
 
 
-def _trace(trace_id: str, known: Mapping[str, ReceivedSpan]) -> Trace:
+def _trace(trace_id: str, spans: Mapping[str, ReceivedSpan]) -> Trace:
     children: dict[str, list[ReceivedSpan]] = defaultdict(list)
-    for span in sorted(known.values(), key=lambda span: (span.start_ns, -span.end_ns)):
-        children[span.parent_id if span.parent_id in known else ""].append(span)
+    for span in sorted(spans.values(), key=lambda span: (span.start_ns, -span.end_ns)):
+        children[span.parent_id if span.parent_id in spans else ""].append(span)
     return Trace(
         trace_id=trace_id,
         rows=tuple(_rows(children, children[""], ())),
-        start_ns=min(span.start_ns for span in known.values()),
-        end_ns=max(span.end_ns for span in known.values()),
+        start_ns=min(span.start_ns for span in spans.values()),
+        end_ns=max(span.end_ns for span in spans.values()),
     )
 
 

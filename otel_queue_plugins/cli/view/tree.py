@@ -64,10 +64,10 @@ def captions(trace: Trace, columns: Columns) -> Text:
 def lines(trace: Trace, columns: Columns, glyphs: Glyphs) -> Iterator[Text]:
     """A line for each span of `trace`, each followed by its notes."""
     scale = scale_of(trace, columns.bar)
-    known = {row.span.span_id: row.span for row in trace.rows}
+    spans = {row.span.span_id: row.span for row in trace.rows}
     for row in trace.rows:
         yield _row(row, scale, columns, glyphs)
-        for note in notes_of(row.span, known, glyphs):
+        for note in notes_of(row.span, spans, glyphs):
             yield _note(row, note, columns, glyphs)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Story:
+class Scenario:
     """One request and the work it causes. `deliveries` count by task and outcome."""
 
     title: str
@@ -18,7 +18,7 @@ class Story:
     deliveries: Mapping[tuple[str, str], int]
 
     def spans(self) -> Counter[str]:
-        """Every span of the story by `name` or `name: outcome`."""
+        """Every span of the scenario by `name` or `name: outcome`."""
         expected = Counter({self.request: 1})
         expected.update({f"send {task}": number for task, number in self.sends.items()})
         expected.update(
@@ -27,8 +27,8 @@ class Story:
         return expected
 
 
-def stories(framework: str, *, joins_groups: bool = True) -> tuple[Story, ...]:
-    """The stories that the shop on `framework` tells, in the order of its requests."""
+def scenarios(framework: str, *, joins_groups: bool = True) -> tuple[Scenario, ...]:
+    """The scenarios that the shop on `framework` plays, in the order of its requests."""
     if framework == "celery":
         return (*_common(final="failure"), _ORDER_WITH_CHORD)
     return (
@@ -38,28 +38,28 @@ def stories(framework: str, *, joins_groups: bool = True) -> tuple[Story, ...]:
     )
 
 
-def _common(final: str) -> tuple[Story, ...]:
+def _common(final: str) -> tuple[Scenario, ...]:
     end = "ends as a dead letter" if final == "dead_letter" else "is given up"
     return (
-        Story(
+        Scenario(
             title="A task that succeeds",
             request="POST /receipts",
             sends={"send_receipt": 1},
             deliveries={("send_receipt", "success"): 1},
         ),
-        Story(
+        Scenario(
             title="Fails, is retried, succeeds",
             request="POST /payments",
             sends={"charge_card": 1},
             deliveries={("charge_card", "retry"): 1, ("charge_card", "success"): 1},
         ),
-        Story(
+        Scenario(
             title=f"Fails twice, {end}",
             request="POST /labels",
             sends={"print_label": 1},
             deliveries={("print_label", "retry"): 1, ("print_label", final): 1},
         ),
-        Story(
+        Scenario(
             title="Delayed by one second",
             request="POST /reminders",
             sends={"send_reminder": 1},
@@ -68,14 +68,14 @@ def _common(final: str) -> tuple[Story, ...]:
     )
 
 
-_ORDER_WITH_CHORD: Final = Story(
+_ORDER_WITH_CHORD: Final = Scenario(
     title="A chain: one, then three, then one",
     request="POST /orders",
     sends={"reserve": 1, "pack": 3, "ship": 1},
     deliveries={("reserve", "success"): 1, ("pack", "success"): 3, ("ship", "success"): 1},
 )
 
-_ORDER_AS_PIPELINE: Final = Story(
+_ORDER_AS_PIPELINE: Final = Scenario(
     title="A pipeline of three",
     request="POST /orders",
     sends={"reserve": 1, "pick": 1, "ship": 1},
@@ -83,9 +83,9 @@ _ORDER_AS_PIPELINE: Final = Story(
 )
 
 
-def _group(*, joined: bool) -> Story:
+def _group(*, joined: bool) -> Scenario:
     end = {"ship": 1} if joined else {}
-    return Story(
+    return Scenario(
         title="A group of three, then one" if joined else "A group of three",
         request="POST /parcels",
         sends={"pack": 3, **end},
