@@ -96,6 +96,22 @@ class ManagedProcess:
                 return
         raise self._error(f"did not log {pattern!r} {count} time(s) in {timeout:g} s")
 
+    def wait_for_sleep(self, timeout: float = 20) -> None:
+        """Wait until the main thread of the command sleeps in the kernel, or has ended (Linux).
+
+        A signal that comes right before that, after Python has looked for signals last, is handled
+        when the sleep is over: https://docs.python.org/3/library/signal.html.
+        """
+        status = Path(f"/proc/{self.pid}/stat")
+        deadline = time.monotonic() + timeout
+        while self.returncode is None:
+            with suppress(OSError):
+                if status.read_text().rpartition(")")[2].split()[0] in "SZ":
+                    return
+            if time.monotonic() > deadline:
+                raise self._error(f"did not sleep within {timeout:g} s")
+            time.sleep(0.005)
+
     def wait(self, timeout: float = 20) -> int:
         """Wait for the end of the command; its return code."""
         with self._changed:

@@ -95,10 +95,11 @@ def facts(script: ManagedProcess) -> dict[str, object]:
 
 
 def start(lab: Lab, *parts: str, framework: str = "celery", **env: str) -> ManagedProcess:
-    """A script of `WORK` and these parts, once it has said that it is done."""
+    """A script of `WORK` and these parts, once it has said that it is done and waits."""
     extra = {**LATER, "FRAMEWORK": framework, **env}
     script = lab.script("".join((WORK, *parts)), app=lab.module(""), env=extra)
     script.wait_for_log("^done$", timeout=40)
+    script.wait_for_sleep()
     return script
 
 
