@@ -23,9 +23,9 @@ from otel_queue_plugins.celery.main_process.errbacks import Errbacks
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.main_process.refused import Refused
 from otel_queue_plugins.celery.main_process.undelivered import MainProcess
-from otel_queue_plugins.celery.patches import ProcessSetup
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.sends import Publishing, leave_existing
+from otel_queue_plugins.celery.worker_processes import ProcessSetup
 from otel_queue_plugins.celery.workers import Lifecycle
 from otel_queue_plugins.celery.workflow import Canvas
 from otel_queue_plugins.core import options as choices
