@@ -14,7 +14,7 @@ from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.tally import MAX_SERIES, Tally
-from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
+from otel_queue_plugins.core.route_templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.conftest import FakeClock
 from tests.core.conftest import ROUTE, Queue
@@ -71,7 +71,7 @@ def test_ten_thousand_tasks(queue: Queue) -> None:
         queue.exporter.clear()
     assert total(queue, "messaging.client.consumed.messages") == 10_000
     assert len(queue.points("messaging.client.consumed.messages")) == MAX_SERIES + 1
-    assert len(queue.telemetry._prepare.__self__._known) <= MAX_ROUTES
+    assert len(queue.telemetry._template_of.__self__._templates) <= MAX_ROUTES
     assert len(queue.points("taskqueue.worker.in_flight")) <= MAX_ROUTES
 
 
@@ -80,7 +80,7 @@ def test_exception_types_without_end(queue: Queue) -> None:
     for number in range(MAX_SERIES_OF_ROUTE + 50):
         error = type(f"Error{number}", (Exception,), {})()
         queue.process({}, Ending(outcome=Outcome.FAILURE, error=error))
-    template = queue.telemetry._prepare(ROUTE)
+    template = queue.telemetry._template_of(ROUTE)
     assert len(template._series) <= MAX_SERIES_OF_ROUTE
     [point] = queue.points("messaging.client.consumed.messages")
     assert point.value == MAX_SERIES_OF_ROUTE + 50
@@ -161,9 +161,9 @@ def test_routes_beyond_the_bound_are_not_in_the_gauges(queue: Queue) -> None:
     """What is in flight on a route that came too late is not shown; nothing breaks."""
     queue.telemetry.connect()
     shared = queue.telemetry._connection.counts
-    shared._seen = dict.fromkeys(range(MAX_ROUTES))
+    shared._shown = dict.fromkeys(range(MAX_ROUTES))
     operation = queue.start({})
-    shared._seen = {}
+    shared._shown = {}
     assert list(shared.observe_in_flight(None)) == []
     assert list(shared.observe_longest_running(None)) == []
     queue.telemetry.end_process(operation, SUCCEEDED)

@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.carrier import traceparent
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import end_attributes
+from otel_queue_plugins.core.spans import exceptions
 
 SPAN = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
 
@@ -94,5 +94,5 @@ def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) 
     for signal in ("logs", "logs/dup"):
         options = Options(exception_signal=signal)
         span = Span(SPAN.get_span_context())
-        end_attributes.record_exception(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
+        exceptions.record(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
     assert events == [semconv.EVENT_EXCEPTION] * 2

@@ -152,7 +152,7 @@ def test_never_negative_and_never_more_than_the_wait(
     """Whatever the clocks say."""
     delivery = Delivery(route=ROUTE, id="m", enqueued_at=enqueued, eta=eta, received_at=received)
     facts = None if ours is None else Envelope(enqueued_at=ours)
-    found = waiting.of(delivery, facts, started)
+    found = waiting.measure(delivery, facts, started)
     for value in (found.wait, found.prefetch_wait, found.scheduled_delay):
         assert value is None or value >= 0
     if found.wait is not None and found.prefetch_wait is not None:
