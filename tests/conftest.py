@@ -122,7 +122,7 @@ def nothing_leaks() -> Iterator[None]:
     What stays in the context is a bug of ours; what a test set on purpose is put back.
     """
     environment = dict(os.environ)
-    problems.forget()
+    problems.forget_reported()
     logging.root.setLevel(logging.WARNING)
     assert not context.get_current(), "an earlier test left something in the context"
     yield
