@@ -1,4 +1,4 @@
-"""What users read about cost is what was measured."""
+"""The page about cost has the measured figures."""
 
 from __future__ import annotations
 

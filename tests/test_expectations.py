@@ -1,4 +1,4 @@
-"""What the tests lean on when they assert: a missing, a surplus or a wrong thing does fail."""
+"""The assertions of the tests fail for missing, surplus and wrong telemetry."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ POINT = ReceivedPoint(
 
 
 class Filled(Expectations):
-    """A store that is told what it received."""
+    """A store with given points and spans."""
 
     def __init__(self, *received: ReceivedSpan | ReceivedPoint) -> None:
         super().__init__()
@@ -101,8 +101,8 @@ def test_linked_to_returns_spans_of_other_traces() -> None:
 def test_total_sums_the_last_point_of_each_process() -> None:
     """Cumulative points of one series replace each other; those of two processes are summed."""
     again = replace(POINT, value=3)
-    elsewhere = replace(POINT, resource={"service.instance.id": "2"}, value=4)
-    store = Filled(POINT, again, elsewhere, replace(POINT, name="other"))
+    other_process = replace(POINT, resource={"service.instance.id": "2"}, value=4)
+    store = Filled(POINT, again, other_process, replace(POINT, name="other"))
     store.expect_total("done", 7, queue__name="q")
     assert store.total("done", queue__name="p") == 0
     with pytest.raises(AssertionError, match=r"done \{\} is 7, not 6"):

@@ -1,4 +1,4 @@
-"""The receivers of the tests fail as told, over HTTP and gRPC, and come back on the same port."""
+"""The receivers of the tests fail on request, over HTTP and gRPC, and recover on one port."""
 
 from __future__ import annotations
 

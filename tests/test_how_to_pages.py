@@ -1,4 +1,4 @@
-"""What the how-tos show and what needs no broker, run as it is written."""
+"""The code of the how-to pages that needs no broker, run as it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A later SDK or API without the private names of today costs speed, and nothing else."""
+"""An SDK or API without the private names of today's versions costs speed, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LATE = {
     ROOT / "sdk" / "encoding" / "__init__.py",
     ROOT / "sdk" / "encoding" / "attaching.py",
 }
-TOLD = "['process add', 'send add'] traces 1 sent [1]"
+EXPORTED = "['process add', 'send add'] traces 1 sent [1]"
 
 
 @pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda said: said or "unset")
@@ -59,7 +59,7 @@ def test_adapters_without_a_private_name_record_everything(
 ) -> None:
     """Every span, one trace, every count; and what the environment asks for is set up."""
     *used, recorded = outcomes[change]
-    assert used == [f"use_celery | {TOLD}", f"use_dramatiq | {TOLD}"]
+    assert used == [f"use_celery | {EXPORTED}", f"use_dramatiq | {EXPORTED}"]
     if not change.endswith("PROVIDER_SET_ONCE"):  # without it the API itself can set no provider
         assert recorded == "record | True ['/v1/metrics', '/v1/traces']"
 

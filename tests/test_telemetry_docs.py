@@ -1,4 +1,4 @@
-"""The reference page and the code say the same names."""
+"""The reference page and the code have the same names."""
 
 from __future__ import annotations
 

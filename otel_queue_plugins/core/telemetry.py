@@ -1,4 +1,4 @@
-"""`QueueTelemetry`: the verbs by which an adapter says what happens to a message."""
+"""`QueueTelemetry`: the verbs by which an adapter reports what happens to a message."""
 
 from __future__ import annotations
 

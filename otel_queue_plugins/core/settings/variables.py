@@ -18,7 +18,7 @@ STRICT: Final = "OTEL_QUEUE_STRICT"
 
 
 class Variables:
-    """The variables of an environment. An empty value counts as unset, as the specification says.
+    """The variables of an environment. An empty value counts as unset, as specified.
 
     `problems` are those of the variables that were read so far.
     """

@@ -14,7 +14,7 @@ from otel_queue_plugins.core.verbs.process import ProcessVerbs
 
 
 class DetachedVerbs(ProcessVerbs):
-    """Deliveries that other code runs, that one call runs together, or that nobody runs."""
+    """Deliveries that other code runs, that one call runs together, or that no code runs."""
 
     @never_raises(ProcessOperation)
     def record_undelivered(

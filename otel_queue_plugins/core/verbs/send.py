@@ -108,6 +108,6 @@ class SendVerbs(VerbsBase):
     def write_current_context(self, carrier: Carrier) -> None:
         """Inject the current context into `carrier` without creating a span.
 
-        For messages that are sent while nobody collects telemetry.
+        For messages that are sent while telemetry is not recorded.
         """
         propagation.write(carrier, None, None)
