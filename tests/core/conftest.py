@@ -132,9 +132,9 @@ def in_child(read: Any) -> Any:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
-        said = answer.read()
+        text = answer.read()
     os.waitpid(pid, 0)
-    return json.loads(said)
+    return json.loads(text)
 
 
 @pytest.fixture(params=[None, fastpath], ids=["api", "fast path"])

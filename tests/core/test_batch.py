@@ -89,10 +89,10 @@ def test_batch_without_provider_runs_in_first_context(queue: Queue) -> None:
     silent = QueueTelemetry("celery")
     silent.connect = lambda: False  # type: ignore[method-assign]
     operations = silent.start_batch(deliveries(carrier, queue.send()))
-    here = trace.get_current_span().get_span_context()
+    current = trace.get_current_span().get_span_context()
     for operation in reversed(operations):
         silent.end_process(operation, SUCCEEDED)
-    assert here.span_id == queue.spans("send")[0].context.span_id
+    assert current.span_id == queue.spans("send")[0].context.span_id
     assert queue.spans("process") == []
 
 

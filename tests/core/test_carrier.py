@@ -201,8 +201,8 @@ def test_span_context_of_another_class_is_propagated(queue: Queue) -> None:
     class Other(trace.SpanContext):
         pass
 
-    told = Other(0xA1, 0xB2, is_remote=False, trace_flags=trace.TraceFlags(1))
-    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(told)))
+    span_context = Other(0xA1, 0xB2, is_remote=False, trace_flags=trace.TraceFlags(1))
+    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span_context)))
     try:
         carrier: dict[str, object] = {}
         queue.telemetry.write_current_context(carrier)

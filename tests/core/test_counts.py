@@ -207,14 +207,14 @@ def test_fork_hooks_reset_counts_and_gauges(
     monkeypatch.setattr(
         os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child)
     )
-    mine = observed.Counts(fake_clock)
-    mine.sent.add(mine.sent.cell({"n": 1}))
-    mine.capacity.append(lambda: 4)
+    counts = observed.Counts(fake_clock)
+    counts.sent.add(counts.sent.cell({"n": 1}))
+    counts.capacity.append(lambda: 4)
     forking.call_in_children(observed.Counts(fake_clock).reset_in_child)
     other = queue.sibling()
     for hook in hooks:
         hook()
-    assert [*mine.sent.observe(None), *mine.observe_capacity(None)] == []
+    assert [*counts.sent.observe(None), *counts.observe_capacity(None)] == []
     assert other.telemetry.connect()
 
 
@@ -236,17 +236,17 @@ def test_system_without_fork_needs_no_hook(queue: Queue, monkeypatch: pytest.Mon
 
 def test_tally_with_remote_counter_counts_only_what_it_refuses() -> None:
     """What another process counts for this one is not counted here; what it refuses is."""
-    tally, told = Tally(), []
+    tally, asked = Tally(), []
 
     def count_remotely(attributes: Any, span_id: int | None) -> bool:
-        told.append((dict(attributes), span_id))
+        asked.append((dict(attributes), span_id))
         return span_id is not None
 
     tally.count_remotely = count_remotely
     cell = tally.cell({"n": 1})
     tally.add(cell, 7)
     tally.add(cell)
-    assert told == [({"n": 1}, 7), ({"n": 1}, None)]
+    assert asked == [({"n": 1}, 7), ({"n": 1}, None)]
     assert [one.value for one in tally.observe(None)] == [1]
 
 
@@ -265,23 +265,23 @@ def test_deliveries_of_other_processes_are_in_flight(queue: Queue) -> None:
     running = [(ROUTE, queue.clock() / 1e9 - 10)]
     assert queue.telemetry.connect()
     queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: running)
-    here = queue.start({}, id="here")
+    own = queue.start({}, id="own")
     queue.process({}, route=Route(system="redis", destination="shop", task="done"))
     assert total(queue, "taskqueue.worker.in_flight") == 2
     assert max(one.value for one in queue.points("taskqueue.worker.longest_running")) == 10
     running.clear()
     assert total(queue, "taskqueue.worker.in_flight") == 1
     assert len(queue.points("taskqueue.worker.in_flight")) == 2
-    queue.telemetry.end_process(here, SUCCEEDED)
+    queue.telemetry.end_process(own, SUCCEEDED)
 
 
 def test_running_that_raises_keeps_own_deliveries_in_flight(queue: Queue) -> None:
     """What runs in this process is still shown."""
     assert queue.telemetry.connect()
     queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: [1 / 0])
-    here = queue.start({})
+    own = queue.start({})
     assert total(queue, "taskqueue.worker.in_flight") == 1
-    queue.telemetry.end_process(here, SUCCEEDED)
+    queue.telemetry.end_process(own, SUCCEEDED)
 
 
 def test_reconnected_plugin_in_child_reports_once(queue: Queue) -> None:

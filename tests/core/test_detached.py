@@ -71,9 +71,9 @@ def test_reference_process_keeps_tracestate(queue: Queue) -> None:
         "tracestate": "vendor=1",
     }
     with queue.telemetry.reference_process(DELIVERY._replace(span_id=0xABC), carrier).inside():
-        here = trace.get_current_span().get_span_context()
-    assert here.trace_state.get("vendor") == "1"
-    assert here.span_id == 0xABC
+        current = trace.get_current_span().get_span_context()
+    assert current.trace_state.get("vendor") == "1"
+    assert current.span_id == 0xABC
 
 
 @pytest.mark.parametrize("provider", [NoOpTracerProvider(), ProxyTracerProvider(), None])
@@ -89,8 +89,8 @@ def test_reference_process_without_chosen_id_has_the_creation_context(
         )
     carrier = queue.send()
     with telemetry.reference_process(DELIVERY._replace(span_id=chosen), carrier).inside():
-        here = trace.get_current_span().get_span_context()
-    assert here.span_id == queue.spans("send")[0].context.span_id
+        current = trace.get_current_span().get_span_context()
+    assert current.span_id == queue.spans("send")[0].context.span_id
 
 
 def test_detached_delivery_without_provider_runs_in_creation_context(queue: Queue) -> None:
@@ -103,9 +103,9 @@ def test_detached_delivery_without_provider_runs_in_creation_context(queue: Queu
         silent.open_process(DELIVERY, carrier),
     ):
         with operation.inside():
-            here = trace.get_current_span().get_span_context()
+            current = trace.get_current_span().get_span_context()
         silent.end_process(operation, LOST)
-        assert here.span_id == queue.spans("send")[0].context.span_id
+        assert current.span_id == queue.spans("send")[0].context.span_id
     assert len(queue.spans()) == 1
 
 

@@ -70,10 +70,10 @@ def test_encoded_envelope_decodes_to_the_same_facts(original: Envelope) -> None:
         assert getattr(found, name) == getattr(original, name)
 
 
-@given(text=st.text(st.characters(), max_size=600), known=st.booleans())
-def test_decode_of_any_text_raises_nothing(text: str, known: bool) -> None:
+@given(text=st.text(st.characters(), max_size=600), has_creation=st.booleans())
+def test_decode_of_any_text_raises_nothing(text: str, has_creation: bool) -> None:
     """Decoding never raises."""
-    found = envelope.decode(text, CREATION if known else None)
+    found = envelope.decode(text, CREATION if has_creation else None)
     assert found is None or math.isfinite(found.enqueued_at)
 
 
@@ -87,12 +87,12 @@ def test_decode_of_invalid_value_returns_none(value: object) -> None:
 
 def test_encode_leaves_out_what_the_receiver_can_derive() -> None:
     """The id of a chain, the trigger of its steps and the trace of an attempt are left out."""
-    here = SpanContext(CREATION.trace_id, 2**64 - 2, is_remote=True)
+    previous = SpanContext(CREATION.trace_id, 2**64 - 2, is_remote=True)
     step = Workflow(kind="chain", id="", step=11)
     retried = Envelope(
         enqueued_at=1.0,
         first_enqueued_at=0.5,
-        previous=here,
+        previous=previous,
         trigger="workflow",
         workflow=step,
         joins=Joined(id="", size=3, trace_id=CREATION.trace_id),

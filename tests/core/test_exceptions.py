@@ -41,32 +41,32 @@ def failed(queue: Queue, error: BaseException) -> dict[str, object]:
 
 def test_exception_without_str_is_recorded_with_its_type(queue: Queue) -> None:
     """The type replaces the message; the failure itself is recorded."""
-    said = failed(queue, SilentError())
-    assert said["error.type"] == f"{__name__}.SilentError"
-    assert said["exception.message"] == f"<{__name__}.SilentError that cannot be printed>"
-    assert "SilentError" in said["exception.stacktrace"]
+    attributes = failed(queue, SilentError())
+    assert attributes["error.type"] == f"{__name__}.SilentError"
+    assert attributes["exception.message"] == f"<{__name__}.SilentError that cannot be printed>"
+    assert "SilentError" in attributes["exception.stacktrace"]
 
 
 def test_exception_without_traceback_is_recorded_with_type_and_message(queue: Queue) -> None:
     """Type and message replace the stack trace."""
-    said = failed(queue, UnformattableError("text"))
-    assert said["exception.stacktrace"] == f"{__name__}.UnformattableError: text"
+    attributes = failed(queue, UnformattableError("text"))
+    assert attributes["exception.stacktrace"] == f"{__name__}.UnformattableError: text"
 
 
 def test_long_texts_of_exceptions_are_cut(queue: Queue) -> None:
     """A message has 1,024 characters, a stack trace its last 16 KiB, any other string 256."""
-    said = failed(queue, type("E" * 9000, (Exception,), {})("m" * 2**20))
-    assert len(said["exception.message"]) == exceptions.MAX_MESSAGE
-    assert len(said["exception.stacktrace"]) == exceptions.MAX_STACKTRACE + 4
-    assert said["exception.stacktrace"].startswith("...\n")
-    assert len(said["error.type"]) == 256
+    attributes = failed(queue, type("E" * 9000, (Exception,), {})("m" * 2**20))
+    assert len(attributes["exception.message"]) == exceptions.MAX_MESSAGE
+    assert len(attributes["exception.stacktrace"]) == exceptions.MAX_STACKTRACE + 4
+    assert attributes["exception.stacktrace"].startswith("...\n")
+    assert len(attributes["error.type"]) == 256
 
 
 def test_exception_with_surrogate_is_exported_with_question_mark(queue: Queue) -> None:
     """Half of a surrogate pair becomes a question mark; the batch can be encoded."""
-    said = failed(queue, ValueError("a\ud800b"))
-    assert said["exception.message"] == "a?b"
-    assert "a?b" in said["exception.stacktrace"]
+    attributes = failed(queue, ValueError("a\ud800b"))
+    assert attributes["exception.message"] == "a?b"
+    assert "a?b" in attributes["exception.stacktrace"]
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_exception_signal_selects_event_log_or_both(
     ending = Ending(outcome=Outcome.LOST, error=ValueError("bad"))
     queue.telemetry.record_undelivered(Delivery(route=ROUTE, id="m"), carrier, ending)
     found = [one.log_record for one in records.get_finished_logs()]
-    said = [
+    logged = [
         (one.event_name, one.severity_number, one.attributes["exception.type"]) for one in found
     ]
-    assert said == logs * [
+    assert logged == logs * [
         ("messaging.send.exception", SeverityNumber.WARN, "OSError"),
         ("messaging.process.exception", SeverityNumber.ERROR, "ValueError"),
     ]

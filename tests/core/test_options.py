@@ -190,8 +190,8 @@ def test_unused_options_are_logged_by_name(caplog: pytest.LogCaptureFixture) -> 
     warn_of_unused("Celery", {"relation": None})
     warn_of_unused("Celery", {"relation": "link", "metrics": None, "span_name": "queue"})
     (record,) = caplog.records
-    said = "Celery is instrumented already; the options relation, span_name are not used"
-    assert record.getMessage() == said
+    line = "Celery is instrumented already; the options relation, span_name are not used"
+    assert record.getMessage() == line
 
 
 def test_relation_of_a_call_is_checked() -> None:
@@ -205,9 +205,9 @@ def test_suppression_is_visible_until_detached() -> None:
     """Instrumented clients see the key of the API, until the token is detached."""
     token = suppression.suppress_instrumentation()
     key = context._SUPPRESS_INSTRUMENTATION_KEY
-    said = context.get_value(key)
+    suppressed = context.get_value(key)
     context.detach(token)
-    assert (said, context.get_value(key)) == (True, None)
+    assert (suppressed, context.get_value(key)) == (True, None)
 
 
 def test_allow_instrumentation_keeps_the_rest_of_the_context() -> None:

@@ -278,7 +278,7 @@ _STEP = Workflow(kind="chain", id="", step=1)
 
 
 @pytest.mark.parametrize(
-    ("known", "told", "shown"),
+    ("own", "sent", "shown"),
     [
         (Workflow(kind="chain", id="c1"), _STEP, ("chain", "c1", 1)),
         (Workflow(kind="group", id="g1", step=0), _STEP, ("group", "g1", 0)),
@@ -290,17 +290,17 @@ _STEP = Workflow(kind="chain", id="", step=1)
     ],
 )
 def test_workflow_of_framework_wins_over_that_of_envelope(
-    queue: Queue, known: Workflow | None, told: Workflow | None, shown: tuple[object, ...]
+    queue: Queue, own: Workflow | None, sent: Workflow | None, shown: tuple[object, ...]
 ) -> None:
     """The step of the envelope is added if both mean the same chain."""
-    carrier = queue.send(trigger="workflow", workflow=told)
-    attributes = queue.process(carrier, workflow=known).attributes
+    carrier = queue.send(trigger="workflow", workflow=sent)
+    attributes = queue.process(carrier, workflow=own).attributes
     assert tuple(attributes.get(f"taskqueue.workflow.{name}") for name in PLACE) == shown
 
 
 def test_span_has_creation_attributes_from_its_start(queue: Queue) -> None:
     """A sampler sees what the contract lists as creation attributes, and more."""
-    known = {
+    at_start = {
         "process.pid": os.getpid(),
         "taskqueue.task.attempt": 1,
         "taskqueue.task.trigger": "call",
@@ -308,7 +308,7 @@ def test_span_has_creation_attributes_from_its_start(queue: Queue) -> None:
     }
     send = queue.telemetry.start_send(_message(), {})
     process = queue.start({})
-    for operation, kind, more in ((send, "send", {}), (process, "process", known)):
+    for operation, kind, more in ((send, "send", {}), (process, "process", at_start)):
         assert dict(operation.span.attributes) == {
             **COMMON,
             "messaging.operation.name": kind,

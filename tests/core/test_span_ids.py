@@ -65,16 +65,16 @@ def test_joined_group_with_explicit_trace_links_into_it(queue: Queue) -> None:
     assert [link.context.trace_id for link in span.links] == [5, 5]
 
 
-@pytest.mark.parametrize("known", ["g", None])
-def test_joined_group_without_id_uses_id_of_the_receiver(queue: Queue, known: str | None) -> None:
+@pytest.mark.parametrize("group", ["g", None])
+def test_joined_group_without_id_uses_id_of_the_receiver(queue: Queue, group: str | None) -> None:
     """Members are found by the receiver's group id; without one there are no links."""
     carriers = send_members(queue, "g", 2)
     last = queue.start(carriers[-1])
     body = queue.send(joins=Joined(id="", size=2))
     queue.telemetry.end_process(last, SUCCEEDED)
-    links = queue.process(body, joins=known).links
+    links = queue.process(body, joins=group).links
     sent = [span.context.span_id for span in queue.spans("send")[:2]]
-    assert [link.context.span_id for link in links] == (sent if known else [])
+    assert [link.context.span_id for link in links] == (sent if group else [])
 
 
 def test_joined_group_of_thirty_gives_twenty_links(queue: Queue) -> None:

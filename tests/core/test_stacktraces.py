@@ -109,13 +109,13 @@ def test_stack_trace_has_no_frame_of_this_package(
 ) -> None:
     """Causes, contexts, notes and groups are the same as without our frames."""
 
-    def said(through: Through) -> str:
+    def shown(through: Through) -> str:
         error = raised(way, through)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         return exceptions.stacktrace(error, text if formatted else None)
 
-    assert said(calling_from(place)) == said(straight)
-    assert "in fail" in said(straight)
+    assert shown(calling_from(place)) == shown(straight)
+    assert "in fail" in shown(straight)
 
 
 def test_stack_trace_keeps_frames_of_demo_apps() -> None:

@@ -293,9 +293,9 @@ def test_coroutines_have_separate_current_spans(queue: Queue) -> None:
     async def run(gate: asyncio.Event) -> bool:
         operation = queue.start({})
         await gate.wait()
-        mine = trace.get_current_span() is operation.span
+        is_own = trace.get_current_span() is operation.span
         queue.telemetry.end_process(operation, SUCCEEDED)
-        return mine
+        return is_own
 
     async def both() -> list[bool]:
         gate = asyncio.Event()
