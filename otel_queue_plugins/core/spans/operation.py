@@ -43,8 +43,8 @@ class Operation:
 
     def leave(self) -> None:
         """Make current what was so before, unless an outer operation has done that already."""
-        place = self._entered
-        if place is None:
+        entered = self._entered
+        if entered is None:
             return
         outer, self._outer, self._entered = self._outer, None, None
         while outer is not None and outer._entered is not None:  # noqa: SLF001 - of its own class
@@ -52,7 +52,7 @@ class Operation:
         if outer is not None:
             return
         try:
-            _innermost.reset(place)
+            _innermost.reset(entered)
         except ValueError:
             return  # entered in another thread or asyncio task, which has a context of its own
         otel_context.detach(self._token)
