@@ -233,9 +233,9 @@ def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
     other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
     span: Any = other.start_span("n")
-    fastpath.put(span, {"a": "12345", "b": "1", "c": "2"})
+    fastpath.set_attributes(span, {"a": "12345", "b": "1", "c": "2"})
     assert dict(span.attributes) == {"b": "1", "c": "2"}
-    fastpath.put(span, {"c": "67890"})
+    fastpath.set_attributes(span, {"c": "67890"})
     assert dict(span.attributes) == {"b": "1", "c": "678"}
 
 
@@ -408,7 +408,7 @@ def test_spans_of_an_unknown_sdk_are_not_shortened(
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
     assert [entry.levelno for entry in ours] == [logging.INFO]
     span: Any = tracer.start_span("n")
-    fastpath.put(span, {"a": 1})
+    fastpath.set_attributes(span, {"a": 1})
     assert dict(span.attributes) == {"a": 1}
 
 

@@ -122,14 +122,18 @@ class Tracing:
         short = fastpath.spans(self.tracer)
         assert short is not None
         self.start: Any = eager(short if shorten else self._begin)
-        self.put: Any = fastpath.put if shorten else lambda span, late: span.set_attributes(late)
-        self.note: Any = fastpath.note if shorten else _add_event
+        self.put: Any = fastpath.set_attributes if shorten else _set_attributes
+        self.note: Any = fastpath.add_event if shorten else _add_event
 
     def _begin(self, name, parent, kind, about, at) -> Any:
         return self.tracer.start_span(name, parent, kind, *about(), at)
 
     def seen(self) -> tuple[list[object], list[dict[str, Any]]]:
         return self.processor.seen, self.processor.exported
+
+
+def _set_attributes(span: Any, attributes: Any) -> None:
+    span.set_attributes(attributes)
 
 
 def _add_event(span: Any, name: str, at_ns: int) -> None:
@@ -389,8 +393,8 @@ def test_put_and_note_suit_any_span() -> None:
             given.append((name, attributes, timestamp))
 
     for span in (INVALID_SPAN, Foreign(SpanContext(1, 2, is_remote=False))):
-        fastpath.put(span, {"a": 1})
-        fastpath.note(span, "b", 2)
+        fastpath.set_attributes(span, {"a": 1})
+        fastpath.add_event(span, "b", 2)
     assert given == [{"a": 1}, ("b", None, 2)]
 
 

@@ -23,14 +23,14 @@ from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from otel_queue_plugins.sdk.fastpath import gate
 
-__all__ = ["BeginSpan", "Record", "bind", "note", "put", "spans"]
+__all__ = ["BeginSpan", "Record", "add_event", "bind", "set_attributes", "spans"]
 
 Value = str | int | float | bool
 About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
-# The class of spans that `put` and `note` need not hand over, once there are any, and what does it.
+# The class of spans that the fast path can change, once it is proven, and the module that does so.
 _proven: dict[type, Any] = {}
 
 
@@ -53,14 +53,14 @@ def _spans(tracer: Any) -> BeginSpan:
     return begin_span
 
 
-def put(span: Span, attributes: dict[str, Value]) -> None:
+def set_attributes(span: Span, attributes: dict[str, Value]) -> None:
     """`span.set_attributes(attributes)` at less cost, where that can be had."""
     additions = _proven.get(type(span))
     if additions is None or not additions.put(span, attributes):
         span.set_attributes(attributes)
 
 
-def note(span: Span, event: str, at_ns: int) -> None:
+def add_event(span: Span, event: str, at_ns: int) -> None:
     """`span.add_event(event, None, at_ns)` at less cost, where that can be had."""
     additions = _proven.get(type(span))
     if additions is None or not additions.note(span, event, at_ns):
