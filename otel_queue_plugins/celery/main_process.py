@@ -19,8 +19,8 @@ from otel_queue_plugins.celery.running import Unrecorded
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.patching import Wrapped
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.core.wrapping import wrap
 
 _CUSTOM: Final = "otel_queue_custom"
 _HOOKS: Final = ("on_failure", "on_timeout")
@@ -56,8 +56,15 @@ class MainProcess:
     ) -> Any:
         """Around `celery.worker.request.create_request_cls(base, task, pool, ...)`."""
         made = wrapped(*args, **kwargs)
-        self.receiving.accompany(made, *args, **kwargs)
-        self._look_after(made, *args, **kwargs)
+        return self._followed(made, *args, **kwargs) or made
+
+    @never_raises(nothing)
+    def _followed(
+        self, made: Any, base: Any, task: Any, pool: Any, *_: object, **__: object
+    ) -> Any:
+        """A class of requests under `made` that tells where one runs, and what it hands back."""
+        from celery.worker.request import Request  # a megabyte that producers do without
+
         on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
@@ -66,23 +73,18 @@ class MainProcess:
                 self._returned(request, handed_back, unrecorded=unrecorded)
             return on_success(request, handed_back, **kwargs)
 
-        made.on_success = on_result
-        return made
-
-    @never_raises(nothing)
-    def _look_after(
-        self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
-    ) -> None:
-        """Requests of class `made` know where they run; hooks of a class of users are hooks."""
-        from celery.worker.request import Request  # a megabyte that producers do without
-
-        setattr(made, ELSEWHERE, runs_elsewhere(pool))
-        if base is Request:
-            return
-        setattr(made, _CUSTOM, True)
-        for name in _HOOKS:
-            setattr(made, name, getattr(made, name))
-            wrap(made, name, getattr(self, name))
+        parts = {
+            "__module__": made.__module__,
+            "execute_using_pool": self.receiving.with_receipt(made, task, pool),
+            "on_success": on_result,
+            ELSEWHERE: runs_elsewhere(pool),
+        }
+        if base is not Request:  # what a class of users has in the place of Celery's are hooks
+            parts[_CUSTOM] = True
+            parts |= {
+                name: Wrapped(getattr(made, name), getattr(self, name), [True]) for name in _HOOKS
+            }
+        return type(made.__name__, (made,), parts)
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.

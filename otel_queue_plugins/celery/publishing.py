@@ -5,11 +5,9 @@ The signal `before_task_publish` would say the same; calling a receiver costs fo
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from types import FunctionType
 from typing import Any, Final
 
 from celery._state import get_current_task
@@ -18,12 +16,12 @@ from opentelemetry.context import get_current
 from otel_queue_plugins.celery.canvas import place
 from otel_queue_plugins.celery.reading import identity
 from otel_queue_plugins.celery.routes import Routes, published_to, queue_name
-from otel_queue_plugins.celery.running import ORIGINAL
 from otel_queue_plugins.core import quiet
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
 from otel_queue_plugins.core.options import check_relation
+from otel_queue_plugins.core.patching import Switch, Wrapped, unwrap
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _SENDER: Final = "send_task_message"
@@ -64,6 +62,7 @@ class Publishing:
         self._covers = covers
         self._relations = relations
         self._beats = False
+        self._switch: Switch = [True]
 
     def send_task(self, wrapped: Any, app: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Celery.send_task`: the span lasts as long as the call, however that ends."""
@@ -98,31 +97,30 @@ class Publishing:
         self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
         """Around `AMQP._create_task_sender`, which makes the `send_task_message` of an app."""
-        return self.observed(wrapped(*args, **kwargs))
+        return Wrapped(wrapped(*args, **kwargs), self.send_task_message, self._switch)
 
-    def observed(self, sender: Any) -> Any:
-        """`sender`, a `send_task_message`, telling us what it is about to send."""
-
-        @functools.wraps(sender)
-        def send_task_message(
-            producer: Any, name: str, message: Any, *args: Any, **options: Any
-        ) -> Any:
-            sending = _sending.get()
-            if sending is not None and not sending.published:
-                sending.published = True
-                try:
-                    self._publish(sending, name, message, options)
-                except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-                    complain("Publishing._publish")
-            return sender(producer, name, message, *args, **options)
-
-        setattr(send_task_message, ORIGINAL, sender)
-        return send_task_message
+    def send_task_message(self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `send_task_message(producer, name, message, **options)` of an app."""
+        sending = _sending.get()
+        if sending is not None and not sending.published:
+            sending.published = True
+            try:
+                self._publish(sending, args[1], args[2], kwargs)
+            except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
+                complain("Publishing._publish")
+        return wrapped(*args, **kwargs)
 
     def observe_existing(self, apps: Iterable[Any]) -> None:
         """What was made before us, too."""
-        for made in _with_senders(apps):
-            made[_SENDER] = self.observed(made[_SENDER])
+        for amqp in _with_senders(apps):
+            sender = getattr(amqp, _SENDER)
+            setattr(amqp, _SENDER, Wrapped(sender, self.send_task_message, self._switch))
+
+    def leave(self, apps: Iterable[Any]) -> None:
+        """Do nothing any more in what apps send with, and give `apps` their own back."""
+        self._switch.clear()
+        for amqp in _with_senders(apps):
+            unwrap(amqp, _SENDER)
 
     def _publish(self, sending: Sending, name: str, message: Any, options: dict[str, Any]) -> None:
         """Celery is about to hand a message to its broker client: start the span, write context."""
@@ -182,16 +180,10 @@ class Publishing:
         return told or self._relations.get(task)
 
 
-def leave_existing(apps: Iterable[Any]) -> None:
-    """Take back what `Publishing.observed` did to the senders of `apps`."""
-    for made in _with_senders(apps):
-        made[_SENDER] = getattr(made[_SENDER], ORIGINAL, made[_SENDER])
-
-
-def _with_senders(apps: Iterable[Any]) -> list[dict[str, Any]]:
-    """Where the apps keep their `send_task_message`, once it has been asked for."""
-    made = [getattr(vars(app).get("amqp"), "__dict__", {}) for app in apps]
-    return [each for each in made if isinstance(each.get(_SENDER), FunctionType)]
+def _with_senders(apps: Iterable[Any]) -> list[Any]:
+    """The `amqp` of each of `apps` that has been asked for its `send_task_message`."""
+    made = [vars(app).get("amqp") for app in apps]
+    return [each for each in made if _SENDER in getattr(each, "__dict__", {})]
 
 
 def _relation_in(value: object) -> str | None:

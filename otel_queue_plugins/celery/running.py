@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from billiard import common
@@ -13,10 +13,12 @@ from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
+from otel_queue_plugins.core.patching import Switch, Wrapped, unwrap
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
-ORIGINAL: Final = "__otel_queue_original__"
 MARGIN_S: Final = 0.5
+_REQUEST: Final = 3
+"""Where a tracer has it among its arguments: `(uuid, args, kwargs, request=None)`."""
 
 
 class Unrecorded(float):
@@ -51,6 +53,7 @@ class Running:
         self._routes = routes
         self._covers = covers
         self._supervised = supervised
+        self._switch: Switch = [True]
 
     def build_tracer(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         """Around `celery.app.trace.build_tracer(name, task, ...)`."""
@@ -60,22 +63,28 @@ class Running:
 
     def traced(self, tracer: Any, task: Any, *, eager: bool) -> Any:
         """`tracer` with every call of it a delivery of `task`."""
-        if task is None or hasattr(tracer, ORIGINAL) or not self._covers(task.app):
+        if task is None or type(tracer) is Wrapped or not self._covers(task.app):
             return tracer
 
-        def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
-            operation = self._start(task, request or {}, eager=eager)
+        def trace_task(tracer: Any, _instance: None, args: Any, kwargs: dict[str, Any]) -> Any:
+            request = (args[_REQUEST] if len(args) > _REQUEST else kwargs.get("request")) or {}
+            operation = self._start(task, request, eager=eager)
             if operation is None:
-                return tracer(uuid, args, kwargs, request)
+                return tracer(*args, **kwargs)
             try:
-                result = tracer(uuid, args, kwargs, request)
+                result = tracer(*args, **kwargs)
             except BaseException as error:
                 self._escaped(operation, task, error)
                 raise
-            return self._returned(operation, task, request or {}, result)
+            return self._returned(operation, task, request, result)
 
-        setattr(trace_task, ORIGINAL, tracer)
-        return trace_task
+        return Wrapped(tracer, trace_task, self._switch)
+
+    def leave(self, tasks: Iterable[Any]) -> None:
+        """Do nothing any more in the tracers of `tasks`, and give those back that are ours."""
+        self._switch.clear()
+        for task in tasks:
+            unwrap(task, "__trace__")
 
     def retry(self, wrapped: Any, task: Any, args: Any, kwargs: Any) -> Any:
         """Around `Task.retry(...)`, where an attempt may be given a maximum of its own."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.core.patching import patch
 
 
 class Recorder:
@@ -44,7 +44,7 @@ def module() -> ModuleType:
 def test_a_method_is_called_through_the_wrapper() -> None:
     """It gets the bound method, the instance and what was passed; what it returns is returned."""
     owner, recorder = fresh(), Recorder()
-    wrap(owner, "price", recorder.around)
+    patch(owner, "price", recorder.around)
     shop = owner()
     assert shop.price(2, times=3) == owner.price(shop, 2, times=3) == 7
     assert recorder.calls == [(shop, (2,), {"times": 3})] * 2
@@ -53,7 +53,7 @@ def test_a_method_is_called_through_the_wrapper() -> None:
 def test_a_function_is_called_through_the_wrapper() -> None:
     """There is no instance."""
     owner, recorder = module(), Recorder()
-    wrap(owner, "price", recorder.around)
+    patch(owner, "price", recorder.around)
     assert owner.price(2, times=3) == 7
     assert recorder.calls == [(None, (2,), {"times": 3})]
 
@@ -63,7 +63,7 @@ def test_it_looks_like_what_it_wraps(make: Any) -> None:
     """Name, signature and documentation stay, and `__wrapped__` leads to the original."""
     owner = make()
     original = owner.price
-    wrap(owner, "price", Recorder().around)
+    patch(owner, "price", Recorder().around)
     assert owner.price.__wrapped__ is original
     assert inspect.signature(owner.price) == inspect.signature(original)
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
@@ -75,7 +75,7 @@ def test_it_is_taken_back_exactly(make: Any) -> None:
     """The very function that was there is there again."""
     owner = make()
     before = dict(vars(owner))
-    wrap(owner, "price", Recorder().around)()
+    patch(owner, "price", Recorder().around)()
     assert dict(vars(owner)) == before
 
 
@@ -83,7 +83,7 @@ def test_it_is_taken_back_exactly(make: Any) -> None:
 def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
     """Theirs is not thrown away, ours is not called any more."""
     owner, recorder = make(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
+    take_back = patch(owner, "price", recorder.around)
     ours = owner.price
 
     @functools.wraps(ours)
@@ -101,12 +101,12 @@ def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
 def test_wrapping_twice_is_wrapping_once() -> None:
     """Also below what somebody else has put around it; another wrapper of ours is another."""
     owner, recorder, other = fresh(), Recorder(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
-    once = owner.price
-    assert wrap(owner, "price", recorder.around) is take_back
-    assert owner.price is once
-    wrap(owner, "price", other.around)
-    wrap(owner, "price", recorder.around)
+    take_back = patch(owner, "price", recorder.around)
+    once = vars(owner)["price"]
+    assert patch(owner, "price", recorder.around) is take_back
+    assert vars(owner)["price"] is once
+    patch(owner, "price", other.around)
+    patch(owner, "price", recorder.around)
     assert owner().price(1) == 3
     assert len(recorder.calls) == len(other.calls) == 1
 
@@ -114,7 +114,7 @@ def test_wrapping_twice_is_wrapping_once() -> None:
 def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
     """Below the wrapper of somebody else a dead one of ours does not stand for a new one."""
     owner, recorder = fresh(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
+    take_back = patch(owner, "price", recorder.around)
     ours = owner.price
 
     @functools.wraps(ours)
@@ -123,7 +123,7 @@ def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
 
     owner.price = theirs
     take_back()
-    wrap(owner, "price", recorder.around)
+    patch(owner, "price", recorder.around)
     assert owner().price(1) == 2
     assert len(recorder.calls) == 1
 
@@ -131,4 +131,4 @@ def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
 def test_only_what_the_owner_has_itself_is_wrapped() -> None:
     """An inherited function belongs to another class, and would not be taken back there."""
     with pytest.raises(KeyError):
-        wrap(type("Child", (fresh(),), {}), "price", Recorder().around)
+        patch(type("Child", (fresh(),), {}), "price", Recorder().around)
