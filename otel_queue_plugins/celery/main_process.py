@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded
@@ -19,11 +20,10 @@ from otel_queue_plugins.celery.running import Unrecorded
 from otel_queue_plugins.core.guard import never_raises, nothing
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.core.patching import Wrapped
+from otel_queue_plugins.core.patching import Call, Wrapper
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _CUSTOM: Final = "otel_queue_custom"
-_HOOKS: Final = ("on_failure", "on_timeout")
 
 
 class MainProcess:
@@ -77,13 +77,12 @@ class MainProcess:
             "__module__": made.__module__,
             "execute_using_pool": self.receiving.with_receipt(made, task, pool),
             "on_success": on_result,
+            # A pool is given them with each task, and to bind a patched one costs much.
+            "on_failure": _through(self.on_failure, made.on_failure),
+            "on_timeout": _through(self.on_timeout, made.on_timeout),
             ELSEWHERE: runs_elsewhere(pool),
+            _CUSTOM: base is not Request,  # what it has in the place of Celery's are hooks
         }
-        if base is not Request:  # what a class of users has in the place of Celery's are hooks
-            parts[_CUSTOM] = True
-            parts |= {
-                name: Wrapped(getattr(made, name), getattr(self, name), [True]) for name in _HOOKS
-            }
         return type(made.__name__, (made,), parts)
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -242,3 +241,12 @@ def _calls_users(request: Any, info: Any) -> bool:
     """Whether there may be code of users in what the main process does about a failed task."""
     custom = getattr(request, _CUSTOM, False)
     return custom or isinstance(outcomes.exception_of(info), Reject)
+
+
+def _through(wrapper: Wrapper, method: Call) -> Call:
+    """A method that calls another one of its class through `wrapper`."""
+
+    def call(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(MethodType(method, request), request, args, kwargs)
+
+    return call

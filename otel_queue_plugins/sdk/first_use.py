@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.version import __version__
-
 from otel_queue_plugins.core.patching import apply
 from otel_queue_plugins.sdk import patches
 
@@ -40,7 +38,7 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
         return instrument
 
     undo = _take_back[signal] = []
-    undo += apply(patches.of_first_use(signal, use, make), __version__)
+    undo += apply(patches.of_first_use(signal, use, make))
 
 
 def forget(signal: str) -> None:

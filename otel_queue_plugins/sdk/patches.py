@@ -45,8 +45,8 @@ def of_termination(on_signal: Wrapper, on_getsignal: Wrapper) -> Table:
 def of_first_use(signal: str, use: Wrapper, make_observable: Wrapper) -> Table:
     """While nobody has set a provider for `signal`. Versions are those of the API.
 
-    All of these are private, and a version may have none of that name: its proxies get their
-    providers with the first message.
+    All of these are private. With a version that has none of that name, providers come with the
+    first message.
     """
     used = Patch(use, "1.44", "the first span, measurement or log record is not lost")
     made = Patch(make_observable, "1.44", "nobody asks its callbacks before there is a reader")
