@@ -1,15 +1,21 @@
-"""Wrapping functions of others: seen by nobody, and taken back without a trace."""
+"""Patching functions of others: seen by nobody, and taken back without a trace."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from types import ModuleType
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
-from otel_queue_plugins.core.patching import patch
+from otel_queue_plugins.core.patching import Patch, apply, is_in, patch, replace, unwrap
 
 
 class Recorder:
@@ -21,6 +27,11 @@ class Recorder:
     def around(self, call: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         self.calls.append((instance, args, kwargs))
         return call(*args, **kwargs) + 1
+
+
+def plain_call(call: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """A wrapper that adds nothing."""
+    return call(*args, **kwargs)
 
 
 def fresh() -> type:
@@ -98,7 +109,7 @@ def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
     assert recorder.calls == []
 
 
-def test_wrapping_twice_is_wrapping_once() -> None:
+def test_patching_twice_is_patching_once() -> None:
     """Also below what somebody else has put around it; another wrapper of ours is another."""
     owner, recorder, other = fresh(), Recorder(), Recorder()
     take_back = patch(owner, "price", recorder.around)
@@ -111,7 +122,7 @@ def test_wrapping_twice_is_wrapping_once() -> None:
     assert len(recorder.calls) == len(other.calls) == 1
 
 
-def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
+def test_it_can_be_patched_again_after_it_was_taken_back() -> None:
     """Below the wrapper of somebody else a dead one of ours does not stand for a new one."""
     owner, recorder = fresh(), Recorder()
     take_back = patch(owner, "price", recorder.around)
@@ -128,7 +139,158 @@ def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
     assert len(recorder.calls) == 1
 
 
-def test_only_what_the_owner_has_itself_is_wrapped() -> None:
+def test_only_what_a_class_has_itself_is_patched() -> None:
     """An inherited function belongs to another class, and would not be taken back there."""
     with pytest.raises(KeyError):
         patch(type("Child", (fresh(),), {}), "price", Recorder().around)
+
+
+def test_an_object_may_have_the_function_from_its_class() -> None:
+    """Then it has one of its own for as long as it is patched, and the class is left alone."""
+    owner, recorder = fresh(), Recorder()
+    shop, other = owner(), owner()
+    take_back = patch(shop, "price", recorder.around)
+    assert (shop.price(2), other.price(2)) == (3, 2)
+    assert recorder.calls == [(shop, (2,), {})]
+    take_back()
+    assert vars(shop) == {}
+    assert shop.price(2) == 2
+
+
+def test_what_is_held_on_to_becomes_a_plain_call() -> None:
+    """A bound method that was obtained before, too."""
+    owner, recorder = fresh(), Recorder()
+    take_back = patch(owner, "price", recorder.around)
+    held = owner().price
+    take_back()
+    assert held(2) == 2
+    assert recorder.calls == []
+
+
+def test_a_property_is_read_through_the_wrapper() -> None:
+    """Of the object that it is read of, which is the first argument; it is put back as it was."""
+
+    class Shop:
+        @property
+        def rent(self) -> int:
+            return 10
+
+    before, recorder = vars(Shop)["rent"], Recorder()
+    take_back = patch(Shop, "rent", recorder.around)
+    shop = Shop()
+    assert shop.rent == 11
+    assert recorder.calls == [(None, (shop,), {})]
+    take_back()
+    assert vars(Shop)["rent"] is before
+
+
+def test_what_is_no_function_is_not_patched() -> None:
+    """A later version may have something else of that name."""
+    owner = type("Shop", (), {"price": 3})
+    with pytest.raises(TypeError, match="is no function"):
+        patch(owner, "price", Recorder().around)
+    assert vars(owner)["price"] == 3
+
+
+def test_a_patched_function_is_pickled_by_its_name() -> None:
+    """As pools do that spawn; a process in which nothing is patched finds the plain function."""
+    take_back = patch(textwrap, "dedent", Recorder().around)
+    try:
+        pickled = pickle.dumps(textwrap.dedent)
+        assert pickle.loads(pickled) is textwrap.dedent  # noqa: S301 - from two lines above
+    finally:
+        take_back()
+    program = (
+        "import pickle, sys, textwrap; found = pickle.loads(sys.stdin.buffer.read());"
+        "assert found is textwrap.dedent; assert type(found).__name__ == 'function'"
+    )
+    subprocess.run([sys.executable, "-c", program], input=pickled, check=True, timeout=60)
+
+
+def test_a_patched_method_is_pickled_and_copied_as_one() -> None:
+    """With its object, or its class."""
+    take_back = patch(
+        Counter, "most_common", lambda call, _self, args, kwargs: call(*args, **kwargs)
+    )
+    try:
+        counter = Counter("aab")
+        again = pickle.loads(pickle.dumps(counter.most_common))  # noqa: S301 - likewise
+        assert again(1) == copy.deepcopy(counter.most_common)(1) == [("a", 2)]
+        assert copy.copy(counter.most_common)(1) == [("a", 2)]
+        unbound = pickle.loads(pickle.dumps(Counter.most_common))  # noqa: S301 - likewise
+        assert unbound(counter, 1) == [("a", 2)]
+    finally:
+        take_back()
+
+
+def test_a_patched_function_is_copied_as_functions_are() -> None:
+    """It is the same one."""
+    owner = module()
+    patch(owner, "price", Recorder().around)
+    assert copy.copy(owner.price) is copy.deepcopy(owner.price) is owner.price
+
+
+def test_the_method_of_one_object_is_pickled_with_it() -> None:
+    """Where nothing is patched it is the one of the class."""
+    counter = Counter("aab")
+    patch(counter, "most_common", Recorder().around)
+    found = pickle.loads(pickle.dumps(counter.most_common))  # noqa: S301 - from this very line
+    assert Counter.most_common(found.__self__) == [("a", 2), ("b", 1)]
+
+
+def test_a_replaced_value_of_somebody_else_stays() -> None:
+    """Ours is put back only while it is there."""
+    owner = module()
+    put_back = replace(owner, "price", 1)
+    owner.price = 2
+    put_back()
+    assert owner.price == 2
+
+
+def test_a_function_made_by_a_patched_one_is_unwrapped_where_it_is_kept() -> None:
+    """And what is no function of ours is left there."""
+    owner = module()
+    price = owner.price
+    patch(owner, "price", Recorder().around)
+    for _ in range(2):
+        unwrap(owner, "price")
+        assert owner.price is price
+        assert type(owner.price) is FunctionType
+
+
+def test_a_table_is_applied_as_far_as_the_version_has_it() -> None:
+    """A row for a later version, a name, a class or a module that is gone: each is passed by."""
+    recorder = Recorder()
+    row, later = Patch(recorder.around, "3.10", "a test"), Patch(recorder.around, "99", "a test")
+    before = dict(vars(textwrap)), dict(vars(textwrap.TextWrapper))
+    undo = apply(
+        {
+            "textwrap": {"dedent": row, "indent": later, "gone": row},
+            "textwrap:TextWrapper": {"fill": row},
+            "textwrap:Gone": {"fill": row},
+            "textwrap_gone": {"fill": row},
+        },
+        "3.10.2",
+    )
+    assert len(undo) == 2
+    assert type(textwrap.dedent) is not FunctionType
+    assert type(textwrap.indent) is FunctionType
+    for take_back in undo:
+        take_back()
+    assert (dict(vars(textwrap)), dict(vars(textwrap.TextWrapper))) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("5.7.0", True),
+        ("5.7.0rc1", True),
+        ("5.10", True),
+        ("6", True),
+        ("5.6.9", False),
+        (None, True),
+    ],
+)
+def test_a_row_counts_from_its_version_on(version: str | None, expected: bool) -> None:
+    """Where nobody knows the version, all rows count."""
+    assert is_in(Patch(Recorder().around, "5.7", "a test"), version) == expected
