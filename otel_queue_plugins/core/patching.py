@@ -61,14 +61,32 @@ class _Bound(_BoundFunctionWrapper):
 
 
 class Wrapped(_FunctionWrapper):
-    """A function that is called through `wrapper` for as long as the switch is on."""
+    """A function that is called through `wrapper` for as long as the switch is on.
+
+    One that `patch` has made knows the `owner` that it was patched in, and what takes it back.
+    """
 
     __bound_function_wrapper__ = _Bound
 
     def __init__(self, function: Call, wrapper: Wrapper, switch: Switch) -> None:
         enabled: Any = switch  # wrapt knows it as something that is true or false
         super().__init__(function, wrapper, enabled)
-        self._self_take_back: TakeBack | None = None
+        self.note(None, None)
+
+    def note(self, owner: Any, take_back: TakeBack | None) -> None:
+        """Keep what `patch` is to find again."""
+        # Other attributes than these are those of the function.
+        self._self_found = owner, take_back
+
+    @property
+    def owner(self) -> Any:
+        """The module, class or object; None if no attribute of one was patched."""
+        return self._self_found[0]
+
+    @property
+    def take_back(self) -> TakeBack | None:
+        """What puts the function back."""
+        return self._self_found[1]
 
     def is_live(self, wrapper: Wrapper) -> bool:
         """Whether this calls `wrapper`."""
@@ -109,7 +127,7 @@ def patch(owner: Any, name: str, wrapper: Wrapper) -> TakeBack:
     found = vars(owner)[name] if has_its_own else getattr(owner, name)
     before = _find(found, wrapper)
     if before is not None:
-        return before
+        return _take_back_import(owner, name, found) if _is_imported(found, owner) else before
     function = found.fget if isinstance(found, property) else found
     if not callable(function):
         raise TypeError(f"{name} of {owner!r} is no function")
@@ -121,7 +139,7 @@ def patch(owner: Any, name: str, wrapper: Wrapper) -> TakeBack:
         switch.clear()
         put_back()
 
-    wrapped._self_take_back = take_back  # noqa: SLF001 - wrapt keeps what has this prefix
+    wrapped.note(owner, take_back)
     return take_back
 
 
@@ -129,9 +147,22 @@ def _find(function: Any, wrapper: Wrapper) -> TakeBack | None:
     """What takes `wrapper` back, if it is around `function` already, or below what is."""
     while function is not None:
         if type(function) is Wrapped and function.is_live(wrapper):
-            return function._self_take_back  # noqa: SLF001 - as in `patch`
+            return function.take_back
         function = getattr(function, "__wrapped__", None)
     return None
+
+
+def _is_imported(found: Any, owner: Any) -> bool:
+    """Whether `owner` has a patched function from where it was patched: `from ... import ...`."""
+    return type(found) is Wrapped and found.owner is not owner
+
+
+def _take_back_import(owner: Any, name: str, wrapped: Wrapped) -> TakeBack:
+    def take_back() -> None:
+        if vars(owner).get(name) is wrapped:
+            setattr(owner, name, wrapped.__wrapped__)
+
+    return take_back
 
 
 def replace(owner: Any, name: str, value: Any) -> TakeBack:

@@ -184,6 +184,22 @@ def test_a_property_is_read_through_the_wrapper() -> None:
     assert vars(Shop)["rent"] is before
 
 
+def test_what_imported_a_patched_function_is_taken_back_too() -> None:
+    """Celery's modules import from each other, some of them after one is patched."""
+    owner, other, recorder = module(), ModuleType("other"), Recorder()
+    price = owner.price
+    take_back = patch(owner, "price", recorder.around)
+    other.price = owner.price
+    take_back_import = patch(other, "price", recorder.around)
+    assert other.price is owner.price
+    take_back_import()
+    take_back_import()
+    assert other.price is price
+    assert owner.price(1) == 2
+    take_back()
+    assert owner.price is price
+
+
 def test_what_is_no_function_is_not_patched() -> None:
     """A later version may have something else of that name."""
     owner = type("Shop", (), {"price": 3})
