@@ -49,8 +49,8 @@ class _Bound(_BoundFunctionWrapper):
     """A method, which is pickled and copied as one: by its object and its name."""
 
     def __reduce_ex__(self, _protocol: object) -> Any:
-        owner = self._self_owner if self._self_instance is None else self._self_instance
-        return getattr, (owner, self.__name__)
+        instance = self._self_instance
+        return getattr, (self._self_parent.owner if instance is None else instance, self.__name__)
 
     def __copy__(self) -> Any:
         return self
