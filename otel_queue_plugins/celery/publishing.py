@@ -21,7 +21,7 @@ from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.operation import ProcessOperation, SendOperation, current_delivery
 from otel_queue_plugins.core.options import check_relation
-from otel_queue_plugins.core.patching import Switch, Wrapped, unwrap
+from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _SENDER: Final = "send_task_message"
@@ -97,24 +97,30 @@ class Publishing:
         self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
         """Around `AMQP._create_task_sender`, which makes the `send_task_message` of an app."""
-        return Wrapped(wrapped(*args, **kwargs), self.send_task_message, self._switch)
+        return self.observed(wrapped(*args, **kwargs))
 
-    def send_task_message(self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `send_task_message(producer, name, message, **options)` of an app."""
-        sending = _sending.get()
-        if sending is not None and not sending.published:
-            sending.published = True
-            try:
-                self._publish(sending, args[1], args[2], kwargs)
-            except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-                complain("Publishing._publish")
-        return wrapped(*args, **kwargs)
+    def observed(self, sender: Any) -> Any:
+        """`sender`, a `send_task_message`, telling us what it is about to send."""
+        switch = self._switch
+
+        def send_task_message(
+            producer: Any, name: str, message: Any, *args: Any, **options: Any
+        ) -> Any:
+            sending = _sending.get()
+            if switch and sending is not None and not sending.published:
+                sending.published = True
+                try:
+                    self._publish(sending, name, message, options)
+                except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
+                    complain("Publishing._publish")
+            return sender(producer, name, message, *args, **options)
+
+        return Observed(sender, send_task_message)
 
     def observe_existing(self, apps: Iterable[Any]) -> None:
         """What was made before us, too."""
         for amqp in _with_senders(apps):
-            sender = getattr(amqp, _SENDER)
-            setattr(amqp, _SENDER, Wrapped(sender, self.send_task_message, self._switch))
+            setattr(amqp, _SENDER, self.observed(getattr(amqp, _SENDER)))
 
     def leave(self, apps: Iterable[Any]) -> None:
         """Do nothing any more in what apps send with, and give `apps` their own back."""

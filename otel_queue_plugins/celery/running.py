@@ -13,12 +13,10 @@ from otel_queue_plugins.celery.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.guard import complain, never_raises, nothing
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
-from otel_queue_plugins.core.patching import Switch, Wrapped, unwrap
+from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 MARGIN_S: Final = 0.5
-_REQUEST: Final = 3
-"""Where a tracer has it among its arguments: `(uuid, args, kwargs, request=None)`."""
 
 
 class Unrecorded(float):
@@ -63,22 +61,23 @@ class Running:
 
     def traced(self, tracer: Any, task: Any, *, eager: bool) -> Any:
         """`tracer` with every call of it a delivery of `task`."""
-        if task is None or type(tracer) is Wrapped or not self._covers(task.app):
+        if task is None or type(tracer) is Observed or not self._covers(task.app):
             return tracer
 
-        def trace_task(tracer: Any, _instance: None, args: Any, kwargs: dict[str, Any]) -> Any:
-            request = (args[_REQUEST] if len(args) > _REQUEST else kwargs.get("request")) or {}
-            operation = self._start(task, request, eager=eager)
+        switch = self._switch
+
+        def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
+            operation = self._start(task, request or {}, eager=eager) if switch else None
             if operation is None:
-                return tracer(*args, **kwargs)
+                return tracer(uuid, args, kwargs, request)
             try:
-                result = tracer(*args, **kwargs)
+                result = tracer(uuid, args, kwargs, request)
             except BaseException as error:
                 self._escaped(operation, task, error)
                 raise
-            return self._returned(operation, task, request, result)
+            return self._returned(operation, task, request or {}, result)
 
-        return Wrapped(tracer, trace_task, self._switch)
+        return Observed(tracer, trace_task)
 
     def leave(self, tasks: Iterable[Any]) -> None:
         """Do nothing any more in the tracers of `tasks`, and give those back that are ours."""

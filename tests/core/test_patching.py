@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from otel_queue_plugins.core.patching import Patch, apply, is_in, patch, replace, unwrap
+from otel_queue_plugins.core.patching import Observed, Patch, apply, is_in, patch, replace, unwrap
 
 
 class Recorder:
@@ -263,11 +263,15 @@ def test_a_replaced_value_of_somebody_else_stays() -> None:
     assert owner.price == 2
 
 
-def test_a_function_made_by_a_patched_one_is_unwrapped_where_it_is_kept() -> None:
-    """And what is no function of ours is left there."""
+def test_a_function_that_is_observed_looks_like_itself_until_it_is_put_back() -> None:
+    """What no function of ours is in the place of is left alone."""
     owner = module()
     price = owner.price
-    patch(owner, "price", Recorder().around)
+    owner.price = observed = Observed(price, lambda item, times=1: price(item, times=times) + 1)
+    assert observed(2, times=3) == 7
+    assert (observed.__wrapped__, observed.__name__) == (price, "price")
+    assert inspect.signature(observed) == inspect.signature(price)
+    assert copy.copy(observed) is copy.deepcopy(observed) is observed
     for _ in range(2):
         unwrap(owner, "price")
         assert owner.price is price
