@@ -91,7 +91,10 @@ class Batches:
         run = _running.get()
         if run is not None:
             run.error = sys.exc_info()[1]
-        return wrapped(*args, **{"stacklevel": 3, **kwargs})  # it is not us who log
+        # It is neither us who log nor wrapt, which has a frame where it is not compiled.
+        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - no public name
+        level = 3 if caller.startswith("wrapt.") else 2
+        return wrapped(*args, **{"stacklevel": level, **kwargs})
 
     def mark_as_done(self, wrapped: Any, _backend: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Backend.mark_as_done(task_id, result, ...)`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from billiard import common
@@ -11,11 +11,11 @@ from billiard import common
 from otel_queue_plugins.celery import outcomes, translation
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
-ORIGINAL: Final = "__otel_queue_original__"
 MARGIN_S: Final = 0.5
 
 
@@ -51,6 +51,7 @@ class Running:
         self._routes = routes
         self._covers = covers
         self._supervised = supervised
+        self._switch: Switch = [True]
 
     def build_tracer(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         """Around `celery.app.trace.build_tracer(name, task, ...)`."""
@@ -60,11 +61,13 @@ class Running:
 
     def traced(self, tracer: Any, task: Any, *, eager: bool) -> Any:
         """`tracer` with every call of it a delivery of `task`."""
-        if task is None or hasattr(tracer, ORIGINAL) or not self._covers(task.app):
+        if task is None or type(tracer) is Observed or not self._covers(task.app):
             return tracer
 
+        switch = self._switch
+
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
-            operation = self._start(task, request or {}, eager=eager)
+            operation = self._start(task, request or {}, eager=eager) if switch else None
             if operation is None:
                 return tracer(uuid, args, kwargs, request)
             try:
@@ -74,8 +77,13 @@ class Running:
                 raise
             return self._returned(operation, task, request or {}, result)
 
-        setattr(trace_task, ORIGINAL, tracer)
-        return trace_task
+        return Observed(tracer, trace_task)
+
+    def leave(self, tasks: Iterable[Any]) -> None:
+        """Do nothing any more in the tracers of `tasks`, and give those back that are ours."""
+        self._switch.clear()
+        for task in tasks:
+            unwrap(task, "__trace__")
 
     def retry(self, wrapped: Any, task: Any, args: Any, kwargs: Any) -> Any:
         """Around `Task.retry(...)`, where an attempt may be given a maximum of its own."""

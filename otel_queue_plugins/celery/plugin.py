@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, __version__, signals
 from celery._state import _get_active_apps
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.celery import apps
+from otel_queue_plugins.celery import apps, patches
 from otel_queue_plugins.celery.batches import Batches
 from otel_queue_plugins.celery.coexistence import Coexistence
-from otel_queue_plugins.celery.deliveries import ORIGINAL, Running
+from otel_queue_plugins.celery.deliveries import Running
 from otel_queue_plugins.celery.main_process.errbacks import Errbacks
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.main_process.refused import Refused
 from otel_queue_plugins.celery.main_process.undelivered import MainProcess
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.celery.sends import Publishing, leave_existing
+from otel_queue_plugins.celery.sends import Publishing
 from otel_queue_plugins.celery.worker_processes import ProcessSetup
 from otel_queue_plugins.celery.workers import Lifecycle
 from otel_queue_plugins.celery.workflow import Canvas
 from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.patching import Table, apply
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.sdk import fastpath
 
 _installed: list[CeleryPlugin] = []
@@ -137,7 +136,7 @@ class CeleryPlugin:
         self._running = Running(telemetry, routes, self.covers, supervised, exits)
         self._refused = Refused(telemetry, routes, self.covers)
         self._setup = ProcessSetup(
-            self._wrap,
+            self._apply,
             self._undo.append,
             batches=Batches(telemetry, routes, self.covers, supervised, exits),
             exits=exits,
@@ -173,17 +172,10 @@ class CeleryPlugin:
     def install(self) -> None:
         """Connect receivers and put in place the wrappers that every process needs."""
         self._connect()
-        publishing = self._publishing
-        self._wrap("celery.app.base", "Celery", "send_task", publishing.send_task)
-        self._wrap("celery.app.amqp", "AMQP", "_create_task_sender", publishing.create_task_sender)
-        publishing.observe_existing(_get_active_apps())
-        self._wrap("celery.app.trace", None, "build_tracer", self._running.build_tracer)
-        self._wrap("celery.app.task", "Task", "retry", self._running.retry)
-        self._wrap("celery.canvas", "group", "apply_async", self._canvas.apply_group)
-        self._wrap("celery.canvas", "Signature", "delay", self._canvas.delay)
-        self._wrap("celery.canvas", "Signature", "__call__", self._errbacks.call)
-        backend = "celery.backends.base", "Backend"
-        self._wrap(*backend, "_call_task_errbacks", self._errbacks.call_all)
+        self._apply(
+            patches.of_every_process(self._publishing, self._running, self._canvas, self._errbacks)
+        )
+        self._publishing.observe_existing(_get_active_apps())
         self._setup.install_in_batches()
 
     def join(self) -> None:
@@ -198,11 +190,8 @@ class CeleryPlugin:
         self._apps = weakref.WeakSet()
         while self._undo:
             self._undo.pop()()
-        leave_existing(_get_active_apps())
-        for task in _existing_tasks():
-            original = getattr(task.__trace__, ORIGINAL, None)
-            if original is not None:
-                task.__trace__ = original
+        self._publishing.leave(_get_active_apps())
+        self._running.leave(_existing_tasks())
 
     def _connect(self) -> None:
         lifecycle = self._lifecycle
@@ -222,12 +211,8 @@ class CeleryPlugin:
             signal.connect(receiver, weak=False)
             self._undo.append(partial(signal.disconnect, receiver))
 
-    def _wrap(self, module: str, owner: str | None, name: str, wrapper: Any) -> None:
-        """Put `wrapper` around a function, unless this version of Celery has none of that name."""
-        parent: Any = importlib.import_module(module)
-        parent = getattr(parent, owner) if owner else parent
-        if name in vars(parent):
-            self._undo.append(wrap(parent, name, wrapper))
+    def _apply(self, table: Table) -> None:
+        self._undo.extend(apply(table, __version__))
 
     def _trace_existing_tasks(self) -> None:
         """Tasks whose tracers were built before us."""

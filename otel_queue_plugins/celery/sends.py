@@ -5,23 +5,21 @@ The signal `before_task_publish` would say the same; calling a receiver costs fo
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from types import FunctionType
 from typing import Any, Final
 
 from celery._state import get_current_task
 from opentelemetry.context import get_current
 
-from otel_queue_plugins.celery.deliveries import ORIGINAL
 from otel_queue_plugins.celery.routes import Routes, published_to, queue_name
 from otel_queue_plugins.celery.translation import identity
 from otel_queue_plugins.celery.workflow import place
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.options import check_relation
+from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans.operation import (
     ProcessOperation,
@@ -68,6 +66,7 @@ class Publishing:
         self._covers = covers
         self._relations = relations
         self._beats = False
+        self._switch: Switch = [True]
 
     def send_task(self, wrapped: Any, app: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Celery.send_task`: the span lasts as long as the call, however that ends."""
@@ -106,13 +105,13 @@ class Publishing:
 
     def observed(self, sender: Any) -> Any:
         """`sender`, a `send_task_message`, telling us what it is about to send."""
+        switch = self._switch
 
-        @functools.wraps(sender)
         def send_task_message(
             producer: Any, name: str, message: Any, *args: Any, **options: Any
         ) -> Any:
             sending = _sending.get()
-            if sending is not None and not sending.published:
+            if switch and sending is not None and not sending.published:
                 sending.published = True
                 try:
                     self._publish(sending, name, message, options)
@@ -120,13 +119,18 @@ class Publishing:
                     log_failure("Publishing._publish")
             return sender(producer, name, message, *args, **options)
 
-        setattr(send_task_message, ORIGINAL, sender)
-        return send_task_message
+        return Observed(sender, send_task_message)
 
     def observe_existing(self, apps: Iterable[Any]) -> None:
         """What was made before us, too."""
-        for made in _with_senders(apps):
-            made[_SENDER] = self.observed(made[_SENDER])
+        for amqp in _with_senders(apps):
+            setattr(amqp, _SENDER, self.observed(getattr(amqp, _SENDER)))
+
+    def leave(self, apps: Iterable[Any]) -> None:
+        """Do nothing any more in what apps send with, and give `apps` their own back."""
+        self._switch.clear()
+        for amqp in _with_senders(apps):
+            unwrap(amqp, _SENDER)
 
     def _publish(self, sending: Sending, name: str, message: Any, options: dict[str, Any]) -> None:
         """Celery is about to hand a message to its broker client: start the span, write context."""
@@ -186,16 +190,10 @@ class Publishing:
         return told or self._relations.get(task)
 
 
-def leave_existing(apps: Iterable[Any]) -> None:
-    """Take back what `Publishing.observed` did to the senders of `apps`."""
-    for made in _with_senders(apps):
-        made[_SENDER] = getattr(made[_SENDER], ORIGINAL, made[_SENDER])
-
-
-def _with_senders(apps: Iterable[Any]) -> list[dict[str, Any]]:
-    """Where the apps keep their `send_task_message`, once it has been asked for."""
-    made = [getattr(vars(app).get("amqp"), "__dict__", {}) for app in apps]
-    return [each for each in made if isinstance(each.get(_SENDER), FunctionType)]
+def _with_senders(apps: Iterable[Any]) -> list[Any]:
+    """The `amqp` of each of `apps` that has been asked for its `send_task_message`."""
+    made = [vars(app).get("amqp") for app in apps]
+    return [each for each in made if _SENDER in getattr(each, "__dict__", {})]
 
 
 def _relation_in(value: object) -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+import wrapt
 from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 
@@ -13,9 +13,15 @@ from otel_queue_plugins.core.api.suppression import (
     suppress_in_empty_context,
     suppress_instrumentation,
 )
+from otel_queue_plugins.core.patching import Wrapper
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.dramatiq import pika_client
 from otel_queue_plugins.dramatiq.translation import stamp_received
+
+if TYPE_CHECKING:
+    _Proxy = wrapt.ObjectProxy[Consumer]
+else:
+    _Proxy = wrapt.ObjectProxy
 
 
 @never_raises(do_nothing)
@@ -24,36 +30,17 @@ def let_pika_be_quiet() -> None:
     pika_client.respect_suppression()
 
 
-class TracedConsumer(Consumer):
+class TracedConsumer(_Proxy):
     """A consumer of a broker, which notes when a message arrives."""
 
-    def __init__(self, consumer: Consumer) -> None:
-        self.consumer = consumer
+    def __iter__(self) -> Iterator[MessageProxy | None]:
+        return self  # not what the broker's own would return
 
     def __next__(self) -> MessageProxy | None:
-        message = next(self.consumer)
+        message = next(self.__wrapped__)
         if message is not None:
             stamp_received(message)
         return message
-
-    def ack(self, message: MessageProxy) -> None:
-        """Acknowledge `message`."""
-        self.consumer.ack(message)
-
-    def nack(self, message: MessageProxy) -> None:
-        """Move `message` to the dead letters."""
-        self.consumer.nack(message)
-
-    def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give back what was not run."""
-        self.consumer.requeue(messages)
-
-    def close(self) -> None:
-        """Stop consuming."""
-        self.consumer.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.consumer, name)
 
 
 class QuietConsumer(TracedConsumer):
@@ -65,7 +52,7 @@ class QuietConsumer(TracedConsumer):
     def __next__(self) -> MessageProxy | None:
         token = suppress_in_empty_context()
         try:
-            message = next(self.consumer)
+            message = next(self.__wrapped__)
         finally:
             otel_context.detach(token)
         if message is not None:
@@ -76,7 +63,7 @@ class QuietConsumer(TracedConsumer):
         """Acknowledge `message`."""
         token = suppress_instrumentation()
         try:
-            self.consumer.ack(message)
+            self.__wrapped__.ack(message)
         finally:
             otel_context.detach(token)
 
@@ -84,7 +71,7 @@ class QuietConsumer(TracedConsumer):
         """Move `message` to the dead letters."""
         token = suppress_instrumentation()
         try:
-            self.consumer.nack(message)
+            self.__wrapped__.nack(message)
         finally:
             otel_context.detach(token)
 
@@ -92,24 +79,15 @@ class QuietConsumer(TracedConsumer):
         """Give back what was not run."""
         token = suppress_in_empty_context()
         try:
-            self.consumer.requeue(messages)
+            self.__wrapped__.requeue(messages)
         finally:
             otel_context.detach(token)
 
 
-class Consume:
-    """`broker.consume`, with consumers of ours around its own."""
+def consuming(kind: Callable[[Consumer], Any]) -> Wrapper:
+    """What goes around `Broker.consume(...)`: a consumer of that kind around the broker's own."""
 
-    def __init__(self, consume: Callable[..., Any], kind: Callable[[Consumer], Consumer]) -> None:
-        functools.update_wrapper(self, consume)
-        self._consume = consume
-        self._kind: Callable[[Consumer], Consumer] | None = kind
+    def consume(wrapped: Any, _broker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return kind(wrapped(*args, **kwargs))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Broker.consume`."""
-        consumer = self._consume(*args, **kwargs)
-        return consumer if self._kind is None else self._kind(consumer)
-
-    def stop(self) -> None:
-        """Become a plain call, for somebody who holds on to this."""
-        self._kind = None
+    return consume

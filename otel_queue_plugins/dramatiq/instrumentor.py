@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from wrapt import register_post_import_hook
+
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.patching import TakeBack, apply
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.dramatiq.importing import when_imported
+from otel_queue_plugins.dramatiq import patches
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("otel_queue_plugins")
 
+_MODULE: Final = "dramatiq.broker"
 _ACCEPTED: Final = {each.name for each in fields(Options)} | {"tracer_provider", "meter_provider"}
 
 
@@ -28,7 +33,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] | None = None
-        self.unwrap: Callable[[], None] = do_nothing
+        self.is_waiting = False  # for Dramatiq to be imported
+        self.undo: list[TakeBack] = []
         self.brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
 
 
@@ -46,22 +52,35 @@ class DramatiqInstrumentor:
         """Instrument the brokers of this process; arguments that are not ours are ignored."""
         if _process.options is None:
             _process.options = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
-            when_imported("dramatiq.broker", _instrument_module)
+            _instrument_when_imported()
 
     @never_raises(do_nothing)
     def uninstrument(self, **_kwargs: Any) -> None:
         """Restore what `instrument` has changed."""
         _process.options = None
-        _process.unwrap()
+        while _process.undo:
+            _process.undo.pop()()
         for broker in list(_process.brokers):
             _uninstrument_broker(broker)
 
 
+def _instrument_when_imported() -> None:
+    """Now, if Dramatiq is imported. Else wrapt looks at each import until it is."""
+    if _MODULE in sys.modules:
+        _instrument_module()
+    elif not _process.is_waiting:
+        _process.is_waiting = True
+        register_post_import_hook(_instrument_module, _MODULE)
+
+
 @never_raises(do_nothing)
-def _instrument_module(module: ModuleType) -> None:
+def _instrument_module(_module: ModuleType | None = None) -> None:
+    """Called while another thread may still be importing the module; that is waited for."""
+    _process.is_waiting = False
+    module = import_module(_MODULE)
     if _process.options is None:
         return
-    _process.unwrap = wrap(module.Broker, "__init__", _init)
+    _process.undo += apply(patches.of_all_brokers(_init))
     if module.global_broker is not None:
         _instrument_broker(module.global_broker)
 

@@ -7,10 +7,9 @@ message that was sent long ago).
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,6 +81,19 @@ class Sends:
         """This consumer thread holds `message` until its time comes."""
         self._delays = True
         self._held()[message.message_id] = message
+
+    def enqueue(self, wrapped: Any, _broker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Around `Broker.enqueue(message, *, delay=None)`: the span lasts as long as the call."""
+        send = self.begin(args[0] if args else kwargs.get("message"), kwargs.get("delay"))
+        if send is None:
+            return wrapped(*args, **kwargs)
+        try:
+            enqueued = wrapped(*args, **kwargs)
+        except BaseException as error:
+            self.end(send, error)
+            raise
+        self.end(send, None)
+        return enqueued
 
     def begin(self, message: Any, delay: float | None) -> Send | None:
         """Start what this `enqueue` is; None if it is part of one that has started, or nothing."""
@@ -188,30 +200,3 @@ class Sends:
         if held is None:
             held = self._thread.held = weakref.WeakValueDictionary()
         return held
-
-
-class Enqueue:
-    """`broker.enqueue`, with a beginning and an end however it ends."""
-
-    def __init__(self, enqueue: Callable[..., Any], sends: Sends) -> None:
-        functools.update_wrapper(self, enqueue)
-        self._enqueue = enqueue
-        self._sends: Sends | None = sends
-
-    def __call__(self, message: Any, **options: Any) -> Any:
-        """As `Broker.enqueue`."""
-        sends = self._sends
-        send = sends.begin(message, options.get("delay")) if sends else None
-        if sends is None or send is None:
-            return self._enqueue(message, **options)
-        try:
-            enqueued = self._enqueue(message, **options)
-        except BaseException as error:
-            sends.end(send, error)
-            raise
-        sends.end(send, None)
-        return enqueued
-
-    def stop(self) -> None:
-        """Become a plain call, for somebody who holds on to this."""
-        self._sends = None

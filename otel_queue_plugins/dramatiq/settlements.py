@@ -41,20 +41,20 @@ class SettledDeliveries(Deliveries):
 class SettlingConsumer(TracedConsumer):
     """A consumer of ours whose acks and nacks have spans; one for each call, if it is repeated."""
 
-    def __init__(self, consumer: TracedConsumer, telemetry: QueueTelemetry) -> None:
-        super().__init__(consumer)
-        self._telemetry = telemetry
+    def __init__(self, consumer: Any, telemetry: QueueTelemetry) -> None:
+        super().__init__(consumer)  # a proxy keeps what has this prefix, and hands on the rest
+        self._self_telemetry = telemetry
 
     def __next__(self) -> MessageProxy | None:
-        return next(self.consumer)
+        return next(self.__wrapped__)
 
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge `message`."""
-        self._settle("ack", self.consumer.ack, message)
+        self._settle("ack", self.__wrapped__.ack, message)
 
     def nack(self, message: MessageProxy) -> None:
         """Move `message` to the dead letters."""
-        self._settle("nack", self.consumer.nack, message)
+        self._settle("nack", self.__wrapped__.nack, message)
 
     def _settle(
         self, settlement: Settlement, call: Callable[[MessageProxy], None], message: MessageProxy
@@ -63,17 +63,17 @@ class SettlingConsumer(TracedConsumer):
         if operation is None:
             call(message)
             return
-        settle = self._telemetry.start_settle(operation, settlement)
+        settle = self._self_telemetry.start_settle(operation, settlement)
         try:
             call(message)
         except BaseException as error:
-            self._telemetry.end_settle(settle, error)
+            self._self_telemetry.end_settle(settle, error)
             raise
-        self._telemetry.end_settle(settle)
+        self._self_telemetry.end_settle(settle)
 
 
 def consumers(
     kind: type[TracedConsumer], telemetry: QueueTelemetry
-) -> Callable[[Consumer], Consumer]:
+) -> Callable[[Consumer], SettlingConsumer]:
     """What puts a settling consumer around one of `kind` around the broker's own."""
     return lambda consumer: SettlingConsumer(kind(consumer), telemetry)

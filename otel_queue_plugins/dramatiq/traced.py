@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.dramatiq import groups, settlements
-from otel_queue_plugins.dramatiq.consumers import Consume, QuietConsumer, TracedConsumer
+from dramatiq import __version__
+
+from otel_queue_plugins.core.patching import TakeBack, apply_to
+from otel_queue_plugins.dramatiq import groups, patches, settlements
+from otel_queue_plugins.dramatiq.consumers import QuietConsumer, TracedConsumer, consuming
 from otel_queue_plugins.dramatiq.deliveries import Deliveries
-from otel_queue_plugins.dramatiq.sends import Enqueue, Sends
+from otel_queue_plugins.dramatiq.sends import Sends
 from otel_queue_plugins.dramatiq.settlements import SettledDeliveries
 from otel_queue_plugins.dramatiq.translation import Facts
 
@@ -28,11 +31,11 @@ class TracedBroker:
         consumer: type[TracedConsumer] = TracedConsumer if options.broker_spans else QuietConsumer
         if options.settle_spans:
             self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.facts)
-            self._consume = Consume(broker.consume, settlements.consumers(consumer, telemetry))
+            self._consume = consuming(settlements.consumers(consumer, telemetry))
         else:
             self.deliveries = Deliveries(broker, telemetry, self.facts)
-            self._consume = Consume(broker.consume, consumer)
-        self._enqueue = Enqueue(broker.enqueue, self.sends)
+            self._consume = consuming(consumer)
+        self._undo: list[TakeBack] = []
 
     @classmethod
     def install(
@@ -42,14 +45,13 @@ class TracedBroker:
         if groups.is_traced(broker):
             return None
         traced = cls(broker, telemetry, options)
-        vars(broker).update(enqueue=traced._enqueue, consume=traced._consume)
+        table = patches.of_broker(traced.sends.enqueue, traced._consume)
+        traced._undo += apply_to(broker, table, __version__)
         groups.trace(broker)
         return traced
 
     def restore(self) -> None:
         """Take the wrappers out, or make them plain calls where somebody has wrapped them."""
-        for name, wrapper in (("enqueue", self._enqueue), ("consume", self._consume)):
-            wrapper.stop()
-            if vars(self.broker).get(name) is wrapper:
-                delattr(self.broker, name)
+        while self._undo:
+            self._undo.pop()()
         groups.forget(self.broker)

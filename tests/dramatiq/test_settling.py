@@ -25,13 +25,13 @@ class Settling(TracedConsumer):
 
     def __init__(self, consumer: Any, broker: SettlingBroker) -> None:
         super().__init__(consumer)
-        self.broker = broker
+        self._self_broker = broker
 
     def ack(self, message: MessageProxy) -> None:
-        self.broker.seen.append((trace.get_current_span(), is_quiet()))
-        if self.broker.errors:
-            raise self.broker.errors.pop()
-        super().ack(message)
+        self._self_broker.seen.append((trace.get_current_span(), is_quiet()))
+        if self._self_broker.errors:
+            raise self._self_broker.errors.pop()
+        self.__wrapped__.ack(message)
 
 
 class SettlingBroker(StubBroker):

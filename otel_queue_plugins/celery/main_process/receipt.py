@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otel_queue_plugins.celery.translation import RECEIPT_KEY
-from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
+from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _RECEIVED_AT: Final = "otel_queue_received_at"
@@ -38,18 +38,15 @@ class Receiving:
 
         return received
 
-    @never_raises(do_nothing)
-    def accompany(
-        self, made: Any, _base: Any, task: Any, pool: Any, *_: object, **__: object
-    ) -> None:
-        """Give the requests of class `made`, for `task`, their receipts when `pool` gets them."""
-        execute, limit = made.execute_using_pool, time_limit(task, pool)
+    def with_receipt(self, requests: Any, task: Any, pool: Any) -> Callable[..., Any]:
+        """`execute_using_pool` of a class of `requests` for `task`, which get their receipts."""
+        execute, limit = requests.execute_using_pool, time_limit(task, pool)
 
         def execute_using_pool(request: Any, *args: Any, **kwargs: Any) -> Any:
             self.give_receipt(request, limit)
             return execute(request, *args, **kwargs)
 
-        made.execute_using_pool = execute_using_pool
+        return execute_using_pool
 
     def give_receipt(self, request: Any, limit: float | None) -> None:
         """Choose the id of the span of `request`, and pass on what is known of it."""

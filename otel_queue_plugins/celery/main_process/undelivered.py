@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded
@@ -22,13 +23,12 @@ from otel_queue_plugins.celery.main_process.pool_deliveries import (
 from otel_queue_plugins.celery.main_process.receipt import Receiving, runs_elsewhere
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.patching import Call, Wrapper
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.core.wrapping import wrap
 
 _CUSTOM: Final = "otel_queue_custom"
-_HOOKS: Final = ("on_failure", "on_timeout")
 
 
 class MainProcess:
@@ -61,8 +61,15 @@ class MainProcess:
     ) -> Any:
         """Around `celery.worker.request.create_request_cls(base, task, pool, ...)`."""
         made = wrapped(*args, **kwargs)
-        self.receiving.accompany(made, *args, **kwargs)
-        self._look_after(made, *args, **kwargs)
+        return self._followed(made, *args, **kwargs) or made
+
+    @never_raises(do_nothing)
+    def _followed(
+        self, made: Any, base: Any, task: Any, pool: Any, *_: object, **__: object
+    ) -> Any:
+        """A class of requests under `made` that tells where one runs, and what it hands back."""
+        from celery.worker.request import Request  # a megabyte that producers do without
+
         on_success = made.on_success
 
         def on_result(request: Any, handed_back: Any, **kwargs: Any) -> Any:
@@ -71,23 +78,17 @@ class MainProcess:
                 self._returned(request, handed_back, unrecorded=unrecorded)
             return on_success(request, handed_back, **kwargs)
 
-        made.on_success = on_result
-        return made
-
-    @never_raises(do_nothing)
-    def _look_after(
-        self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
-    ) -> None:
-        """Requests of class `made` know where they run; hooks of a class of users are hooks."""
-        from celery.worker.request import Request  # a megabyte that producers do without
-
-        setattr(made, ELSEWHERE, runs_elsewhere(pool))
-        if base is Request:
-            return
-        setattr(made, _CUSTOM, True)
-        for name in _HOOKS:
-            setattr(made, name, getattr(made, name))
-            wrap(made, name, getattr(self, name))
+        parts = {
+            "__module__": made.__module__,
+            "execute_using_pool": self.receiving.with_receipt(made, task, pool),
+            "on_success": on_result,
+            # A pool is given them with each task, and to bind a patched one costs much.
+            "on_failure": _through(self.on_failure, made.on_failure),
+            "on_timeout": _through(self.on_timeout, made.on_timeout),
+            ELSEWHERE: runs_elsewhere(pool),
+            _CUSTOM: base is not Request,  # what it has in the place of Celery's are hooks
+        }
+        return type(made.__name__, (made,), parts)
 
     def on_failure(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `Request.on_failure(exc_info, send_failed_event=True, return_ok=False)`.
@@ -245,3 +246,12 @@ def _calls_users(request: Any, info: Any) -> bool:
     """Whether there may be code of users in what the main process does about a failed task."""
     custom = getattr(request, _CUSTOM, False)
     return custom or isinstance(outcomes.exception_of(info), Reject)
+
+
+def _through(wrapper: Wrapper, method: Call) -> Call:
+    """A method that calls another one of its class through `wrapper`."""
+
+    def call(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(MethodType(method, request), request, args, kwargs)
+
+    return call

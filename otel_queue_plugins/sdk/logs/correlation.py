@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import platform
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.core.patching import apply
+from otel_queue_plugins.sdk import patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ def enable_log_correlation() -> None:
     may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
     its handlers are and whoever replaces them. Doing it twice does nothing.
     """
-    wrap(logging.Logger, "makeRecord", _make_labelled)
+    apply(patches.of_log_correlation(_make_labelled), platform.python_version())
 
 
 def _make_labelled(
@@ -31,7 +33,7 @@ def _make_labelled(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> logging.LogRecord:
-    """Not a record factory: the keys of one collide with a caller's `extra`, which raises."""
+    """Around `Logger.makeRecord(...)`."""
     record = make(*args, **kwargs)
     for key, value in zip(LABELS, _labels(), strict=True):
         record.__dict__.setdefault(key, value)

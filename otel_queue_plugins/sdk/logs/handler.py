@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from opentelemetry._logs import SeverityNumber
 
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api import suppression
+from otel_queue_plugins.core.patching import apply
 from otel_queue_plugins.core.spans import exceptions
-from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.sdk import patches
 from otel_queue_plugins.sdk.logs.correlation import LABELS, task_in_progress
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def export_logs(are_taken: Callable[[], bool]) -> None:
     `are_taken` says for each record whether there is a logger provider that wants it. Not a
     handler: Celery empties the root logger's list of them, and so does `dictConfig`.
     """
-    wrap(logging.Logger, "callHandlers", partial(_call_handlers, are_taken))
+    table = patches.of_log_export(partial(_call_handlers, are_taken))
+    apply(table, platform.python_version())
 
 
 def _call_handlers(

@@ -10,12 +10,14 @@ application is not touched, and is in place as soon as it is set.
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.wrapping import wrap
+from otel_queue_plugins.core.patching import apply
+from otel_queue_plugins.sdk import patches
 from otel_queue_plugins.sdk.process import flushing, green
 
 if TYPE_CHECKING:
@@ -34,8 +36,7 @@ def flush_before_default_action() -> None:
     """
     if os.name != "posix":
         return
-    wrap(signal, "signal", _on_signal)
-    wrap(signal, "getsignal", _on_getsignal)
+    apply(patches.of_termination(_on_signal, _on_getsignal), platform.python_version())
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and _get_handler(signal.SIGTERM) is signal.SIG_DFL and not _is_foreign():
         _set_handler(signal.SIGTERM, _end)

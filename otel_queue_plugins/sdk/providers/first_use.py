@@ -2,42 +2,22 @@
 
 Until somebody does, tracers, meters, instruments and loggers are the API's proxies, which discard
 what they get. Here a proxy asks for a provider before its first span, measurement or log record,
-so that this is not lost. What is replaced are private names of the API: a version that has none of
-that name is left as it is, and gets its providers with the first message.
+so that this is not lost.
 """
 
 from __future__ import annotations
 
-import sys
-from functools import wraps
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from otel_queue_plugins.core.patching import apply
+from otel_queue_plugins.sdk import patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    _Call = Callable[..., Any]
-    _Around = Callable[[_Call], _Call]
+    from otel_queue_plugins.core.patching import Call, TakeBack
 
-_INSTRUMENTS: Final = "opentelemetry.metrics._internal.instrument"
-_METERS: Final = "opentelemetry.metrics._internal"
-# Signal, module, class and the attribute that each use goes through.
-_USES: Final = (
-    ("traces", "opentelemetry.trace", "ProxyTracer", "_tracer"),
-    ("metrics", _INSTRUMENTS, "_ProxyCounter", "add"),
-    ("metrics", _INSTRUMENTS, "_ProxyUpDownCounter", "add"),
-    ("metrics", _INSTRUMENTS, "_ProxyHistogram", "record"),
-    ("metrics", _INSTRUMENTS, "_ProxyGauge", "set"),
-    ("logs", "opentelemetry._logs._internal", "ProxyLogger", "_logger"),
-)
-# An observable instrument is used by nobody before there is a reader that asks its callbacks.
-_OBSERVABLES: Final = (
-    ("metrics", _METERS, "_ProxyMeter", "create_observable_counter"),
-    ("metrics", _METERS, "_ProxyMeter", "create_observable_up_down_counter"),
-    ("metrics", _METERS, "_ProxyMeter", "create_observable_gauge"),
-)
-
-_take_back: Final[dict[str, list[Callable[[], None]]]] = {}
+_take_back: Final[dict[str, list[TakeBack]]] = {}
 
 
 def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[], None]) -> None:
@@ -47,65 +27,21 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
     """
     if signal in _take_back:
         return
+
+    def use(call: Call, _proxy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        used(signal)
+        return call(*args, **kwargs)
+
+    def make(call: Call, _meter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        instrument = call(*args, **kwargs)
+        observable_made()
+        return instrument
+
     undo = _take_back[signal] = []
-    for kind, module, owner, name in _USES:
-        if kind == signal:
-            _replace(_class(module, owner), name, _before(lambda: used(signal)), undo)
-    for kind, module, owner, name in _OBSERVABLES:
-        if kind == signal:
-            _replace(_class(module, owner), name, _after(observable_made), undo)
+    undo += apply(patches.of_first_use(signal, use, make))
 
 
 def forget(signal: str) -> None:
     """Leave the proxies of `signal` as the API made them."""
-    for undo in _take_back.pop(signal, ()):
-        undo()
-
-
-def _class(module: str, name: str) -> Any:
-    try:
-        return getattr(sys.modules.get(module) or import_module(module), name, None)
-    except ImportError:
-        return None
-
-
-def _replace(owner: Any, name: str, around: _Around, undo: list[Callable[[], None]]) -> None:
-    original = None if owner is None else vars(owner).get(name)
-    if isinstance(original, property) and original.fget is not None:
-        ours: Any = property(around(original.fget))
-    elif callable(original):
-        ours = around(original)
-    else:
-        return
-    setattr(owner, name, ours)
-    undo.append(lambda: _put_back(owner, name, ours, original))
-
-
-def _put_back(owner: Any, name: str, ours: object, original: object) -> None:
-    if vars(owner).get(name) is ours:
-        setattr(owner, name, original)
-
-
-def _before(act: Callable[[], None]) -> _Around:
-    def around(original: _Call) -> _Call:
-        @wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            act()
-            return original(*args, **kwargs)
-
-        return call
-
-    return around
-
-
-def _after(act: Callable[[], None]) -> _Around:
-    def around(original: _Call) -> _Call:
-        @wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            act()
-            return result
-
-        return call
-
-    return around
+    for take_back in _take_back.pop(signal, ()):
+        take_back()

@@ -1,0 +1,99 @@
+"""The table of patches is true of the Celery that is installed."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from functools import reduce
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
+
+import pytest
+from celery import Celery, __version__
+from celery.app import trace
+from celery.concurrency import prefork
+
+from otel_queue_plugins.celery import patches
+from otel_queue_plugins.core.patching import Patch, is_in
+from tests.celery.conftest import instrumenting, memory_app, running
+
+if TYPE_CHECKING:
+    from otel_queue_plugins.core.patching import Table
+
+TABLES: dict[str, Table] = {
+    "every process": patches.of_every_process(*[MagicMock()] * 4),
+    "main process": patches.of_main_process(*[MagicMock()] * 5),
+    "prefork": patches.of_prefork(MagicMock()),
+    "threads": patches.of_threads(MagicMock()),
+    "batches": patches.of_batches(MagicMock(), MagicMock()),
+}
+ROWS = [
+    pytest.param(place, name, row, id=f"{table}: {place} {name}")
+    for table, places in TABLES.items()
+    for place, rows in places.items()
+    for name, row in rows.items()
+]
+
+
+@pytest.mark.parametrize(("place", "name", "row"), ROWS)
+def test_each_row_names_a_function_that_its_version_has(place: str, name: str, row: Patch) -> None:
+    """What a version does not have is passed by in silence, so a typo would be, too."""
+    module, _, path = place.partition(":")
+    package = pytest.importorskip(module.partition(".")[0])
+    assert package is not None
+    owner: Any = reduce(getattr, path.split(".") if path else [], import_module(module))
+    assert row.why
+    if is_in(row, __version__):
+        assert callable(getattr(owner, name))
+        assert not isinstance(owner, type) or name in vars(owner)
+
+
+def test_what_a_pool_is_given_is_pickled_by_its_name() -> None:
+    """A pool that spawns its processes pickles them; there they are what is there."""
+    with instrumenting():
+        pickled = pickle.dumps([trace.build_tracer, prefork.process_initializer])
+        built, started = pickle.loads(pickled)  # noqa: S301 - from the line above
+        assert built is trace.build_tracer
+        assert started is prefork.process_initializer
+    program = (
+        "import pickle, sys; from celery.app import trace; "
+        "assert pickle.loads(sys.stdin.buffer.read())[0] is trace.build_tracer"
+    )
+    subprocess.run([sys.executable, "-c", program], input=pickled, check=True, timeout=60)
+
+
+def test_the_methods_of_an_app_are_pickled_with_it() -> None:
+    """As methods are, whoever patches the class."""
+    app = memory_app()
+    with instrumenting():
+        found = pickle.loads(pickle.dumps(app.send_task))  # noqa: S301 - from this very line
+    assert isinstance(found.__self__, Celery)
+
+
+def one() -> int:
+    """The body of a task."""
+    return 1
+
+
+def test_a_tracer_that_is_held_on_to_becomes_a_plain_call() -> None:
+    """Also one that Celery built while its tasks were traced."""
+    app = memory_app()
+    task = app.task(shared=False, name="add")(one)
+    with instrumenting() as telemetry:
+        tracer = trace.build_tracer("add", task, app=app)
+    assert tracer("an id", (), {}).retval == 1
+    assert not telemetry.spans()
+
+
+def test_nothing_is_left_of_what_a_signal_had_from_its_class() -> None:
+    """A worker's signals have a `send` of their own while it is traced, and none after."""
+    signals = [
+        reduce(getattr, place.partition(":")[2].split("."), import_module("celery.signals"))
+        for place in TABLES["main process"]
+        if place.startswith("celery.signals:")
+    ]
+    with instrumenting(), running(memory_app()):
+        assert all("send" in vars(signal) for signal in signals)
+    assert not [signal for signal in signals if "send" in vars(signal)]
