@@ -23,15 +23,14 @@ RELAYING = ("opening", "processors", "providing", "sending")
 # Imported inside guarded calls only: by `gate.attempt`, the set-up of one signal, `open_relay`.
 LATE = {
     *(ROOT / "sdk" / "relay" / f"{name}.py" for name in RELAYING),
-    *(ROOT / "sdk" / "fastpath").glob("*.py"),
-    *(ROOT / "sdk" / "encoding").glob("*.py"),
-    ROOT / "sdk" / "logs" / "handler.py",
-    ROOT / "sdk" / "logs" / "exporter.py",
+    *(ROOT / "sdk" / "fastpath").rglob("*.py"),
+    ROOT / "sdk" / "logs" / "bridge.py",
+    ROOT / "sdk" / "logs" / "log_exporter.py",
 } - {
     ROOT / "sdk" / "fastpath" / "__init__.py",
     ROOT / "sdk" / "fastpath" / "gate.py",
-    ROOT / "sdk" / "encoding" / "__init__.py",
-    ROOT / "sdk" / "encoding" / "attaching.py",
+    ROOT / "sdk" / "fastpath" / "encoding" / "__init__.py",
+    ROOT / "sdk" / "fastpath" / "encoding" / "attaching.py",
 }
 TOLD = "['process add', 'send add'] traces 1 sent [1]"
 
@@ -67,7 +66,7 @@ def test_what_is_private_is_not_imported_with_the_adapters(processes: Processes)
     names = [str(path.relative_to(ROOT.parent).with_suffix("")).replace("/", ".") for path in LATE]
     code = (
         "import sys, otel_queue_plugins.celery, otel_queue_plugins.dramatiq.middleware\n"
-        "import otel_queue_plugins.sdk.providers.building\n"
+        "import otel_queue_plugins.sdk.providers.factory\n"
         f"print(sorted(set({names}) & set(sys.modules)))"
     )
     program = processes.start("program", [sys.executable, "-c", code], env=clean_environment())

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 
 many = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

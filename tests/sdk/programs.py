@@ -278,7 +278,7 @@ def fork(act: Callable[[str], None], who: str) -> int:
 
 def encoding_script() -> None:
     """Records in this process and in a child; each says what our encoder was given."""
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
     request = Encoder.request
     given: dict[str, int] = {}

@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.sdk import encoding
-from otel_queue_plugins.sdk.encoding import caching
-from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
-from otel_queue_plugins.sdk.encoding.caching import Budget
-from otel_queue_plugins.sdk.encoding.encoder import Encoder
-from otel_queue_plugins.sdk.encoding.spans import SpanEncoder
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import caching
+from otel_queue_plugins.sdk.fastpath.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.caching import Budget
+from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
+from otel_queue_plugins.sdk.fastpath.encoding.otlp_spans import SpanEncoder
 
 RESOURCE = Resource({"service.name": "shop"})
 SCOPE = InstrumentationScope("shop", "1")

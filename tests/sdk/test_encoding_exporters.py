@@ -17,10 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.config.targets import GRPC, Target
-from otel_queue_plugins.sdk.encoding import attaching
 from otel_queue_plugins.sdk.export import otlp_exporters
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import attaching
 from tests.receiver import Fault
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.fastpath import encoding
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 in_contexts = st.just(Context()) | encoded.contexts.map(
     lambda each: set_span_in_context(NonRecordingSpan(each), Context())

@@ -16,9 +16,8 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status
 
-from otel_queue_plugins.sdk import encoding
-from otel_queue_plugins.sdk.encoding import proven, signals, trial
-from otel_queue_plugins.sdk.fastpath import gate
+from otel_queue_plugins.sdk.fastpath import encoding, gate
+from otel_queue_plugins.sdk.fastpath.encoding import encoding_trial, proven, signals
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def test_a_trial_that_fails(
     def fail() -> Any:
         raise error("no such thing")
 
-    monkeypatch.setattr(trial, "spans", fail)
+    monkeypatch.setattr(encoding_trial, "spans", fail)
     with caplog.at_level("DEBUG", "otel_queue_plugins"):
         assert encoding.span_encoder() is None
     assert "no such thing" in caplog.text
@@ -133,7 +132,7 @@ def test_what_would_be_left_to_the_official_encoder_is_no_trial(
 ) -> None:
     """An encoder that leaves everything to the official one would only cost more."""
     record = encoded.ended_span(attributes={"a": 2**64})
-    monkeypatch.setattr(trial, "spans", lambda: [record])
+    monkeypatch.setattr(encoding_trial, "spans", lambda: [record])
     assert encoding.span_encoder() is None
 
 
@@ -196,7 +195,7 @@ def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpa
 def test_importing_imports_no_sdk() -> None:
     """A process that exports nothing pays nothing for it."""
     code = (
-        "import sys, otel_queue_plugins.sdk.encoding, otel_queue_plugins.sdk.encoding.attaching;"
+        "import sys, otel_queue_plugins.sdk.fastpath.encoding.attaching;"
         "sys.exit(any(name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))"
         " for name in sys.modules))"
     )

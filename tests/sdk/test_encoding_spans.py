@@ -23,13 +23,13 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.fastpath import encoding
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 
 def bounded_lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

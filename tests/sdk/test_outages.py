@@ -12,7 +12,7 @@ from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_queue_plugins.sdk.diagnosis.sdk_logs import OncePerInterval
+from otel_queue_plugins.sdk.diagnosis.export_failures import OncePerInterval
 from otel_queue_plugins.sdk.export.dropped import Dropped
 from otel_queue_plugins.sdk.process.shared_memory import Moment, Tally
 from tests.receiver import Fault

@@ -9,10 +9,10 @@ from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.misspelt import check_look_alikes
+from otel_queue_plugins.sdk.config.environment import Reading
 from otel_queue_plugins.sdk.config.plan import flush_timeout, is_off, read
-from otel_queue_plugins.sdk.config.reading import Reading
 from otel_queue_plugins.sdk.config.targets import Target
+from otel_queue_plugins.sdk.config.variable_names import check_look_alikes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.environment import Reading
 
 _BATCHES = {"traces": "OTEL_BSP", "logs": "OTEL_BLRP"}
 _COUNTS = {

@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.config.environment import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

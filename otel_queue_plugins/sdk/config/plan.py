@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS, STRICT
-from otel_queue_plugins.sdk.config import misspelt, propagators, samplers, targets
+from otel_queue_plugins.sdk.config import propagators, samplers, targets, variable_names
+from otel_queue_plugins.sdk.config.environment import SIGNALS, Reading
 from otel_queue_plugins.sdk.config.limits import check_numbers
-from otel_queue_plugins.sdk.config.reading import SIGNALS, Reading
 from otel_queue_plugins.sdk.export import scraping
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Plan:
 def read(environ: Mapping[str, str]) -> Plan:
     """What to set up, and what is wrong. Reads files and installed packages' entry points."""
     reading = Reading(environ)
-    misspelt.check_ours(reading)
+    variable_names.check_ours(reading)
     reading.flag(STRICT, default=False)
     propagators.check(reading)
     _flush_timeout(reading)
@@ -53,7 +53,7 @@ def read(environ: Mapping[str, str]) -> Plan:
     named = {signal: exporters for signal, exporters in asked.items() if exporters}
     sampler = samplers.read(reading) if "traces" in named else None
     check_numbers(reading, named)
-    misspelt.check_look_alikes(reading)
+    variable_names.check_look_alikes(reading)
     _check_config_file(reading)
     _check_grpc(reading, named)
     problems = merged(reading.problems)

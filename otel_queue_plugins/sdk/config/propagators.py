@@ -9,7 +9,7 @@ from otel_queue_plugins.sdk.config.installed import offered
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.environment import Reading
 
 _VARIABLE = "OTEL_PROPAGATORS"
 _DEFAULT = "tracecontext,baggage"

@@ -10,7 +10,7 @@ from otel_queue_plugins.sdk.config.installed import offered
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.environment import Reading
 
 _VARIABLE = "OTEL_TRACES_SAMPLER"
 _ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"

@@ -13,7 +13,7 @@ from otel_queue_plugins.core.settings.problems import (
 from otel_queue_plugins.core.settings.variables import is_strict
 from otel_queue_plugins.sdk.config import plan, propagators
 from otel_queue_plugins.sdk.process import forks
-from otel_queue_plugins.sdk.providers.current import has_provider
+from otel_queue_plugins.sdk.providers.global_providers import has_provider
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otel_queue_plugins.sdk.config.targets import Target
-    from otel_queue_plugins.sdk.export.shipments import Answer, Shipment
+    from otel_queue_plugins.sdk.export.export_calls import Answer, Shipment
 
     _Remedy = Callable[[Target], str]
 

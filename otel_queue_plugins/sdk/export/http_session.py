@@ -6,8 +6,8 @@ from typing import Any
 
 import requests
 
-from otel_queue_plugins.sdk.export import shipments
-from otel_queue_plugins.sdk.export.shipments import Answer
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.export.export_calls import Answer
 
 _MOST_OF_BODY = 500
 _REDIRECTED = range(300, 400)
@@ -31,7 +31,7 @@ class Session(requests.Session):
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """One attempt. Raises as the base class does, and for a redirect."""
-        shipment = shipments.current()
+        shipment = export_calls.current()
         kwargs["allow_redirects"] = False  # a key to one host is none to another
         try:
             response = super().request(*args, **kwargs)

@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.config.targets import GRPC, Target
-from otel_queue_plugins.sdk.diagnosis import sdk_logs
-from otel_queue_plugins.sdk.encoding import attaching
-from otel_queue_plugins.sdk.export import shipments
-from otel_queue_plugins.sdk.process import green
+from otel_queue_plugins.sdk.diagnosis import export_failures
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import attaching
+from otel_queue_plugins.sdk.process import greenlets
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -86,12 +86,12 @@ def _using(encoder: Any, exporter: T) -> T | None:
 
 
 def _apart(exporter: T) -> T:
-    exporter.export = green.apart(exporter.export)
+    exporter.export = greenlets.apart(exporter.export)
     return exporter
 
 
 def _watched(exporter: T, target: Target) -> T:
-    exporter.export = shipments.watched(exporter.export, target, sdk_logs.given_up)
+    exporter.export = export_calls.watched(exporter.export, target, export_failures.given_up)
     return exporter
 
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import TraceFlags
 
 from otel_queue_plugins.core.api.context import span_in
 from otel_queue_plugins.sdk.fastpath.gate import DifferentError
-from otel_queue_plugins.sdk.fastpath.untouched import are_own, check_own
+from otel_queue_plugins.sdk.fastpath.unpatched import are_own, check_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TraceFlags
 
-from otel_queue_plugins.sdk.fastpath.untouched import are_own
+from otel_queue_plugins.sdk.fastpath.unpatched import are_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable

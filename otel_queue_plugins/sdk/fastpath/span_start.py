@@ -21,7 +21,7 @@ from opentelemetry.trace import (
 from otel_queue_plugins.core.api.context import span_in
 from otel_queue_plugins.sdk.fastpath.gate import DifferentError
 from otel_queue_plugins.sdk.fastpath.sampling import decider
-from otel_queue_plugins.sdk.fastpath.untouched import check_own
+from otel_queue_plugins.sdk.fastpath.unpatched import check_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,10 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins.sdk import relay
-from otel_queue_plugins.sdk.export import grpc_calls, shipments
-from otel_queue_plugins.sdk.process import endings
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.process import exit_handlers, fork_grpc
 from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.current import lock_of_this_process, reachable_providers
+from otel_queue_plugins.sdk.providers.global_providers import (
+    lock_of_this_process,
+    reachable_providers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +41,7 @@ def watch() -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_quietly(_before),
-            after_in_parent=_quietly(grpc_calls.resume),
+            after_in_parent=_quietly(fork_grpc.resume),
             after_in_child=_note_fork,
         )
 
@@ -65,18 +68,18 @@ def when_forked(act: Callable[[], None]) -> None:
 
 def _note_fork() -> None:
     instance_id.note_fork()
-    grpc_calls.forget()
-    shipments.forget()
+    fork_grpc.forget()
+    export_calls.forget()
     for act in _acts:
         _quietly(act)()
 
 
 def _before() -> None:
     _finish_set_up()
-    endings.prepare_children()
+    exit_handlers.prepare_children()
     if "opentelemetry.sdk.resources" not in sys.modules:
         return
-    from otel_queue_plugins.sdk.process import inherited
+    from otel_queue_plugins.sdk.process import fork_repair
 
     _finish_imports()
     for provider in reachable_providers():
@@ -84,8 +87,8 @@ def _before() -> None:
             continue  # it has no connection, and no thread
         if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
             _adopt(provider)
-    inherited.keep_grpc_from_closing((*_adopted, *relay.exporting()))
-    grpc_calls.pause()
+    fork_repair.keep_grpc_from_closing((*_adopted, *relay.exporting()))
+    fork_grpc.pause()
 
 
 def _is_adopted(provider: object) -> bool:
@@ -111,11 +114,11 @@ def _adopt(provider: object) -> None:
     Hooks run in the order of their registration. This one has to come after the provider's own,
     which gives the child a new resource, so it cannot be registered any earlier.
     """
-    from otel_queue_plugins.sdk.process import inherited
+    from otel_queue_plugins.sdk.process import fork_repair
 
     _adopted.append(provider)
-    given = instance_id.given_by_user(getattr(inherited.resource_of(provider), "attributes", {}))
-    os.register_at_fork(after_in_child=_quietly(lambda: inherited.make_whole(provider, given)))
+    given = instance_id.given_by_user(getattr(fork_repair.resource_of(provider), "attributes", {}))
+    os.register_at_fork(after_in_child=_quietly(lambda: fork_repair.make_whole(provider, given)))
 
 
 def _quietly(act: Callable[[], None]) -> Callable[[], None]:

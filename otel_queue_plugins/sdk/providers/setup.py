@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.config import plan, validation
-from otel_queue_plugins.sdk.config.reading import SIGNALS
-from otel_queue_plugins.sdk.diagnosis import announcing
+from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.diagnosis import startup_log
 from otel_queue_plugins.sdk.export import scraping
-from otel_queue_plugins.sdk.process import endings, forks, green, termination
-from otel_queue_plugins.sdk.providers import current, first_use
-from otel_queue_plugins.sdk.providers.current import lock_of_this_process
+from otel_queue_plugins.sdk.process import exit_handlers, forks, greenlets, sigterm
+from otel_queue_plugins.sdk.providers import first_use, global_providers
+from otel_queue_plugins.sdk.providers.global_providers import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -84,7 +84,7 @@ def set_up_on_first_use() -> None:
     if plan.is_off(os.environ):
         return
     if any(plan.is_asked_for(os.environ, signal) for signal in SIGNALS):
-        termination.flush_before_default_action()
+        sigterm.flush_before_default_action()
     for signal in SIGNALS:
         if not (_process.pid == os.getpid() and signal in _process.done):
             first_use.watch(signal, ensure_providers, _expect_reading)
@@ -108,25 +108,25 @@ def prepare_relay(make: Callable[[Plan], tuple[str, ...]]) -> None:
         _process.plan = _process.plan or plan.read(os.environ)
         signals = make(_process.plan)
     if signals:
-        from otel_queue_plugins.sdk.providers import building
+        from otel_queue_plugins.sdk.providers import factory
 
-        building.dropped().when_added = partial(ensure_providers, "metrics")
+        factory.dropped().when_added = partial(ensure_providers, "metrics")
     if "logs" in signals:
         _send_logs()
 
 
 def _send_logs() -> None:
     try:
-        from otel_queue_plugins.sdk.logs import handler
+        from otel_queue_plugins.sdk.logs import bridge
     except ImportError:  # the API keeps logs under a private name, and may move them
         return
-    handler.export_logs(_takes_logs)
+    bridge.export_logs(_takes_logs)
 
 
 def _takes_logs() -> bool:
     """Whether records of Python's `logging` go to a logger provider of ours, built now if due."""
     ensure_providers("logs")
-    return current.is_own("logs")
+    return global_providers.is_own("logs")
 
 
 def _prepare(signals: tuple[str, ...]) -> None:
@@ -150,7 +150,7 @@ def _set_up_all(signals: list[str]) -> None:
             _process.done.add(signal)
             first_use.forget(signal)
         _process.is_whole = _process.done.issuperset(SIGNALS)
-        announcing.announce(_process.plan)
+        startup_log.announce(_process.plan)
     finally:
         _process.thread = None
 
@@ -167,14 +167,14 @@ def _try(signal: str) -> None:
 
 def _set_up(signal: str, environ: MutableMapping[str, str]) -> None:
     forks.watch()
-    if not current.has_provider(signal):
-        if signal in current.OWN:
-            current.set_global(signal, current.OWN[signal])
+    if not global_providers.has_provider(signal):
+        if signal in global_providers.OWN:
+            global_providers.set_global(signal, global_providers.OWN[signal])
         elif not plan.is_off(environ):
             _build(signal, environ)
-    elif not current.is_own(signal):
-        green.warn_of_grpc(current.current_provider(signal))
-    endings.flush_at_end()
+    elif not global_providers.is_own(signal):
+        greenlets.warn_of_grpc(global_providers.current_provider(signal))
+    exit_handlers.flush_at_end()
 
 
 def _build(signal: str, environ: MutableMapping[str, str]) -> None:
@@ -183,9 +183,9 @@ def _build(signal: str, environ: MutableMapping[str, str]) -> None:
     validation.report(validation.about(signal, _process.plan.problems))
     if signal in _process.plan.exporters:
         _forget_empty(environ)
-        from otel_queue_plugins.sdk.providers import building
+        from otel_queue_plugins.sdk.providers import factory
 
-        dropped = building.install(signal, _process.plan)
+        dropped = factory.install(signal, _process.plan)
         dropped.when_added = partial(ensure_providers, "metrics")
         if signal == "logs":
             _send_logs()
@@ -196,8 +196,8 @@ def _start_anew() -> None:
 
     Until then the application may set its own, as it may in any process.
     """
-    for signal in current.OWN:
-        current.unset_global(signal)
+    for signal in global_providers.OWN:
+        global_providers.unset_global(signal)
         first_use.watch(signal, ensure_providers, _expect_reading)
     if _process.expects_reading:
         _expect_reading()

@@ -16,10 +16,10 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
-from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
-from otel_queue_plugins.sdk.encoding.caching import Budget, Cache
-from otel_queue_plugins.sdk.encoding.values import UnknownError
-from otel_queue_plugins.sdk.encoding.wire import (
+from otel_queue_plugins.sdk.fastpath.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.caching import Budget, Cache
+from otel_queue_plugins.sdk.fastpath.encoding.values import UnknownError
+from otel_queue_plugins.sdk.fastpath.encoding.wire import (
     DELIMITED,
     FIXED32,
     FIXED64,

@@ -8,7 +8,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.sdk.config.reading import SIGNALS
+from otel_queue_plugins.sdk.config.environment import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

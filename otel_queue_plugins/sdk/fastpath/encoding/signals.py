@@ -12,13 +12,13 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_queue_plugins.sdk.encoding import trial
-from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
-from otel_queue_plugins.sdk.encoding.caching import Budget
-from otel_queue_plugins.sdk.encoding.encoder import Encoder, Signal
-from otel_queue_plugins.sdk.encoding.logs import LogEncoder
-from otel_queue_plugins.sdk.encoding.proven import is_proven
-from otel_queue_plugins.sdk.encoding.spans import SpanEncoder
+from otel_queue_plugins.sdk.fastpath.encoding import encoding_trial
+from otel_queue_plugins.sdk.fastpath.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.caching import Budget
+from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder, Signal
+from otel_queue_plugins.sdk.fastpath.encoding.otlp_logs import LogEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.otlp_spans import SpanEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.proven import is_proven
 
 
 def span_encoder() -> Encoder | None:
@@ -31,7 +31,7 @@ def span_encoder() -> Encoder | None:
         official=encode_spans,
         records=lambda request: request.resource_spans[0].scope_spans[0].spans,
     )
-    return _proven(Encoder(signal, encode_spans), trial.spans())
+    return _proven(Encoder(signal, encode_spans), encoding_trial.spans())
 
 
 def log_encoder() -> Encoder | None:
@@ -44,7 +44,7 @@ def log_encoder() -> Encoder | None:
         official=encode_logs,
         records=lambda request: request.resource_logs[0].scope_logs[0].log_records,
     )
-    return _proven(Encoder(signal, encode_spans), trial.log_records())
+    return _proven(Encoder(signal, encode_spans), encoding_trial.log_records())
 
 
 @cache
@@ -54,5 +54,5 @@ def _kept() -> tuple[Budget, AttributeEncoder]:
 
 
 def _proven(encoder: Encoder, records: Sequence[Any]) -> Encoder | None:
-    proven = is_proven(encoder.signal.official) and trial.is_passed(encoder, records)
+    proven = is_proven(encoder.signal.official) and encoding_trial.is_passed(encoder, records)
     return encoder if proven else None

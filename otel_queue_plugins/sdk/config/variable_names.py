@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from otel_queue_plugins.core import options
 from otel_queue_plugins.core.settings.problems import nearest
 from otel_queue_plugins.core.settings.variables import STRICT
-from otel_queue_plugins.sdk.config.reading import SIGNALS
+from otel_queue_plugins.sdk.config.environment import SIGNALS
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.environment import Reading
 
 _PREFIX: Final = "OTEL_QUEUE_"
 OURS: Final = (

@@ -59,9 +59,9 @@ def warn_of_grpc(provider: object) -> None:
     """
     if os.getpid() in _warned or not _does_grpc_block():
         return
-    from otel_queue_plugins.sdk.process import inherited
+    from otel_queue_plugins.sdk.process import fork_repair
 
-    if inherited.exports_over_grpc(provider):
+    if fork_repair.exports_over_grpc(provider):
         _warned.append(os.getpid())
         logger.warning(
             "exporting over gRPC stops every greenlet of this process while the backend does not "

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
 from otel_queue_plugins.sdk.config.installed import offered
 from otel_queue_plugins.sdk.config.targets import Target
-from otel_queue_plugins.sdk.diagnosis import sdk_logs
+from otel_queue_plugins.sdk.diagnosis import export_failures
 from otel_queue_plugins.sdk.export import otlp_exporters
 from otel_queue_plugins.sdk.export.dropped import Dropped
 from otel_queue_plugins.sdk.export.exporters import (
@@ -28,7 +28,7 @@ from otel_queue_plugins.sdk.export.exporters import (
 )
 from otel_queue_plugins.sdk.process import flushing
 from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.current import OWN, set_global
+from otel_queue_plugins.sdk.providers.global_providers import OWN, set_global
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
@@ -39,7 +39,7 @@ def dropped() -> Dropped:
     """One for a process and all that it forks, as their span processors are."""
     made = Dropped()
     flushing.then(made.leave)
-    flushing.then(sdk_logs.hush(made.total).look)
+    flushing.then(export_failures.hush(made.total).look)
     made.publish(metrics.get_meter("otel_queue_plugins"))
     return made
 
@@ -105,7 +105,7 @@ def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> Any:
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-    from otel_queue_plugins.sdk.logs.exporter import ProcessLogExporter
+    from otel_queue_plugins.sdk.logs.log_exporter import ProcessLogExporter
 
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["logs"]:

@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from otel_queue_plugins.sdk.process.inherited import make_whole
+from otel_queue_plugins.sdk.process.fork_repair import make_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.settings.problems import without_secrets
-from otel_queue_plugins.sdk.config.reading import SIGNALS
+from otel_queue_plugins.sdk.config.environment import SIGNALS
 from otel_queue_plugins.sdk.config.targets import Target
-from otel_queue_plugins.sdk.process import inherited
+from otel_queue_plugins.sdk.process import fork_repair
 from otel_queue_plugins.sdk.process.shared_memory import Claim
-from otel_queue_plugins.sdk.providers import current
+from otel_queue_plugins.sdk.providers import global_providers
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
@@ -66,7 +66,7 @@ def _line(plan: Plan | None) -> str:
 
 def _goals(signal: str, plan: Plan | None) -> list[str]:
     """Where `signal` goes, each in words; empty where it is off."""
-    if current.has_provider(signal) and not current.is_own(signal):
+    if global_providers.has_provider(signal) and not global_providers.is_own(signal):
         return [_OF_APPLICATION]
     exporters = plan.exporters.get(signal, ()) if plan else ()
     return [_goal(signal, each) for each in exporters]
@@ -80,8 +80,8 @@ def _goal(signal: str, exporter: Target | str) -> str:
 
 
 def _service() -> str:
-    for provider in current.OWN.values():
-        attributes = getattr(inherited.resource_of(provider), "attributes", {})
+    for provider in global_providers.OWN.values():
+        attributes = getattr(fork_repair.resource_of(provider), "attributes", {})
         name = str(attributes.get("service.name", _UNKNOWN))
         hint = " (OTEL_SERVICE_NAME is not set)" if name.startswith(_UNKNOWN) else ""
         return f"; service {name}{hint}"

@@ -8,9 +8,14 @@ from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 
-from otel_queue_plugins.sdk.encoding.caching import LONGEST, Budget, Cache
-from otel_queue_plugins.sdk.encoding.values import VALUE, UnknownError, any_value, key_field
-from otel_queue_plugins.sdk.encoding.wire import delimited, double, varint
+from otel_queue_plugins.sdk.fastpath.encoding.caching import LONGEST, Budget, Cache
+from otel_queue_plugins.sdk.fastpath.encoding.values import (
+    VALUE,
+    UnknownError,
+    any_value,
+    key_field,
+)
+from otel_queue_plugins.sdk.fastpath.encoding.wire import delimited, double, varint
 
 _MOST_VALUES = 64
 _LONGEST_KEY = 128

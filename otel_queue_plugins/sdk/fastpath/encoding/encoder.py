@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from otel_queue_plugins.sdk.encoding.grouping import Groups, OfficialSpans, Origins
-from otel_queue_plugins.sdk.encoding.wire import DELIMITED, delimited, tag
+from otel_queue_plugins.sdk.fastpath.encoding.grouping import Groups, OfficialSpans, Origins
+from otel_queue_plugins.sdk.fastpath.encoding.wire import DELIMITED, delimited, tag
 
 _RECORD = tag(2, DELIMITED)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from otel_queue_plugins.sdk.fastpath import gate
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 __all__ = ["log_encoder", "span_encoder"]
 
@@ -25,7 +25,7 @@ def span_encoder() -> Encoder | None:
     """The one for spans in this process; None where it is not proven, or turned off."""
 
     def make() -> Encoder | None:
-        from otel_queue_plugins.sdk.encoding import signals
+        from otel_queue_plugins.sdk.fastpath.encoding import signals
 
         return signals.span_encoder()
 
@@ -37,7 +37,7 @@ def log_encoder() -> Encoder | None:
     """The one for log records in this process; None where it is not proven, or turned off."""
 
     def make() -> Encoder | None:
-        from otel_queue_plugins.sdk.encoding import signals
+        from otel_queue_plugins.sdk.fastpath.encoding import signals
 
         return signals.log_encoder()
 

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk.encoding.encoder import Encoder
+from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 _ATTRIBUTES: dict[str, Any] = {
     "text": "a",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from otel_queue_plugins.core import options
-from otel_queue_plugins.sdk.config.misspelt import OURS
+from otel_queue_plugins.sdk.config.variable_names import OURS
 from otel_queue_plugins.sdk.fastpath import gate
 from tests.environment import ROOT
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.process import background, flushing
 from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.current import OWN, has_providers
+from otel_queue_plugins.sdk.providers.global_providers import OWN, has_providers
 
 _FIRST: Final = 0
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.sdk.diagnosis import causes
 from otel_queue_plugins.sdk.diagnosis.remedies import RETRIED
-from otel_queue_plugins.sdk.export import shipments
+from otel_queue_plugins.sdk.export import export_calls
 from otel_queue_plugins.sdk.process.shared_memory import REFUSED, WARNED, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from otel_queue_plugins.sdk.export.shipments import Shipment
+    from otel_queue_plugins.sdk.export.export_calls import Shipment
 
 INTERVAL: Final = 60.0
 _HANGS_AFTER: Final = 0.2
@@ -85,7 +85,7 @@ class OncePerInterval(logging.Filter):
         """Whether `record` is no warning, or the first of its interval."""
         if record.levelno < logging.WARNING:
             return True
-        shipment = shipments.current()
+        shipment = export_calls.current()
         if shipment is not None:
             self._note(shipment, record)
             return False
@@ -117,7 +117,7 @@ class OncePerInterval(logging.Filter):
 
     def look(self) -> None:
         """Said after a flush: an export that is still under way then has got no answer."""
-        for shipment in shipments.all_under_way():
+        for shipment in export_calls.all_under_way():
             if time.monotonic() - shipment.started > _HANGS_AFTER:
                 self._say(shipment)
                 return

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from otel_queue_plugins.sdk.encoding.values import UnknownError
-from otel_queue_plugins.sdk.encoding.wire import DELIMITED, delimited, tag
+from otel_queue_plugins.sdk.fastpath.encoding.values import UnknownError
+from otel_queue_plugins.sdk.fastpath.encoding.wire import DELIMITED, delimited, tag
 
 _RESOURCE, _SCOPE = tag(1, DELIMITED), tag(2, DELIMITED)
 _MOST_ORIGINS = 128

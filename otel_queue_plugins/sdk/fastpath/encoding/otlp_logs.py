@@ -9,9 +9,9 @@ from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 
-from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
-from otel_queue_plugins.sdk.encoding.values import UnknownError, any_value
-from otel_queue_plugins.sdk.encoding.wire import (
+from otel_queue_plugins.sdk.fastpath.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.values import UnknownError, any_value
+from otel_queue_plugins.sdk.fastpath.encoding.wire import (
     DELIMITED,
     FIXED32,
     FIXED64,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.wrapping import wrap
-from otel_queue_plugins.sdk.process import flushing, green
+from otel_queue_plugins.sdk.process import flushing, greenlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     if os.getpid() in _ending:
         return
     _ending.append(os.getpid())
-    if green.is_green():
+    if greenlets.is_green():
         # The hub may be what was interrupted, and it cannot wait.
         threading.Thread(target=_flush_and_die, args=(number,), daemon=True).start()
     else:

@@ -15,7 +15,7 @@ from otel_queue_plugins.sdk.config.plan import read
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.diagnosis import causes, probing
 from otel_queue_plugins.sdk.diagnosis.remedies import BROKEN, LOST, RETRIED
-from otel_queue_plugins.sdk.export.shipments import Answer, Shipment
+from otel_queue_plugins.sdk.export.export_calls import Answer, Shipment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

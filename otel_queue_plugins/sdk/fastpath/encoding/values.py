@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from otel_queue_plugins.sdk.encoding.wire import (
+from otel_queue_plugins.sdk.fastpath.encoding.wire import (
     DELIMITED,
     FIXED64,
     VARINT,
