@@ -71,7 +71,7 @@ def test_an_exporter_that_is_not_installed(
 
 def test_an_exporter_by_name_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those that are well known, the package is."""
-    monkeypatch.setattr(environment, "offered", lambda *_, **__: ())
+    monkeypatch.setattr(environment, "entry_points_of", lambda *_, **__: ())
     plan = read({"OTEL_METRICS_EXPORTER": "prometheus"})
     install = "'prometheus' is not installed: pip install opentelemetry-exporter-prometheus"
     assert [problem.fix for problem in plan.problems] == [install]

@@ -32,18 +32,18 @@ def test_the_table_of_proven_versions_is_the_one_in_use() -> None:
         for line in PAGE.splitlines()
         if re.match(r"\| (opentelemetry-sdk|1\.\d+) \|", line)
     ]
-    assert heading[1:] == list(gate._PARTS)
+    assert heading[1:] == list(gate.PARTS)
     for column, part in enumerate(heading[1:], 1):
         documented = {row[0]: words[row[column]] for row in rows}
         used = {
             version: kind
             for kind in ("proven", "not_needed")
-            for version in getattr(gate._PARTS[part], kind)
+            for version in getattr(gate.PARTS[part], kind)
         }
         assert documented == used
 
 
 def test_what_is_lost_without_it_stands_there() -> None:
     """In microseconds a message, in the order of the columns."""
-    *most, last = [part.cost.removesuffix(" us") for part in gate._PARTS.values()]
+    *most, last = [part.cost.removesuffix(" us") for part in gate.PARTS.values()]
     assert f"about {', '.join(most)} and {last} us for the four" in PAGE

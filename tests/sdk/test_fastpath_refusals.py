@@ -44,7 +44,7 @@ def fresh_trials() -> Iterator[None]:
 def _forget() -> None:
     trial.forget()
     gate.forget()
-    fastpath._proven.clear()
+    fastpath._updates.clear()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_switch_turns_all_off(
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
     assert fastpath.spans(tracer) is None
     assert fastpath.bind(histogram) is None
-    assert not fastpath._proven
+    assert not fastpath._updates
     assert caplog.records == []
 
 
@@ -233,9 +233,9 @@ def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
     other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
     span: Any = other.start_span("n")
-    fastpath.put(span, {"a": "12345", "b": "1", "c": "2"})
+    fastpath.set_attributes(span, {"a": "12345", "b": "1", "c": "2"})
     assert dict(span.attributes) == {"b": "1", "c": "2"}
-    fastpath.put(span, {"c": "67890"})
+    fastpath.set_attributes(span, {"c": "67890"})
     assert dict(span.attributes) == {"b": "1", "c": "678"}
 
 
@@ -376,13 +376,13 @@ def _broken_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = span_start.direct
+    original = span_start.fast_start
 
     def unequal(tracer: Any) -> Any:
-        start_span: Any = direct(tracer)
+        start_span: Any = original(tracer)
         return lambda name, *rest: start_span(f"{name}!", *rest)
 
-    monkeypatch.setattr(span_start, "direct", unequal)
+    monkeypatch.setattr(span_start, "fast_start", unequal)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_spans_of_an_unknown_sdk_are_not_shortened(
     ours = [entry for entry in caplog.records if entry.name == "otel_queue_plugins"]
     assert [entry.levelno for entry in ours] == [logging.INFO]
     span: Any = tracer.start_span("n")
-    fastpath.put(span, {"a": 1})
+    fastpath.set_attributes(span, {"a": 1})
     assert dict(span.attributes) == {"a": 1}
 
 
@@ -443,13 +443,13 @@ def _broken_match(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = histograms.direct
+    original = histograms.fast_record
 
     def unequal(histogram: Any) -> Any:
-        record: Any = direct(histogram)
+        record: Any = original(histogram)
         return lambda value, *rest: record(value + 1, *rest)
 
-    monkeypatch.setattr(histograms, "direct", unequal)
+    monkeypatch.setattr(histograms, "fast_record", unequal)
 
 
 @pytest.mark.parametrize(

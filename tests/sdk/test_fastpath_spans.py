@@ -122,14 +122,18 @@ class Tracing:
         short = fastpath.spans(self.tracer)
         assert short is not None
         self.start: Any = eager(short if shorten else self._begin)
-        self.put: Any = fastpath.put if shorten else lambda span, late: span.set_attributes(late)
-        self.note: Any = fastpath.note if shorten else _add_event
+        self.set_attributes: Any = fastpath.set_attributes if shorten else _set_attributes
+        self.add_event: Any = fastpath.add_event if shorten else _add_event
 
     def _begin(self, name, parent, kind, about, at) -> Any:
         return self.tracer.start_span(name, parent, kind, *about(), at)
 
     def seen(self) -> tuple[list[object], list[dict[str, Any]]]:
         return self.processor.seen, self.processor.exported
+
+
+def _set_attributes(span: Any, attributes: dict[str, Any]) -> None:
+    span.set_attributes(attributes)
 
 
 def _add_event(span: Any, name: str, at_ns: int) -> None:
@@ -206,9 +210,9 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
     """Do one thing to a span, as our code or a user's would."""
     what, *arguments = operation
     if what == "put":
-        tracing.put(span, dict(arguments[0]))
+        tracing.set_attributes(span, dict(arguments[0]))
     elif what == "note":
-        tracing.note(span, *arguments)
+        tracing.add_event(span, *arguments)
     elif what == "add_link":
         span.add_link(*arguments[0])
     elif what == "record_exception":
@@ -284,7 +288,7 @@ def test_the_bytes_on_the_wire_are_the_same() -> None:
         link = Link(SpanContext(5, 6, is_remote=True, trace_state=TraceState([("a", "b")])))
         context, kind = PARENTS[-1], SpanKind.CONSUMER
         span = tracing.start("n", context, kind, dict(ATTRIBUTES), [link], STARTED)
-        tracing.put(span, {"late": 1.5, "later": True})
+        tracing.set_attributes(span, {"late": 1.5, "later": True})
         span.add_event("e", {"a": 1}, 5)
         span.set_status(StatusCode.ERROR, "no")
         span.end(ENDED)
@@ -313,7 +317,7 @@ def test_the_limits_of_a_span_hold() -> None:
         attributes = {f"a{number}": number for number in range(120)}
         links = [Link(SpanContext(1, number + 1, is_remote=True)) for number in range(200)]
         span = tracing.start("n", None, SpanKind.INTERNAL, attributes, links, STARTED)
-        tracing.put(span, {f"b{number}": number for number in range(80)})
+        tracing.set_attributes(span, {f"b{number}": number for number in range(80)})
         for number in range(200):
             span.add_event("e", {"n": number}, 5)
         span.end(ENDED)
@@ -353,7 +357,7 @@ def test_two_spans_share_nothing_that_changes() -> None:
     spans[0].add_event("e")
     spans[0].add_link(SpanContext(7, 8, is_remote=True))
     spans[0].set_status(StatusCode.ERROR, "no")
-    short.put(spans[0], {"b": 2})
+    short.set_attributes(spans[0], {"b": 2})
     other = json.loads(spans[1].to_json())
     assert other["events"] == []
     assert len(other["links"]) == 1
@@ -368,10 +372,10 @@ def test_an_ended_span_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     short = Tracing(shorten=True)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
     span.end(ENDED)
-    short.put(span, {"late": 1})
+    short.set_attributes(span, {"late": 1})
     assert "ended span" in caplog.text
     caplog.clear()
-    short.note(span, "late", 1)
+    short.add_event(span, "late", 1)
     assert "ended span" in caplog.text
     assert short.processor.exported[0]["events"] == []
     assert "late" not in short.processor.exported[0]["attributes"]
@@ -390,8 +394,8 @@ def test_put_and_note_suit_any_span() -> None:
             given.append((name, attributes, timestamp))
 
     for span in (INVALID_SPAN, Foreign(SpanContext(1, 2, is_remote=False))):
-        fastpath.put(span, {"a": 1})
-        fastpath.note(span, "b", 2)
+        fastpath.set_attributes(span, {"a": 1})
+        fastpath.add_event(span, "b", 2)
     assert given == [{"a": 1}, ("b", None, 2)]
 
 
@@ -401,7 +405,7 @@ def test_what_is_not_clean_is_cleaned() -> None:
     for tracing in (usual, short):
         odd: Any = {"list": [1, 2], "object": Status}
         span = tracing.start("n", None, SpanKind.INTERNAL, dict(odd), [], STARTED)
-        tracing.put(span, {"late": [3], "none": None})
+        tracing.set_attributes(span, {"late": [3], "none": None})
         span.end(ENDED)
     assert usual.seen() == short.seen()
 
@@ -478,7 +482,7 @@ def test_spans_of_many_threads_do_not_mix() -> None:
         for _ in range(200):
             number = next(numbers)
             span = short.start(f"n{number}", None, SpanKind.INTERNAL, {"n": number}, [], STARTED)
-            short.put(span, {"late": number})
+            short.set_attributes(span, {"late": number})
             span.end(ENDED)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -25,10 +25,10 @@ class FastPath(Protocol):
     def spans(self, tracer: Tracer) -> BeginSpan | None:
         """As `Recording.begin_span`, shorter."""
 
-    def put(self, span: Span, attributes: dict[str, Value]) -> None:
+    def set_attributes(self, span: Span, attributes: dict[str, Value]) -> None:
         """`span.set_attributes(attributes)`, shorter where possible."""
 
-    def note(self, span: Span, event: str, at_ns: int) -> None:
+    def add_event(self, span: Span, event: str, at_ns: int) -> None:
         """`span.add_event(event, None, at_ns)`, shorter where possible."""
 
     def bind(self, histogram: Histogram) -> Record | None:
@@ -43,8 +43,8 @@ class Recording:
         self._tracer = tracer
         shorter = fast_path.spans(tracer) if fast_path else None
         self.begin_span: BeginSpan = shorter or self._begin_span
-        self.put = fast_path.put if fast_path else _put
-        self.note = fast_path.note if fast_path else _note
+        self.put = fast_path.set_attributes if fast_path else _put
+        self.note = fast_path.add_event if fast_path else _note
 
     def start_span(
         self,

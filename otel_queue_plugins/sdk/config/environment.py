@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from otel_queue_plugins.core.settings.variables import Variables
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 
 SIGNALS = ("traces", "metrics", "logs")
 
@@ -36,12 +36,12 @@ class Reading(Variables):
 
         `package` is the one to install for it, where that is known.
         """
-        if offered(group, name=name):
+        if entry_points_of(group, name=name):
             return True
         if package:
             self.reject(variable, f"{name!r} is not installed: pip install {package}", *signals)
             return False
-        known = ", ".join(sorted({point.name for point in offered(group)}))
+        known = ", ".join(sorted({point.name for point in entry_points_of(group)}))
         self.reject(
             variable, f"{name!r} is not installed or misspelt; there are: {known}", *signals
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -57,4 +57,4 @@ def _names(value: str) -> list[str]:
 
 def _unknown(value: str) -> list[str]:
     names = [name for name in dict.fromkeys(_names(value)) if name.lower() != "none"]
-    return [name for name in names if not offered(_GROUP, name=name)]
+    return [name for name in names if not entry_points_of(_GROUP, name=name)]

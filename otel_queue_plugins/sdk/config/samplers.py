@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -74,7 +74,7 @@ def build(choice: Choice) -> Sampler:
     if choice.name in _RATIOS:
         ratio = TraceIdRatioBased(float(choice.argument or 1))
         return ratio if choice.name == "traceidratio" else ParentBased(ratio)
-    (point,) = tuple(offered(_GROUP, name=choice.name))[:1]
+    (point,) = tuple(entry_points_of(_GROUP, name=choice.name))[:1]
     sampler = point.load()(choice.argument or None)
     if not isinstance(sampler, Sampler):
         message = f"{_VARIABLE}: {choice.name} made a {type(sampler).__name__}, not a Sampler"

@@ -80,7 +80,7 @@ def _using(encoder: Any, exporter: T) -> T | None:
     if encoder is None:
         return None
     attaching.attach(encoder, exporter)
-    if not {"export", "_translate_data"}.intersection(vars(exporter)):
+    if not attaching.is_attached(exporter):
         raise RuntimeError(f"{type(exporter)} does not take {encoder}")
     return exporter
 

@@ -17,6 +17,12 @@ from otel_queue_plugins.sdk.providers import instance_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# Where the API keeps the global provider of a signal; whether it was set is in `..._SET_ONCE`.
+_GLOBALS = {
+    "traces": ("opentelemetry.trace", "_TRACER_PROVIDER"),
+    "metrics": ("opentelemetry.metrics._internal", "_METER_PROVIDER"),
+    "logs": ("opentelemetry._logs._internal", "_LOGGER_PROVIDER"),
+}
 _PROCESSORS = ("_active_span_processor", "_multi_log_record_processor")
 _OPAQUE = ("builtins", "collections", "_thread", "threading", "grpc", "logging", "weakref")
 _MOST_VISITS = 300
@@ -46,6 +52,24 @@ def resource_of(provider: Any) -> Any:
     """The provider's resource; None if it shows none."""
     config = getattr(provider, "_sdk_config", None)
     return getattr(provider, "resource", None) or getattr(config, "resource", None)
+
+
+def unset_global(signal: str, provider: object) -> None:
+    """Make the API return its proxies for `signal` again, if its global provider is `provider`.
+
+    The application may then set its own provider in this child. A version of the API that keeps the
+    global provider under another name keeps `provider`.
+    """
+    name, attribute = _GLOBALS[signal]
+    module: Any = sys.modules.get(name)
+    once = getattr(module, f"{attribute}_SET_ONCE", None)
+    if once is None or getattr(module, attribute, None) is not provider:
+        return
+    setattr(module, attribute, None)
+    setattr(module, f"{attribute}_SET_ONCE", type(once)())
+    proxy: Any = getattr(module, "_PROXY_METER_PROVIDER", None)
+    if hasattr(proxy, "_real_meter_provider"):
+        proxy._real_meter_provider = None
 
 
 def _rename(provider: Any, new_id: str) -> None:

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.diagnosis import export_failures
 from otel_queue_plugins.sdk.export import otlp_exporters
@@ -121,5 +121,5 @@ def _maker(signal: str, choice: Target | str, make: Any) -> Any:
 
 
 def _component(signal: str, name: str) -> Any:
-    (point,) = tuple(offered(f"opentelemetry_{signal}_exporter", name=name))[:1]
+    (point,) = tuple(entry_points_of(f"opentelemetry_{signal}_exporter", name=name))[:1]
     return point.load()

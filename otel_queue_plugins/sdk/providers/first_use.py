@@ -8,10 +8,10 @@ that name is left as it is, and gets its providers with the first message.
 
 from __future__ import annotations
 
-import sys
 from functools import wraps
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from otel_queue_plugins.sdk.config.installed import import_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,23 +50,23 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
     undo = _take_back[signal] = []
     for kind, module, owner, name in _USES:
         if kind == signal:
-            _replace(_class(module, owner), name, _before(lambda: used(signal)), undo)
+            _replace(
+                getattr(import_or_none(module), owner, None),
+                name,
+                _before(lambda: used(signal)),
+                undo,
+            )
     for kind, module, owner, name in _OBSERVABLES:
         if kind == signal:
-            _replace(_class(module, owner), name, _after(observable_made), undo)
+            _replace(
+                getattr(import_or_none(module), owner, None), name, _after(observable_made), undo
+            )
 
 
 def forget(signal: str) -> None:
     """Leave the proxies of `signal` as the API made them."""
     for undo in _take_back.pop(signal, ()):
         undo()
-
-
-def _class(module: str, name: str) -> Any:
-    try:
-        return getattr(sys.modules.get(module) or import_module(module), name, None)
-    except ImportError:
-        return None
 
 
 def _replace(owner: Any, name: str, around: _Around, undo: list[Callable[[], None]]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.config.installed import import_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +20,6 @@ _ACCESS: Final = {
     "metrics": ("opentelemetry.metrics", "meter_provider"),
     "logs": ("opentelemetry._logs", "logger_provider"),
 }
-# Where the API keeps the global provider of a signal, and that it was set. Both are private.
-_PLACES: Final = {
-    "traces": ("opentelemetry.trace", "_TRACER_PROVIDER"),
-    "metrics": ("opentelemetry.metrics._internal", "_METER_PROVIDER"),
-    "logs": ("opentelemetry._logs._internal", "_LOGGER_PROVIDER"),
-}
-
 # Keyed by process, so that no child ever meets a lock that its parent held at the fork; made at
 # first use, so that it is gevent's own where gevent has replaced threading.
 _locks: dict[int, threading.RLock] = {}
@@ -44,7 +36,7 @@ def current_provider(signal: str) -> Any:
     None where this version of the API has no such signal.
     """
     name, function = _ACCESS[signal]
-    get = getattr(_imported(name), f"get_{function}", None)
+    get = getattr(import_or_none(name), f"get_{function}", None)
     return None if get is None else get()
 
 
@@ -76,29 +68,4 @@ def reachable_providers() -> Iterator[Any]:
 def set_global(signal: str, provider: Any) -> None:
     """Make `provider` the global one of `signal`, which has none."""
     name, function = _ACCESS[signal]
-    getattr(_imported(name), f"set_{function}")(provider)
-
-
-def _imported(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-def unset_global(signal: str) -> None:
-    """Let the API hand out its proxies for `signal` again, if the global provider is ours.
-
-    For a forked child, in which the application may set another one. The API has no public way;
-    a version that keeps its provider elsewhere keeps ours.
-    """
-    name, attribute = _PLACES[signal]
-    module: Any = sys.modules.get(name)
-    once = getattr(module, f"{attribute}_SET_ONCE", None)
-    if once is None or getattr(module, attribute, None) is not OWN.get(signal):
-        return
-    setattr(module, attribute, None)
-    setattr(module, f"{attribute}_SET_ONCE", type(once)())
-    proxy: Any = getattr(module, "_PROXY_METER_PROVIDER", None)
-    if hasattr(proxy, "_real_meter_provider"):
-        proxy._real_meter_provider = None  # noqa: SLF001 - see above
+    getattr(import_or_none(name), f"set_{function}")(provider)

@@ -17,7 +17,7 @@ from otel_queue_plugins.sdk.config import plan, validation
 from otel_queue_plugins.sdk.config.environment import SIGNALS
 from otel_queue_plugins.sdk.diagnosis import startup_log
 from otel_queue_plugins.sdk.export import scraping
-from otel_queue_plugins.sdk.process import exit_handlers, forks, greenlets, sigterm
+from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, greenlets, sigterm
 from otel_queue_plugins.sdk.providers import first_use, global_providers
 from otel_queue_plugins.sdk.providers.global_providers import lock_of_this_process
 
@@ -196,8 +196,8 @@ def _start_anew() -> None:
 
     Until then the application may set its own, as it may in any process.
     """
-    for signal in global_providers.OWN:
-        global_providers.unset_global(signal)
+    for signal, provider in global_providers.OWN.items():
+        fork_repair.unset_global(signal, provider)
         first_use.watch(signal, ensure_providers, _expect_reading)
     if _process.expects_reading:
         _expect_reading()

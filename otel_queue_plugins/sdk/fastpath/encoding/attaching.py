@@ -1,7 +1,7 @@
-"""The official exporters with our encoder in the place of theirs. All else they do stays theirs.
+"""Make the official exporters encode with our encoder. All else they do stays as it is.
 
-An exporter over HTTP calls a function of its module; here it runs the same code with another
-function under that name. One over gRPC calls a method of its own.
+An exporter over HTTP calls a function of its module: it gets a copy of its method `export` in which
+that name means our function. An exporter over gRPC calls a method of its own, which is replaced.
 """
 
 from __future__ import annotations
@@ -22,19 +22,24 @@ logger = logging.getLogger("otel_queue_plugins")
 
 
 def attach(encoder: Encoder | None, exporter: T) -> T:
-    """The `exporter`, encoding with `encoder` from now on where it has a place for it we know."""
+    """Make `exporter` use `encoder` if its kind is known, and return it. None changes nothing."""
     if encoder is None:
         return exporter
     try:
         if not (_over_grpc(encoder, exporter) or _over_http(encoder, exporter)):
-            logger.debug("%s has no place for our encoder that we know", type(exporter))
+            logger.debug("%s is of no kind that can use our encoder", type(exporter))
     except Exception:
-        logger.debug("%s does not take our encoder", type(exporter), exc_info=True)
+        logger.debug("%s cannot use our encoder", type(exporter), exc_info=True)
     return exporter
 
 
+def is_attached(exporter: object) -> bool:
+    """Whether `attach` has made `exporter` use an encoder."""
+    return not {"export", "_translate_data"}.isdisjoint(vars(exporter))
+
+
 class _Serialized:
-    """Stands in for a message that only has to be serialized."""
+    """Bytes in place of a protobuf message of which only `SerializeToString` is called."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -72,15 +77,15 @@ def _over_grpc(encoder: Encoder, exporter: Any) -> bool:
         content = encoder.request(batch)
         try:
             return message.FromString(content)
-        except Exception:  # noqa: BLE001 - nested more deeply than a message may be that is read
+        except Exception:  # noqa: BLE001 - nested too deeply for protobuf to read it
             return official(batch)
 
-    exporter._translate_data = translate  # noqa: SLF001 - all exporters over gRPC have it
+    exporter._translate_data = translate  # noqa: SLF001 - there is no public way
     return True
 
 
 def _method_calling(function: Any, exporter: Any, name: str) -> FunctionType | None:
-    """The exporter's method of that name, if it is one that calls `function` by its name."""
+    """The exporter's method `name` if it calls `function` by its global name, else None."""
     method = getattr(type(exporter), name, None)
     if type(method) is not FunctionType or name in vars(exporter):
         return None

@@ -1,4 +1,4 @@
-"""Attributes: pairs of a key and a value, most of which come again and again."""
+"""Encode attributes, and keep the bytes of keys and values that come often."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _PLAIN = (dict, MappingProxyType, type(None))
 
 
 class AttributeEncoder:
-    """Encodes attributes, whatever they belong to."""
+    """Encodes the attributes of spans, events, links and log records."""
 
     def __init__(self, budget: Budget) -> None:
         self._keys = _Keys(budget)
 
     def encode(self, attributes: Any, tag: bytes, dropped_tag: bytes) -> bytes:
-        """A field for each pair, and one for the number of those that were dropped.
+        """Encode one field for each pair, and one for the number of dropped attributes, if any.
 
-        Raises what cannot be encoded, or must be left to others.
+        Raises UnknownError, or any other error, for what must be left to the official encoder.
         """
         dropped = 0
         if type(attributes) is BoundedAttributes:
@@ -47,7 +47,7 @@ class AttributeEncoder:
 
 
 class _Keys(dict[str, "_Values"]):
-    """The values of each key."""
+    """The encoded values, by key."""
 
     __slots__ = ("_budget",)
 
@@ -65,9 +65,9 @@ class _Keys(dict[str, "_Values"]):
 
 
 class _Values(dict[type, Any]):
-    """By type: what gives the KeyValue, after its length, for a value of that type.
+    """For each exact type a mapping from value to the KeyValue, with its length before it.
 
-    By exact type, because True, 1 and 1.0 are equal.
+    Types are told apart because True, 1 and 1.0 are equal.
     """
 
     __slots__ = ("_budget", "_key")
@@ -93,30 +93,30 @@ class _Values(dict[type, Any]):
 
 
 class _Texts(Cache[str]):
-    """Texts. What stands before one depends on its length alone."""
+    """Strings. The bytes before one depend on its length alone, and are kept by length."""
 
-    __slots__ = ("_before", "_key")
+    __slots__ = ("_key", "_prefixes")
 
     def __init__(self, key: bytes, budget: Budget) -> None:
         super().__init__(budget, _MOST_VALUES)
         self._key = key
-        self._before: dict[int, bytes] = {}
+        self._prefixes: dict[int, bytes] = {}
 
     def encode(self, value: str) -> bytes:
         text = value.encode()
-        return (self._before.get(len(text)) or self._find_before(value, len(text))) + text
+        return (self._prefixes.get(len(text)) or self._make_prefix(value, len(text))) + text
 
-    def _find_before(self, value: str, size: int) -> bytes:
+    def _make_prefix(self, value: str, size: int) -> bytes:
         pair = _pair(self._key, value)
-        before = pair[: len(pair) - size]
+        prefix = pair[: len(pair) - size]
         if size <= LONGEST:
-            self._before[size] = before
-            self._budget.spend(before)
-        return before
+            self._prefixes[size] = prefix
+            self._budget.spend(prefix)
+        return prefix
 
 
 class _Scalars(Cache[int]):
-    """Whole numbers, or truth values."""
+    """Integers, or booleans."""
 
     __slots__ = ("_key",)
 
@@ -129,19 +129,19 @@ class _Scalars(Cache[int]):
 
 
 class _Doubles:
-    """Measured, so hardly ever the same twice."""
+    """Floating-point numbers: measured values, which hardly ever repeat. None is kept."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_prefix",)
 
     def __init__(self, key: bytes) -> None:
-        self._before = _pair(key, 0.0)[: -len(double(0.0))]
+        self._prefix = _pair(key, 0.0)[: -len(double(0.0))]
 
     def __getitem__(self, value: float) -> bytes:
-        return self._before + double(value)
+        return self._prefix + double(value)
 
 
 class _Others:
-    """Encoded anew each time."""
+    """Values of all other types. None is kept."""
 
     __slots__ = ("_key",)
 

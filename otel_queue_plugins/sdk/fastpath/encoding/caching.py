@@ -1,7 +1,7 @@
-"""Encoded forms that are kept, within bounds.
+"""Caches of encoded values, within a bound of bytes.
 
-Without locks: of two threads that make the same one at the same time, either's is kept. What is
-kept never changes, so a forked child goes on with what its parent had.
+There are no locks: if two threads encode the same value at the same time, one result is kept. Kept
+bytes never change, so a forked child can use those of its parent.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ K = TypeVar("K")
 
 MOST_BYTES = 1 << 20
 LONGEST = 256
-# What a dict needs for an entry, about.
+# About what a dict needs for one entry.
 _ENTRY_BYTES = 100
 
 
 class Budget:
-    """Bytes that caches may hold together. When they are used up, all of them are emptied."""
+    """The bytes that some caches may hold together. When they are used up, all are emptied."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self.used = 0
         self._most = most
-        self._emptied: list[dict[Any, Any]] = []
+        self._caches: list[dict[Any, Any]] = []
 
     def covers(self, cache: dict[Any, Any]) -> None:
-        """What `cache` holds, and caches that it holds, is counted by `spend`."""
-        self._emptied.append(cache)
+        """Empty `cache`, and with it the caches inside it, when the budget is used up."""
+        self._caches.append(cache)
 
     def spend(self, *kept: object) -> None:
-        """Count one entry more, and the size of what it consists of."""
+        """Count one more entry, which consists of the objects `kept`."""
         self.used += _ENTRY_BYTES + sum(map(getsizeof, kept))
         if self.used > self._most:
             self.used = 0
-            for cache in self._emptied:
+            for cache in self._caches:
                 cache.clear()
 
 
 class Cache(dict[K, bytes], Generic[K]):
-    """`cache[value]` is the encoded form of any value; `encode` makes it if it is not there.
+    """Gives the encoded form of any value by `cache[value]`; `encode` makes a missing one.
 
-    Kept are forms of up to 256 bytes, of `most` values. If there are more, each is probably seen
-    once only, as an id is: then nothing is kept any more.
+    Forms of up to 256 bytes are kept, for `most` values. If there are more values, they are
+    probably ids, each seen once: from then on nothing is kept.
     """
 
     __slots__ = ("_budget", "_most")
@@ -53,7 +53,7 @@ class Cache(dict[K, bytes], Generic[K]):
         self._most = most
 
     def encode(self, value: K) -> bytes:
-        """The encoded form of `value`. May raise anything."""
+        """Encode `value`. May raise any exception."""
         raise NotImplementedError
 
     def __missing__(self, value: K) -> bytes:

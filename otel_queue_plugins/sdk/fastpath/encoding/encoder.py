@@ -1,4 +1,4 @@
-"""Requests of OTLP, as bytes, from what the SDK hands to an exporter."""
+"""Encode a batch of spans or log records as the bytes of an OTLP request."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ _RECORD = tag(2, DELIMITED)
 
 
 class Signal(NamedTuple):
-    """Spans or log records.
+    """How the records of one signal, spans or log records, are encoded.
 
-    They are instances of `record`. `origin` gives the resource and the scope of one, `encode` its
-    content, `official` the message for a batch of them, and `records` those in that message.
+    Args:
+        record: The class of the records.
+        origin: Gives the resource and the instrumentation scope of a record.
+        encode: Encodes a record, without tag and length.
+        official: The official encoder of a batch; returns a protobuf message.
+        records: Gives the encoded records in such a message.
     """
 
     record: type
@@ -26,10 +30,10 @@ class Signal(NamedTuple):
 
 
 class Encoder:
-    """Encodes the spans or the log records of anybody.
+    """Encodes the spans or the log records of any library.
 
-    What we do not know is left to the official encoder, and so is what nobody can encode: that
-    raises, or is left out and logged, as it always was.
+    What it does not know is left to the official encoder, with its result: a value that cannot be
+    encoded at all raises there, or is left out and logged.
     """
 
     def __init__(self, signal: Signal, official_spans: OfficialSpans) -> None:
@@ -39,26 +43,26 @@ class Encoder:
         self._origins = Origins(official_spans)
 
     def request(self, batch: Sequence[Any]) -> bytes:
-        """The request for `batch`. Requests that are joined are a request, too."""
+        """Encode `batch` as a request. Several requests in a row are a valid request, too."""
         if not {self.signal.record}.issuperset(map(type, batch)):
-            return self._officially(batch)
-        origin, groups = self.signal.origin, Groups(self._fresh_origins())
+            return self._encode_officially(batch)
+        origin, groups = self.signal.origin, Groups(self._current_origins())
         fields: list[bytes] = []
-        last_resource: object = fields  # which is none
+        last_resource: object = fields  # equal to no resource
         last_scope: object = fields
         for record in batch:
             resource, scope = origin(record)
             if resource is not last_resource or scope is not last_scope:
                 try:
                     fields = groups.at(resource, scope)
-                except Exception:  # noqa: BLE001 - of a class or with a value that we do not know
-                    return self._officially(batch)
+                except Exception:  # noqa: BLE001 - a class or a value that we do not know
+                    return self._encode_officially(batch)
                 last_resource, last_scope = resource, scope
             fields.append(self.field(record))
         return groups.request()
 
     def field(self, record: Any) -> bytes:
-        """The field for `record` in the ScopeSpans or ScopeLogs that it belongs to."""
+        """Encode `record` as a field of ScopeSpans or ScopeLogs."""
         try:
             content = self._encode(record)
         except Exception:  # noqa: BLE001 - as above
@@ -66,11 +70,11 @@ class Encoder:
             content = message.SerializePartialToString()
         return _RECORD + delimited(content)
 
-    def _officially(self, batch: Sequence[Any]) -> bytes:
+    def _encode_officially(self, batch: Sequence[Any]) -> bytes:
         content: bytes = self.signal.official(batch).SerializePartialToString()
         return content
 
-    def _fresh_origins(self) -> Origins:
+    def _current_origins(self) -> Origins:
         if self._origins.is_full():
             self._origins = Origins(self._official_spans)
         return self._origins

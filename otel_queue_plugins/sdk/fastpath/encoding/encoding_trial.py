@@ -1,4 +1,4 @@
-"""A trial run: a few spans and log records, encoded both ways, must come out the same."""
+"""The trial of the encoder: some spans and log records must come out the same both ways."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TraceFlags,
-    TraceState,
-    set_span_in_context,
-)
+from opentelemetry.trace import Link, SpanKind, StatusCode
 
+from otel_queue_plugins.sdk.fastpath import trial_contexts
 from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 _ATTRIBUTES: dict[str, Any] = {
@@ -38,25 +30,23 @@ _ATTRIBUTES: dict[str, Any] = {
     "texts": ("a", "b"),
     "numbers": (1, 2),
 }
-_STATE = TraceState([("a", "1"), ("b", "2")])
-_REMOTE = SpanContext(0xA1, 0xB1, is_remote=True, trace_flags=TraceFlags(1), trace_state=_STATE)
-_LOCAL = SpanContext(0xA2, 0xB2, is_remote=False, trace_flags=TraceFlags(1))
-_CONTEXTS = [set_span_in_context(NonRecordingSpan(each), Context()) for each in (_REMOTE, _LOCAL)]
+_REMOTE, _LOCAL = trial_contexts.REMOTE, trial_contexts.LOCAL
+_CONTEXTS = [Context(), *map(trial_contexts.context_of, (_REMOTE, _LOCAL))]
 _RESOURCE = Resource(_ATTRIBUTES, "of the resource")
 _NO_LIMIT = SpanLimits.UNSET
 
 
-def is_passed(encoder: Encoder, records: Sequence[Any]) -> bool:
-    """Whether `encoder` makes of `records` what the official one does. May raise anything."""
+def has_passed(encoder: Encoder, records: Sequence[Any]) -> bool:
+    """Whether `encoder` gives the same for `records` as the official one. May raise anything."""
     signal = encoder.signal
     for record in records:
-        signal.encode(record)  # Raises what would be left to the official encoder.
+        signal.encode(record)  # raises where the official encoder would have to do it
     expected = signal.official(records)
     return bool(type(expected).FromString(encoder.request(records)) == expected)
 
 
 def spans() -> list[ReadableSpan]:
-    """Spans with much on them, as they are handed to an exporter."""
+    """Spans with everything a span may have, as an exporter gets them."""
     recorded: list[ReadableSpan] = []
     processor: Any = SpanProcessor()
     processor.on_end = recorded.append
@@ -76,7 +66,7 @@ def spans() -> list[ReadableSpan]:
 
 
 def _record(tracer: Any) -> None:
-    for kind, context in zip(SpanKind, cycle((Context(), *_CONTEXTS)), strict=False):
+    for kind, context in zip(SpanKind, cycle(_CONTEXTS), strict=False):
         links = [Link(_REMOTE, {"a": 1}), Link(_LOCAL)]
         span = tracer.start_span("trial", context, kind, _ATTRIBUTES, links, 1_000)
         span.add_event("event", {"b": 2}, 2_000)
@@ -88,13 +78,13 @@ def _record(tracer: Any) -> None:
         span.end()
 
 
-def log_records() -> list[ReadableLogRecord]:
-    """Log records with much on them, as they are handed to an exporter."""
+def logs() -> list[ReadableLogRecord]:
+    """Log records with everything a log record may have, as an exporter gets them."""
     scope = InstrumentationScope("trial", "1", "of the scope", {"a": 1})
     bodies = ("text", None, {"a": ["b", 1, 0.5, None, b"c"]})
-    told = [_log_record(context, body) for context in (Context(), *_CONTEXTS) for body in bodies]
-    told.append(LogRecord(observed_timestamp=2_000, context=Context()))
-    return [ReadableLogRecord(each, _RESOURCE, given) for given in (scope, None) for each in told]
+    records = [_log_record(context, body) for context in _CONTEXTS for body in bodies]
+    records.append(LogRecord(observed_timestamp=2_000, context=Context()))
+    return [ReadableLogRecord(each, _RESOURCE, s) for s in (scope, None) for each in records]
 
 
 def _log_record(context: Context, body: Any) -> LogRecord:

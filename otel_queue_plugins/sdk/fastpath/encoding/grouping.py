@@ -1,4 +1,4 @@
-"""Requests of OTLP: spans or log records by resource, and in each by instrumentation scope."""
+"""Group encoded records by resource, and then by instrumentation scope, as OTLP wants it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ OfficialSpans = Callable[[list[ReadableSpan]], Any]
 
 
 class _Origin(NamedTuple):
-    """A resource or a scope, a number that it shares with its equals, and its encoded fields."""
+    """A resource or a scope. Equal ones have the same number. `fields` is its encoded form."""
 
-    itself: object
+    source: object
     number: int
     fields: bytes
 
 
 class Origins:
-    """Resources and scopes that were seen: each is encoded once, by the official encoder.
+    """The resources and scopes seen so far. Each is encoded once, by the official encoder.
 
-    Found by identity, which lasts as long as they are held here; they never change.
+    They are found by identity, which is safe because they are kept alive here and never change.
     """
 
     def __init__(self, official: OfficialSpans) -> None:
@@ -43,34 +43,34 @@ class Origins:
         self._bytes = 0
 
     def is_full(self) -> bool:
-        """Whether it is time to begin anew."""
+        """Whether the bounds are reached, so that a new `Origins` has to take its place."""
         return len(self._seen) >= _MOST_ORIGINS or self._bytes > _MOST_BYTES
 
     def of_resource(self, resource: object) -> _Origin:
-        """What is kept for a Resource."""
+        """The origin of a Resource. Raises UnknownError for another class."""
         if type(resource) is not Resource:
             raise UnknownError(resource)
-        return self._seen.get(id(resource)) or self._learn_resource(resource)
+        return self._seen.get(id(resource)) or self._add_resource(resource)
 
     def of_scope(self, scope: object) -> _Origin:
-        """What is kept for an InstrumentationScope, or for None."""
+        """The origin of an InstrumentationScope or None. Raises UnknownError for another class."""
         if scope is not None and type(scope) is not InstrumentationScope:
             raise UnknownError(scope)
-        return self._seen.get(id(scope)) or self._learn_scope(scope)
+        return self._seen.get(id(scope)) or self._add_scope(scope)
 
-    def _learn_resource(self, resource: Resource) -> _Origin:
+    def _add_resource(self, resource: Resource) -> _Origin:
         message = self._example(resource, None)
         message.ClearField("scope_spans")
         return self._keep(resource, message.SerializeToString())
 
-    def _learn_scope(self, scope: InstrumentationScope | None) -> _Origin:
+    def _add_scope(self, scope: InstrumentationScope | None) -> _Origin:
         message = self._example(Resource.get_empty(), scope).scope_spans[0]
         message.ClearField("spans")
         return self._keep(scope, message.SerializeToString())
 
-    def _keep(self, itself: object, fields: bytes) -> _Origin:
-        number = self._numbers.setdefault(itself, next(self._next_number))
-        self._seen[id(itself)] = origin = _Origin(itself, number, fields)
+    def _keep(self, source: object, fields: bytes) -> _Origin:
+        number = self._numbers.setdefault(source, next(self._next_number))
+        self._seen[id(source)] = origin = _Origin(source, number, fields)
         self._bytes += len(fields)
         return origin
 
@@ -82,10 +82,9 @@ class Origins:
 
 
 class Groups:
-    """The fields of one batch, in the order in which each resource and scope came first.
+    """The encoded records of one batch, grouped; groups have the order of their first record.
 
-    The numbers of fields are those of ResourceSpans and ScopeSpans; ResourceLogs and ScopeLogs have
-    the same ones.
+    The field numbers are those of ResourceSpans and ScopeSpans, and of ResourceLogs and ScopeLogs.
     """
 
     def __init__(self, origins: Origins) -> None:
@@ -93,7 +92,7 @@ class Groups:
         self._resources: dict[int, tuple[bytes, dict[int, list[bytes]]]] = {}
 
     def at(self, resource: object, scope: object) -> list[bytes]:
-        """The fields of one resource and scope; more may be appended."""
+        """The list of fields of one resource and scope, for the caller to append to."""
         _, number, fields = self._origins.of_resource(resource)
         if number not in self._resources:
             self._resources[number] = fields, {}
@@ -104,7 +103,7 @@ class Groups:
         return scopes[number]
 
     def request(self) -> bytes:
-        """The request that holds all of them."""
+        """Encode all groups as one request."""
         parts: list[bytes] = []
         for fields, scopes in self._resources.values():
             inside = fields

@@ -1,4 +1,4 @@
-"""The message LogRecord of OTLP, from log records of the SDK.
+"""Encode the SDK's log records as OTLP's message LogRecord.
 
 opentelemetry/proto/logs/v1/logs.proto in github.com/open-telemetry/opentelemetry-proto
 """
@@ -29,14 +29,17 @@ _BODY, _FLAGS = tag(5, DELIMITED), tag(8, FIXED32)
 _ATTRIBUTES, _DROPPED_ATTRIBUTES = tag(6, DELIMITED), tag(7, VARINT)
 
 
-class LogEncoder:
-    """Encodes log records. Raises what cannot be encoded, or must be left to others."""
+class LogRecordEncoder:
+    """Encodes log records.
+
+    `encode` raises UnknownError, or any other error, for what must be left to the official encoder.
+    """
 
     def __init__(self, attributes: AttributeEncoder) -> None:
         self._attributes = attributes.encode
 
     def encode(self, readable: Any) -> bytes:
-        """The content of a LogRecord."""
+        """Encode one log record, without tag and length."""
         record = readable.log_record
         if type(record) is not LogRecord:
             raise UnknownError(record)

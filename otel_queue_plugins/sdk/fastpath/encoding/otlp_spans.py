@@ -1,11 +1,11 @@
-"""The message Span of OTLP, from spans of the SDK.
+"""Encode the SDK's spans as OTLP's message Span.
 
 opentelemetry/proto/trace/v1/trace.proto in github.com/open-telemetry/opentelemetry-proto
 """
 
 from __future__ import annotations
 
-# ruff: noqa: SLF001 - what a span keeps is private, and what it shows is a copy
+# ruff: noqa: SLF001 - the public properties of a span copy what they return
 from collections.abc import Callable
 from operator import attrgetter
 from struct import Struct
@@ -33,10 +33,10 @@ from otel_queue_plugins.sdk.fastpath.encoding.wire import (
 )
 
 _MOST_NAMES = 256
-_IS_REMOTE_IS_KNOWN, _IS_REMOTE = 0x100, 0x200
+_HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200
 
-# Tags of the fields, each with the length of its content where that is always the same. Trace id,
-# span id and the parent's span id:
+# Tags of the fields, with the length of the content where it is fixed: trace id, span id, and the
+# span id of the parent.
 _IDS = Struct(">H16sHQ").pack
 _IDS_AND_PARENT = Struct(">H16sHQHQ").pack
 _TRACE_ID, _SPAN_ID, _PARENT_ID = 0x0A10, 0x1208, 0x2208
@@ -56,18 +56,21 @@ def _kind_and_flags(kind: SpanKind, flags: int) -> bytes:
     return tag(6, VARINT) + varint(kind.value + 1) + tag(16, FIXED32) + fixed32(flags)
 
 
-_KINDS = [_kind_and_flags(kind, _IS_REMOTE_IS_KNOWN) for kind in SpanKind]
-_KINDS_OF_REMOTE = [_kind_and_flags(kind, _IS_REMOTE_IS_KNOWN | _IS_REMOTE) for kind in SpanKind]
-_LINK_FLAGS = tag(6, FIXED32) + fixed32(_IS_REMOTE_IS_KNOWN)
-_LINK_FLAGS_OF_REMOTE = tag(6, FIXED32) + fixed32(_IS_REMOTE_IS_KNOWN | _IS_REMOTE)
+_KINDS = [_kind_and_flags(kind, _HAS_IS_REMOTE) for kind in SpanKind]
+_KINDS_OF_REMOTE = [_kind_and_flags(kind, _HAS_IS_REMOTE | _IS_REMOTE) for kind in SpanKind]
+_LINK_FLAGS = tag(6, FIXED32) + fixed32(_HAS_IS_REMOTE)
+_LINK_FLAGS_OF_REMOTE = tag(6, FIXED32) + fixed32(_HAS_IS_REMOTE | _IS_REMOTE)
 
 
-# Of a BoundedList, without a copy.
-_kept = attrgetter("_dq")
+# The items of a BoundedList, without a copy.
+_items_of = attrgetter("_dq")
 
 
 class SpanEncoder:
-    """Encodes ended spans. Raises what cannot be encoded, or must be left to others."""
+    """Encodes ended spans.
+
+    `encode` raises UnknownError, or any other error, for what must be left to the official encoder.
+    """
 
     def __init__(self, attributes: AttributeEncoder, budget: Budget) -> None:
         self._attributes = attributes.encode
@@ -75,7 +78,7 @@ class SpanEncoder:
         self._event_names = _Names(2, budget)
 
     def encode(self, span: Any) -> bytes:
-        """The content of a Span."""
+        """Encode one span, without tag and length."""
         context, parent, kind = span._context, span._parent, span._kind
         start, end = span._start_time, span._end_time
         if type(context) is not SpanContext or type(kind) is not SpanKind:
@@ -127,7 +130,7 @@ class SpanEncoder:
 
 
 class _Names(Cache[str]):
-    """Fields that hold a name."""
+    """Fields with the names of spans, or of events."""
 
     __slots__ = ("_number",)
 
@@ -141,9 +144,9 @@ class _Names(Cache[str]):
 
 
 def _many(items: Any, encode: Callable[[Any], bytes], dropped_tag: bytes) -> bytes:
-    """A field for each, and one for the number of those that were dropped."""
+    """Encode one field for each item, and one for the number of dropped items, if any."""
     if type(items) is BoundedList:
-        kept, dropped = _kept(items), items.dropped
+        kept, dropped = _items_of(items), items.dropped
         encoded = b"".join(map(encode, kept)) if kept else b""
         return encoded + dropped_tag + varint(dropped) if dropped else encoded
     if type(items) in {tuple, list}:

@@ -1,9 +1,7 @@
-"""Whether the SDK is one that our encoder was compared with, and as its authors left it."""
+"""Check that the official encoder is a proven version, and that nothing it uses is patched."""
 
 from __future__ import annotations
 
-import sys
-from types import FunctionType
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -14,10 +12,11 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
 from otel_queue_plugins.sdk.fastpath import gate
+from otel_queue_plugins.sdk.fastpath.unpatched import are_unpatched, is_function_of
 
 _VERSIONS = ("1.44.", "1.45.")
-# What the official encoder asks for, and ours takes.
-_ASKED_FOR: dict[type, tuple[str, ...]] = {
+# What the official encoder uses. Ours reads the private fields behind it, past any patch.
+_USED: dict[type, tuple[str, ...]] = {
     ReadableSpan: (
         *("get_span_context", "parent", "name", "kind", "start_time", "end_time", "status"),
         *("attributes", "events", "links", "resource", "instrumentation_scope"),
@@ -35,23 +34,9 @@ _ASKED_FOR: dict[type, tuple[str, ...]] = {
 
 
 def is_proven(official: Any) -> bool:
-    """Whether the `official` encoder and its classes are those that ours stands for.
-
-    The version of the SDK is checked before.
-    """
+    """Whether our encoder can take the place of `official`; the SDK's version is checked before."""
     return (
         (encoder_version.startswith(_VERSIONS) or gate.is_forced())
-        and _is_from(official, official.__module__)
-        and all(_is_own(cls, name) for cls, names in _ASKED_FOR.items() for name in names)
+        and is_function_of(official, official.__module__)
+        and all(are_unpatched(cls, *names) for cls, names in _USED.items())
     )
-
-
-def _is_own(cls: type, name: str) -> bool:
-    """Whether a method or property is code of the modules that `cls` and its bases come from."""
-    member = getattr(cls, name, None)
-    function = member.fget if isinstance(member, property) else member
-    return any(_is_from(function, base.__module__) for base in cls.__mro__)
-
-
-def _is_from(function: object, module: str) -> bool:
-    return type(function) is FunctionType and function.__globals__ is vars(sys.modules[module])

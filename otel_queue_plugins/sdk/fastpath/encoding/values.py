@@ -1,4 +1,4 @@
-"""Values of attributes and bodies of log records: AnyValue and KeyValue."""
+"""Encode values of attributes and bodies of log records: AnyValue and KeyValue."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ _DEEPEST = 16
 
 
 class UnknownError(Exception):
-    """Left to the official encoder."""
+    """A value or an object that must be left to the official encoder."""
 
 
 def any_value(value: object, depth: int = 0) -> bytes:
-    """The content of an AnyValue. Raises what cannot be encoded, or must be left to others.
+    """Encode an AnyValue, without tag and length.
 
-    `depth` says how many values it is inside of.
+    `depth` is the number of lists and mappings around it. Raises UnknownError, or any other error,
+    for what must be left to the official encoder.
     """
     encode = _BY_TYPE.get(type(value))
     if encode is None:
-        encode = next((known for base, known in _BASES if isinstance(value, base)), None)
+        encode = next((encoder for base, encoder in _BASES if isinstance(value, base)), None)
     if encode is not None:
         return encode(value)
     return _nested(value, depth)
 
 
 def key_value(key: str, value: object, depth: int = 0) -> bytes:
-    """The content of a KeyValue."""
+    """Encode a KeyValue, without tag and length."""
     return key_field(key) + VALUE + delimited(any_value(value, depth))
 
 
 def key_field(key: str) -> bytes:
-    """What a KeyValue begins with."""
+    """Encode the first field of a KeyValue."""
     return field(1, str.encode(key))
 
 
@@ -72,7 +73,7 @@ def _bytes(value: bytes) -> bytes:
 
 
 def _nested(value: Any, depth: int) -> bytes:
-    """A list or a mapping. No message may be nested as deeply as Python's objects may."""
+    """Encode a list or a mapping, nested no deeper than a protobuf message may be."""
     kind = type(value)
     if depth == _DEEPEST or kind not in _NESTED:
         raise UnknownError(kind)
@@ -90,7 +91,7 @@ _BY_TYPE: dict[type, Callable[[Any], bytes]] = {
     float: _double,
     bytes: _bytes,
 }
-# A member of an enumeration of texts or numbers is one of these, too.
+# For subclasses, such as the members of an enumeration.
 _BASES: tuple[tuple[type, Callable[[Any], bytes]], ...] = (
     (str, _text),
     (int, _int),

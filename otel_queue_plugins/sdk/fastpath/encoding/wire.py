@@ -1,4 +1,4 @@
-"""Protobuf's wire format, as far as OTLP needs it.
+"""Write Protobuf's wire format, as far as OTLP needs it.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -19,7 +19,7 @@ fixed32 = Struct("<I").pack
 
 
 def varint(number: int) -> bytes:
-    """`number`, which must not be negative."""
+    """Encode a number, which must not be negative."""
     if number < len(_ONE_BYTE):
         return _ONE_BYTE[number]
     groups = bytearray()
@@ -31,22 +31,22 @@ def varint(number: int) -> bytes:
 
 
 def int64(number: int) -> bytes:
-    """`number`, which may be negative. Raises OverflowError when it has more than 64 bits."""
+    """Encode a number, which may be negative. Raises OverflowError above 64 bits."""
     if number not in _SIGNED:
         raise OverflowError(number)
     return varint(number % _MOST)
 
 
 def tag(field: int, kind: int) -> bytes:
-    """What a field begins with; `kind` is that of its value."""
+    """Encode the tag of a field; `kind` is one of the wire types above."""
     return varint(field << 3 | kind)
 
 
 def delimited(content: bytes) -> bytes:
-    """`content` after its length."""
+    """Encode `content` with its length before it."""
     return varint(len(content)) + content
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field that holds a text, bytes or a message."""
+    """Encode a field that holds a string, bytes or a message."""
     return tag(number, DELIMITED) + delimited(content)

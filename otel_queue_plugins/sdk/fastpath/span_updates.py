@@ -1,4 +1,4 @@
-"""What is added to a span of the SDK once it has started, less what only repeats itself."""
+"""Set attributes and add events on a span of the SDK that has started."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from otel_queue_plugins.sdk.fastpath import Value
 
 
-def put(span: Any, attributes: dict[str, Value]) -> bool:
-    """Set clean attributes on a span of the SDK.
+def set_attributes(span: Any, attributes: dict[str, Value]) -> bool:
+    """Set clean, new attributes on a span of the SDK.
 
-    False, and nothing done, where the SDK would do more than add what is new.
+    Returns False, and changes nothing, where the SDK would do more than add them.
     """
     bounded = span._attributes
     if bounded.max_value_len is not None or not CLEAN.issuperset(map(type, attributes.values())):
@@ -26,25 +26,25 @@ def put(span: Any, attributes: dict[str, Value]) -> bool:
         if span._end_time is not None:
             return False
         with bounded._lock:
-            known = bounded._dict
-            if bounded.maxlen is not None and len(known) + len(attributes) > bounded.maxlen:
+            present = bounded._dict
+            if bounded.maxlen is not None and len(present) + len(attributes) > bounded.maxlen:
                 return False
-            if not known.keys().isdisjoint(attributes):
+            if not present.keys().isdisjoint(attributes):
                 return False
-            known.update(attributes)
+            present.update(attributes)
     return True
 
 
-def note(span: Any, event: str, at_ns: int) -> bool:
+def add_event(span: Any, event: str, at_ns: int) -> bool:
     """Add an event without attributes to a span of the SDK.
 
-    False, and nothing done, where the SDK would do more.
+    Returns False, and changes nothing, for an ended span.
     """
-    noted = _event_class()(event, _NO_ATTRIBUTES, at_ns)
+    added = _event_class()(event, _NO_ATTRIBUTES, at_ns)
     with span._lock:
         if span._end_time is not None:
             return False
-        span._events.append(noted)
+        span._events.append(added)
     return True
 
 
@@ -55,5 +55,5 @@ def _event_class() -> Any:
     return Event
 
 
-# Immutable, and so one for all events.
+# Shared by all events: nobody can change it.
 _NO_ATTRIBUTES = BoundedAttributes(DEFAULT_COUNT)
