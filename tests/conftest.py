@@ -158,6 +158,6 @@ def _forget_global_providers() -> None:
         setattr(module, f"_{name}_PROVIDER", None)
         getattr(module, f"_{name}_PROVIDER_SET_ONCE")._done = False
     proxy = metrics._internal._PROXY_METER_PROVIDER
-    observed._of_provider.pop(proxy, None)
+    observed._counts_by_provider.pop(proxy, None)
     proxy._real_meter_provider = None
     proxy._meters.clear()

@@ -18,8 +18,8 @@ from otel_queue_plugins.celery import outcomes, translation
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending
-from otel_queue_plugins.core.safety import never_raises, nothing
-from otel_queue_plugins.core.spans.batch import Delivered
+from otel_queue_plugins.core.safety import do_nothing, never_raises
+from otel_queue_plugins.core.spans.batch import DeliveredMessage
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
@@ -126,7 +126,7 @@ class Batches:
         run.marked[operation.delivery.id] = ending_of(run.task, value)
         return result
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _start(self, task: Any, args: Any, *_: object, **__: object) -> Any:
         """The call that begins, None where there is nothing to tell and to hand on."""
         if not self._covers(task.app):
@@ -134,7 +134,7 @@ class Batches:
         requests = [self._delivered(task, request) for request in args[0]]
         return Run(task, self._telemetry.start_batch(requests) if requests else [])
 
-    def _delivered(self, task: Any, request: Any) -> Delivered:
+    def _delivered(self, task: Any, request: Any) -> DeliveredMessage:
         """The delivery that `request`, a `celery_batches.SimpleRequest`, is."""
         facts = request.request_dict
         route = self._routes.of_request(task.app, task.name, facts)

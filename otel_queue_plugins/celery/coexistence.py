@@ -10,7 +10,7 @@ from typing import Any, Final
 import celery.app.trace
 from celery import Celery, Task, signals
 
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 OTHERS: Final = {
     "opentelemetry.instrumentation.celery": "opentelemetry-instrumentation-celery",
@@ -27,7 +27,7 @@ class Coexistence:
     def __init__(self) -> None:
         self._told = False
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def check(self, **_: Any) -> None:
         """Look whether one has come since the last time."""
         found = () if self._told else others()

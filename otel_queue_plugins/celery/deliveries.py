@@ -11,7 +11,7 @@ from billiard import common
 from otel_queue_plugins.celery import outcomes, translation
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
@@ -88,14 +88,14 @@ class Running:
         """The delivery that begins, None where there is nothing to tell and to hand on."""
         try:
             carrier = None if eager else translation.carrier(request)
-            if self._telemetry.passes_by(carrier):
+            if self._telemetry.can_skip(carrier):
                 return None
             route = self._routes.of_request(task.app, task.name, request)
             limit, receipt = translation.max_retries(task), translation.receipt(request)
             delivery = translation.delivery(request, route, limit, receipt)
             return self._telemetry.start_process(delivery, carrier)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            complain("Running._start")
+            log_failure("Running._start")
             return None
 
     def _returned(
@@ -125,7 +125,7 @@ class Running:
         return operation.delivery.span_id is not None and self._supervised()
 
 
-@never_raises(nothing)
+@never_raises(do_nothing)
 def _note_maximum(
     task: Any,
     _args: object = None,
@@ -144,7 +144,7 @@ def _note_maximum(
         operation.delivery = operation.delivery._replace(max_attempts=max_retries + 1)
 
 
-@never_raises(nothing)
+@never_raises(do_nothing)
 def _unrecorded(operation: ProcessOperation, request: translation.Request, result: Any) -> Any:
     """`result` for the main process to record, None where that is for this process."""
     if not _contested(operation, request):

@@ -12,7 +12,7 @@ from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, So
 
 from otel_queue_plugins.celery import dead_letters, translation
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
-from otel_queue_plugins.core.safety import complain, never_raises
+from otel_queue_plugins.core.safety import log_failure, never_raises
 from otel_queue_plugins.core.spans import exceptions
 
 GAVE_UP: Final = "max retries exceeded"
@@ -29,7 +29,7 @@ def of_result(result: Any, task: Any, delivery: Delivery) -> Ending:
         if result.info is None and result.runtime is not None:
             return SUCCEEDED
     except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-        complain("of_result")
+        log_failure("of_result")
         return _unclassified()
     return _of_trouble(result, task, delivery)
 

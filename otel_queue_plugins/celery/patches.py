@@ -23,7 +23,7 @@ from otel_queue_plugins.celery.main_process.refused import Refused
 from otel_queue_plugins.celery.main_process.undelivered import MainProcess
 from otel_queue_plugins.celery.sends import Publishing
 from otel_queue_plugins.celery.workers import Lifecycle
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.sdk import relay
 
 Wrap = Callable[[str, str | None, str, Any], None]
@@ -100,7 +100,7 @@ class ProcessSetup:
         for name in _SIGNALS:
             self._wrap_method("celery.signals", name, "send", self._lifecycle.aloud)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def install_in_batches(self, **_: Any) -> None:
         """For celery-batches, if the app has imported it by now."""
         known = sys.modules.get("celery_batches")
@@ -130,7 +130,7 @@ class ProcessSetup:
         vars(known).setdefault(name, getattr(known, name))
         self._wrap(module, owner, name, wrapper)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _install_in_pool(self, worker: Any) -> None:
         """Threads and greenlets start with no context, and acknowledge their tasks in that."""
         kind = getattr(worker, "pool_cls", None)
@@ -163,7 +163,7 @@ class ProcessSetup:
         self._main.record_the_rest()
         self._flushes.record_the_rest()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def join(self) -> None:
         """Do at once what signals would have asked for that this process has had already."""
         found = role.current()

@@ -12,7 +12,7 @@ from kombu.common import Broadcast
 
 from otel_queue_plugins.celery import apps, broker
 from otel_queue_plugins.core.messages import BrokerAddress, Route
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 MAX_ROUTES: Final = 4096
 
@@ -37,10 +37,10 @@ class CeleryRoute(Route):
 class Routes:
     """The routes of the apps in this process. `on_new` is called when there is another one."""
 
-    def __init__(self, on_new: Callable[[], None] = nothing) -> None:
+    def __init__(self, on_new: Callable[[], None] = do_nothing) -> None:
         self._on_new = on_new
         self._routes: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
-        self._latest: tuple[Callable[[], Any], _Known] = (nothing, {})
+        self._latest: tuple[Callable[[], Any], _Known] = (do_nothing, {})
         self._brokers: weakref.WeakKeyDictionary[Any, dict[bool, BrokerAddress]] = (
             weakref.WeakKeyDictionary()
         )

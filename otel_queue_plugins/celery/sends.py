@@ -22,7 +22,7 @@ from otel_queue_plugins.celery.workflow import place
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.options import check_relation
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans.operation import (
     ProcessOperation,
     SendOperation,
@@ -96,7 +96,7 @@ class Publishing:
         """Whether nobody collects telemetry, and there is no context to hand on."""
         if self._telemetry.connect() or current_delivery.get():
             return False
-        return suppression.is_all(get_current())
+        return suppression.has_nothing_to_propagate(get_current())
 
     def create_task_sender(
         self, wrapped: Any, _amqp: Any, args: Any, kwargs: dict[str, Any]
@@ -117,7 +117,7 @@ class Publishing:
                 try:
                     self._publish(sending, name, message, options)
                 except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-                    complain("Publishing._publish")
+                    log_failure("Publishing._publish")
             return sender(producer, name, message, *args, **options)
 
         setattr(send_task_message, ORIGINAL, sender)
@@ -136,7 +136,7 @@ class Publishing:
             headers.update(options.pop("headers"))
         delivery = current_delivery.get()
         if delivery is None and not self._telemetry.connect():
-            self._telemetry.hand_on(headers)
+            self._telemetry.write_current_context(headers)
             return
         facts = headers if "id" in headers else body
         if delivery is not None and _is_retry(facts, delivery):
@@ -159,7 +159,7 @@ class Publishing:
         )
         sending.operation = self._telemetry.start_send(sent, headers)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _failed(
         self, sending: Sending, args: Any, kwargs: dict[str, Any], error: BaseException
     ) -> None:
@@ -202,7 +202,7 @@ def _relation_in(value: object) -> str | None:
     try:
         return None if value is None else check_relation(value)
     except ValueError:
-        complain(f"otel_relation={value!r:.40}")
+        log_failure(f"otel_relation={value!r:.40}")
         return None
 
 

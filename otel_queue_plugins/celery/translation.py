@@ -36,7 +36,7 @@ def carrier(request: Request) -> Mapping[str, object]:
     nested = request.get("headers")
     if not isinstance(nested, dict):
         return request
-    return request if any(name in request for name in propagation.fields()) else nested
+    return request if any(name in request for name in propagation.carrier_keys()) else nested
 
 
 def delivery(

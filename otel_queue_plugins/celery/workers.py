@@ -13,7 +13,7 @@ from otel_queue_plugins import sdk
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Route
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
 
@@ -33,7 +33,7 @@ class Lifecycle:
         """Whether this is a pool process, whose death its parent reports."""
         return self._child_pid == os.getpid()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def worker_init(self, sender: Any = None, **_: Any) -> None:
         """The main process of a worker starts.
 
@@ -55,7 +55,7 @@ class Lifecycle:
         """
         if self._is_as_it_should_be():
             return wrapped(*args, **kwargs)
-        token = suppression.hush()
+        token = suppression.suppress_instrumentation()
         try:
             return wrapped(*args, **kwargs)
         finally:
@@ -63,9 +63,9 @@ class Lifecycle:
 
     def aloud(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Around `send` of a signal of the worker's: what handlers of users do is no noise."""
-        if not context.get_value(suppression.PLAIN_KEY):
+        if not context.get_value(suppression.LEGACY_KEY):
             return wrapped(*args, **kwargs)
-        token = suppression.speak()
+        token = suppression.allow_instrumentation()
         try:
             return wrapped(*args, **kwargs)
         finally:
@@ -74,15 +74,15 @@ class Lifecycle:
     def be_quiet(self) -> None:
         """As `quietly`, for what runs already and goes on in this thread."""
         if not self._is_as_it_should_be():
-            suppression.hush()
+            suppression.suppress_instrumentation()
 
     def _is_as_it_should_be(self) -> bool:
         """Whether broker traffic is wanted as spans, or is quiet already."""
         return bool(
-            self._telemetry.options.broker_spans or context.get_value(suppression.PLAIN_KEY)
+            self._telemetry.options.broker_spans or context.get_value(suppression.LEGACY_KEY)
         )
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def worker_ready(self, sender: Any, **_: Any) -> None:
         """The worker consumes: report its slots and what it holds."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
@@ -102,7 +102,7 @@ class Lifecycle:
             if each.time_start
         ]
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def worker_process_init(self, **_: Any) -> None:
         """A process that runs tasks starts; in the solo pool that is the main one."""
         if self._main_pid != os.getpid():
@@ -118,16 +118,16 @@ class Lifecycle:
         self._connect()
         return result
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _connect(self) -> None:
         self._telemetry.connect()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def worker_process_shutdown(self, **_: Any) -> None:
         """A pool process ends, with `os._exit`: nothing else will flush."""
         sdk.flush()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """The main process ends."""
         sdk.flush()

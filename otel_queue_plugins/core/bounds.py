@@ -8,7 +8,7 @@ MAX_TEXT: Final = 256
 _INT64: Final = 2**63
 
 
-def printable(text: object, limit: int = MAX_TEXT) -> str:
+def valid_text(text: object, limit: int = MAX_TEXT) -> str:
     """`text` as a string of valid Unicode, at most `limit` characters."""
     string = text if isinstance(text, str) else str(text)
     return string[:limit].encode("utf-8", "replace").decode()
@@ -18,7 +18,7 @@ def bounded(text: str) -> str:
     """`text` itself if it is short and plain, as nearly all are, else what is printable of it."""
     if isinstance(text, str) and len(text) <= MAX_TEXT and text.isascii():
         return text
-    return printable(text)
+    return valid_text(text)
 
 
 def whole(number: int | None) -> int | None:

@@ -11,11 +11,11 @@ from otel_queue_plugins.core.messages import Delivery, Ending
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.spans import batch, process
-from otel_queue_plugins.core.spans.batch import Delivered
+from otel_queue_plugins.core.spans.batch import DeliveredMessage
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 
-class Elsewhere(ABC):
+class DetachedDeliveries(ABC):
     """The verbs of `QueueTelemetry` for deliveries that are not what the caller is about to run."""
 
     options: Options
@@ -54,7 +54,7 @@ class Elsewhere(ABC):
         return self._open(delivery, carrier, started_at)
 
     @never_raises(list[ProcessOperation])
-    def start_batch(self, deliveries: Sequence[Delivered]) -> list[ProcessOperation]:
+    def start_batch(self, deliveries: Sequence[DeliveredMessage]) -> list[ProcessOperation]:
         """One call is about to process several deliveries; the first becomes current.
 
         End each with `end_process`, the first one last.
@@ -65,13 +65,13 @@ class Elsewhere(ABC):
         here = operations[0].span.get_span_context()
         for delivery, carrier in deliveries[1:]:
             operation = self._open(batch.other(delivery, here), carrier, now)
-            if operation.prepared is not None:
-                self._connection.counts.entered(operation, operation.prepared)
+            if operation.template is not None:
+                self._connection.counts.add_in_flight(operation, operation.template)
             operations.append(operation)
         return operations
 
     @never_raises(ProcessOperation)
-    def stand_in(
+    def reference_process(
         self,
         delivery: Delivery,
         carrier: Mapping[str, object],
@@ -81,7 +81,9 @@ class Elsewhere(ABC):
         incoming = propagation.read(carrier)
         if not self.connect():
             return ProcessOperation(delivery, incoming)
-        return process.stand_in(self._connection, delivery, incoming, self.options, started_at)
+        return process.reference_span(
+            self._connection, delivery, incoming, self.options, started_at
+        )
 
     @abstractmethod
     def connect(self) -> bool:

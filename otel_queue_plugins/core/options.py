@@ -175,7 +175,7 @@ def _from_variable(variables: Variables, name: str) -> object | None:
     except ValueError:
         fix = f"use {_KINDS[name]}; it counts as unset"
         if variable == _EXCEPTION_VARIABLE:  # other instrumentations may know more values
-            variables.doubt(variable, fix)
+            variables.warn(variable, fix)
         else:
             variables.reject(variable, fix)
     return None

@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-QUIET_SECONDS: Final = 60.0
+LOG_INTERVAL_SECONDS: Final = 60.0
 
 _log = logging.getLogger("otel_queue_plugins")
 _last_said: dict[str, float] = {}
@@ -29,7 +29,7 @@ def never_raises(fallback: Callable[[], _T]) -> Callable[[Callable[_P, _T]], Cal
             try:
                 return function(*args, **kwargs)
             except Exception:  # noqa: BLE001 - the rule of this module
-                complain(function.__qualname__)
+                log_failure(function.__qualname__)
                 return fallback()
 
         return guarded
@@ -37,14 +37,14 @@ def never_raises(fallback: Callable[[], _T]) -> Callable[[Callable[_P, _T]], Cal
     return wrap
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """What a verb without a result returns when it failed."""
 
 
-def complain(where: str) -> None:
+def log_failure(where: str) -> None:
     """Log the exception being handled: once a minute and place, without its values."""
     now = time.monotonic()
-    if now - _last_said.get(where, -QUIET_SECONDS) < QUIET_SECONDS:
+    if now - _last_said.get(where, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
         return
     _last_said[where] = now
     _log.warning(

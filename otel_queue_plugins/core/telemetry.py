@@ -10,23 +10,23 @@ from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from otel_queue_plugins.core.api.connection import Connection, SetUp, nothing_to_set_up
+from otel_queue_plugins.core.api.connection import Connection, SetUp, no_set_up
 from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.api.recorder import FastPath
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.carrier.propagation import Carrier
-from otel_queue_plugins.core.detached import Elsewhere
+from otel_queue_plugins.core.detached import DetachedDeliveries
 from otel_queue_plugins.core.messages import Delivery, Ending, Message, Route
 from otel_queue_plugins.core.metrics.observed import Measure
-from otel_queue_plugins.core.metrics.templates import AllPrepared, Prepared
+from otel_queue_plugins.core.metrics.templates import RouteTemplate, RouteTemplates
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans import process, send, settle
 from otel_queue_plugins.core.spans.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.spans.settle import Settlement, SettleOperation
 
 
-class QueueTelemetry(Elsewhere):
+class QueueTelemetry(DetachedDeliveries):
     """The verbs that adapters say, one instance per framework and process.
 
     `framework` is `celery`, `dramatiq`, ... `clock` gives nanoseconds since the epoch. Providers
@@ -42,14 +42,14 @@ class QueueTelemetry(Elsewhere):
         options: Options | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
-        set_up: SetUp = nothing_to_set_up,
+        set_up: SetUp = no_set_up,
         fast_path: FastPath | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.framework = framework
         self.options = options or Options()
         self._clock = clock
-        self._prepare = AllPrepared(framework, self.options.span_name).of
+        self._prepare = RouteTemplates(framework, self.options.span_name).of
         self._connection = Connection(
             optional_metrics=self.options.metrics,
             tracer_provider=tracer_provider,
@@ -69,42 +69,42 @@ class QueueTelemetry(Elsewhere):
         try:
             return self._start_send(message, carrier, started_at)
         except Exception:  # noqa: BLE001 - the rule of `guard`, without what its wrapper costs
-            complain("QueueTelemetry.start_send")
+            log_failure("QueueTelemetry.start_send")
             return SendOperation()
 
     def _start_send(
         self, message: Message, carrier: Carrier, started_at: float | None
     ) -> SendOperation:
         if not self.connect():
-            self.hand_on(carrier)
+            self.write_current_context(carrier)
             return SendOperation()
         started = self._clock() if started_at is None else int(started_at * 1e9)
-        prepared = self._prepare(message.route)
+        template = self._prepare(message.route)
         here = otel_context.get_current()
-        span = send.start_span(self._connection, prepared, message, here, started)
+        span = send.start_span(self._connection, template, message, here, started)
         context = with_span(span, here)
-        operation = SendOperation(prepared, span, started, context)
+        operation = SendOperation(template, span, started, context)
         try:
             propagation.write(carrier, context, send.facts(message, self.options, span, started))
         except Exception:  # noqa: BLE001 - the message goes without, its span is ended all the same
-            complain("writing the context of a message")
+            log_failure("writing the context of a message")
         operation.enter()
         return operation
 
     def end_send(self, operation: SendOperation, error: BaseException | None = None) -> None:
         """The broker has the message, or `error` says why not. Saying it twice does nothing."""
-        prepared = operation.prepared
-        if prepared is None or operation.ended_ns:
+        template = operation.template
+        if template is None or operation.ended_ns:
             return
         try:
             operation.ended_ns = max(self._clock(), operation.started_ns)
-            send.finish(self._connection, operation, prepared, error, self.options)
+            send.finish(self._connection, operation, template, error, self.options)
         except Exception:  # noqa: BLE001 - as in `start_send`
-            complain("QueueTelemetry.end_send")
+            log_failure("QueueTelemetry.end_send")
         finally:
             operation.leave()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def requeue(
         self, operation: ProcessOperation, carrier: Carrier, eta: float | None = None
     ) -> None:
@@ -114,14 +114,14 @@ class QueueTelemetry(Elsewhere):
         the earliest start (seconds since the epoch) where the framework forgets it on the way.
         """
         context, facts = send.facts_of_retry(operation, self._clock() / 1e9, eta)
-        known = operation.prepared or operation.incoming.envelope
+        known = operation.template or operation.incoming.envelope
         propagation.write(carrier, context, facts if known else None)
 
-    @never_raises(nothing)
-    def note_delay(self, carrier: Carrier, enqueued_at: float, eta: float) -> None:
+    @never_raises(do_nothing)
+    def write_delay(self, carrier: Carrier, enqueued_at: float, eta: float) -> None:
         """Somebody without us sent a message, due at `eta`: keep that (seconds since the epoch)."""
         facts = send.facts_of_delay(enqueued_at, eta)
-        propagation.write(carrier, propagation.NOTHING.context, facts)
+        propagation.write(carrier, propagation.EMPTY_INCOMING.context, facts)
 
     def start_process(
         self,
@@ -137,10 +137,10 @@ class QueueTelemetry(Elsewhere):
         try:
             operation = self._open(delivery, carrier, started_at)
             operation.enter()
-            if operation.prepared is not None:
-                self._connection.counts.entered(operation, operation.prepared)
+            if operation.template is not None:
+                self._connection.counts.add_in_flight(operation, operation.template)
         except Exception:  # noqa: BLE001 - as in `start_send`
-            complain("QueueTelemetry.start_process")
+            log_failure("QueueTelemetry.start_process")
             return ProcessOperation()
         return operation
 
@@ -157,11 +157,11 @@ class QueueTelemetry(Elsewhere):
         try:
             self._close(operation, ending, ended_at)
         except Exception:  # noqa: BLE001 - as in `start_send`
-            complain("QueueTelemetry.end_process")
+            log_failure("QueueTelemetry.end_process")
         finally:
             self._leave(operation)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def abandon_process(self, operation: ProcessOperation) -> None:
         """Another process will record this delivery: leave it without a word."""
         if not operation.ended:
@@ -171,14 +171,14 @@ class QueueTelemetry(Elsewhere):
     @never_raises(SettleOperation)
     def start_settle(self, operation: ProcessOperation, settlement: Settlement) -> SettleOperation:
         """The broker is about to be told of the end of a delivery: open a span for the call."""
-        prepared = operation.prepared
-        if prepared is None:
+        template = operation.template
+        if template is None:
             return SettleOperation()
-        opened = settle.open_span(self._connection, prepared, operation, settlement, self._clock())
+        opened = settle.open_span(self._connection, template, operation, settlement, self._clock())
         opened.enter()
         return opened
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def end_settle(self, operation: SettleOperation, error: BaseException | None = None) -> None:
         """The broker has been told, or `error` says why not."""
         try:
@@ -190,14 +190,14 @@ class QueueTelemetry(Elsewhere):
         """Set up and use the providers now; returns whether anybody collects telemetry."""
         return self._connection.open or self._connection.connect()
 
-    def passes_by(self, carrier: Mapping[str, object] | None) -> bool:
+    def can_skip(self, carrier: Mapping[str, object] | None) -> bool:
         """Whether a delivery needs no verb: nobody listens, and `carrier` hands nothing on."""
         if self.options.log_correlation or self.connect():
             return False
-        return not carrier or not propagation.may_say_something(carrier)
+        return not carrier or not propagation.may_carry_context(carrier)
 
-    @never_raises(nothing)
-    def hand_on(self, carrier: Carrier) -> None:
+    @never_raises(do_nothing)
+    def write_current_context(self, carrier: Carrier) -> None:
         """A message is sent and nobody listens: give it the context that is current, no more."""
         propagation.write(carrier, None, None)
 
@@ -218,7 +218,7 @@ class QueueTelemetry(Elsewhere):
 
     def _known(
         self, running: Callable[[], Iterable[tuple[Route, float]]]
-    ) -> list[tuple[Prepared, int]]:
+    ) -> list[tuple[RouteTemplate, int]]:
         return [(self._prepare(route), int(at * 1e9)) for route, at in running()]
 
     def _open(
@@ -237,17 +237,17 @@ class QueueTelemetry(Elsewhere):
         )
 
     def _close(self, operation: ProcessOperation, ending: Ending, ended_at: float | None) -> None:
-        prepared = operation.prepared
-        if prepared is not None:
+        template = operation.template
+        if template is not None:
             ended_ns = self._clock()
             if ended_at is not None:
                 ended_ns = min(ended_ns, int(ended_at * 1e9))
             ended_ns = max(ended_ns, operation.started_ns)
             process.close_span(
-                self._connection, operation, prepared, ending, self.options, ended_ns
+                self._connection, operation, template, ending, self.options, ended_ns
             )
 
     def _leave(self, operation: ProcessOperation) -> None:
-        self._connection.counts.left(operation)
-        if not operation.stays:
+        self._connection.counts.remove_in_flight(operation)
+        if not operation.stays_current:
             operation.leave()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Final
 
-from otel_queue_plugins.core.safety import nothing
+from otel_queue_plugins.core.safety import do_nothing
 
 Call = Callable[..., Any]
 Wrapper = Callable[[Call, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -21,11 +21,11 @@ _AROUND: Final = "__otel_queue_around__"
 class _Around:
     """What is around a function: our wrapper, or nothing any more."""
 
-    __slots__ = ("take_back", "wrapper")
+    __slots__ = ("unwrap", "wrapper")
 
     def __init__(self, wrapper: Wrapper) -> None:
         self.wrapper: Wrapper | None = wrapper
-        self.take_back: Callable[[], None] = nothing
+        self.unwrap: Callable[[], None] = do_nothing
 
 
 def wrap(owner: Any, name: str, wrapper: Wrapper) -> Callable[[], None]:
@@ -39,20 +39,20 @@ def wrap(owner: Any, name: str, wrapper: Wrapper) -> Callable[[], None]:
     original = vars(owner)[name]
     known = _find(original, wrapper)
     if known is not None:
-        return known.take_back
+        return known.unwrap
     around = _Around(wrapper)
     ours = (_method if isinstance(owner, type) else _function)(original, around)
     functools.update_wrapper(ours, original)
     setattr(ours, _AROUND, around)
     setattr(owner, name, ours)
 
-    def take_back() -> None:
+    def unwrap() -> None:
         around.wrapper = None
         if vars(owner).get(name) is ours:
             setattr(owner, name, original)
 
-    around.take_back = take_back
-    return take_back
+    around.unwrap = unwrap
+    return unwrap
 
 
 def _find(function: Any, wrapper: Wrapper) -> _Around | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dramatiq.middleware import AgeLimit, MiddlewareError, Retries
 
 from otel_queue_plugins.core.options import check_relation
-from otel_queue_plugins.core.safety import complain
+from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.dramatiq import message_options
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def relation(options: dict[str, Any]) -> str | None:
     try:
         return None if chosen is None else check_relation(chosen)
     except ValueError:
-        complain(f"{message_options.RELATION}={chosen!r:.40}")
+        log_failure(f"{message_options.RELATION}={chosen!r:.40}")
         return None
 
 

@@ -39,7 +39,7 @@ class Attempt:
         self.ended = False
         self.requeue: float | None = None
         self.requeue_error: BaseException | None = None
-        operation.notes = self
+        operation.adapter_state = self
 
 
 ENDED: Final = Attempt(None, ProcessOperation())
@@ -50,7 +50,7 @@ ENDED.ended = True
 def current() -> Attempt | None:
     """The attempt that the running code belongs to, unless that has ended."""
     operation = current_delivery.get()
-    found = operation.notes if operation is not None else None
+    found = operation.adapter_state if operation is not None else None
     return found if isinstance(found, Attempt) and not found.ended else None
 
 

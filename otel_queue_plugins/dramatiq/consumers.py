@@ -9,13 +9,16 @@ from typing import Any
 from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 
-from otel_queue_plugins.core.api.suppression import hush, hush_in_empty_context
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.api.suppression import (
+    suppress_in_empty_context,
+    suppress_instrumentation,
+)
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.dramatiq import pika_client
 from otel_queue_plugins.dramatiq.translation import stamp_received
 
 
-@never_raises(nothing)
+@never_raises(do_nothing)
 def let_pika_be_quiet() -> None:
     """Where pika is instrumented, messages that it receives are traced in spite of suppression."""
     pika_client.respect_suppression()
@@ -60,7 +63,7 @@ class QuietConsumer(TracedConsumer):
     """
 
     def __next__(self) -> MessageProxy | None:
-        token = hush_in_empty_context()
+        token = suppress_in_empty_context()
         try:
             message = next(self.consumer)
         finally:
@@ -71,7 +74,7 @@ class QuietConsumer(TracedConsumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge `message`."""
-        token = hush()
+        token = suppress_instrumentation()
         try:
             self.consumer.ack(message)
         finally:
@@ -79,7 +82,7 @@ class QuietConsumer(TracedConsumer):
 
     def nack(self, message: MessageProxy) -> None:
         """Move `message` to the dead letters."""
-        token = hush()
+        token = suppress_instrumentation()
         try:
             self.consumer.nack(message)
         finally:
@@ -87,7 +90,7 @@ class QuietConsumer(TracedConsumer):
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Give back what was not run."""
-        token = hush_in_empty_context()
+        token = suppress_in_empty_context()
         try:
             self.consumer.requeue(messages)
         finally:

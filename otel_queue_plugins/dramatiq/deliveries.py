@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import message_options, outcomes
 from otel_queue_plugins.dramatiq.actors import UNKNOWN
@@ -50,7 +50,7 @@ class Deliveries:
             if attempts.of(message) is None:
                 self._begin(message)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            complain("begin of a delivery")
+            log_failure("begin of a delivery")
 
     def note_processed(self, message: Any, error: BaseException | None, *, ends: bool) -> None:
         """The actor is done with `message`; unless that `ends` it, more middleware may follow."""
@@ -62,9 +62,9 @@ class Deliveries:
             if ends:
                 self._end(attempt)
         except Exception:  # noqa: BLE001 - see `begin`
-            complain("end of a delivery")
+            log_failure("end of a delivery")
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def note_skipped(self, message: Any, *, ends: bool) -> None:
         """A middleware skipped `message`; Dramatiq is handling its exception right now."""
         attempt = attempts.of(message) or self._begin(message)
@@ -81,9 +81,9 @@ class Deliveries:
             if attempt is not None:
                 self._end(attempt)
         except Exception:  # noqa: BLE001 - see `begin`
-            complain("end of a delivery")
+            log_failure("end of a delivery")
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def end_rejected(self, message: Any) -> None:
         """`message` goes to the dead letters, perhaps without having been run."""
         if attempts.of(message) is not None:
@@ -100,7 +100,7 @@ class Deliveries:
                 self._thread.settling = None
                 settled.leave()
         except Exception:  # noqa: BLE001 - see `begin`
-            complain("leaving a delivery")
+            log_failure("leaving a delivery")
 
     def _record_unknown(self, message: Any) -> ProcessOperation:
         attempts.mark(message, ENDED)
@@ -118,7 +118,7 @@ class Deliveries:
         """The attempt that `message` is from now on; a middleware may have kept it from us."""
         plain = behind(message)
         carrier = message_options.read(plain)
-        actor = None if self._telemetry.passes_by(carrier) else self._facts.of_traced(plain)
+        actor = None if self._telemetry.can_skip(carrier) else self._facts.of_traced(plain)
         if actor is None:
             attempts.mark(message, ENDED)
             return ENDED
@@ -137,10 +137,10 @@ class Deliveries:
         if attempt.ended:
             return
         attempt.ended = True
-        attempt.operation.notes = None
+        attempt.operation.adapter_state = None
         attempts.mark(attempt.message, ENDED)
         operation, thread = attempt.operation, self._thread
         if thread.settles:
-            operation.stays = True
+            operation.stays_current = True
             thread.settling = operation
         self._telemetry.end_process(operation, outcomes.of(self._broker, attempt))

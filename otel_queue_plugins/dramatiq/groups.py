@@ -27,8 +27,8 @@ def forget(broker: Broker) -> None:
     """Leave the groups of `broker` alone; with the last one `group` is as it was."""
     _traced.discard(broker)
     if not _traced:
-        take_back = wrap(group, "run", _run)
-        take_back()
+        unwrap = wrap(group, "run", _run)
+        unwrap()
 
 
 def is_traced(broker: Broker) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.wrapping import wrap
 from otel_queue_plugins.dramatiq.importing import when_imported
 
@@ -28,7 +28,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] | None = None
-        self.take_back: Callable[[], None] = nothing
+        self.unwrap: Callable[[], None] = do_nothing
         self.brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
 
 
@@ -41,27 +41,27 @@ class DramatiqInstrumentor:
     Does not import Dramatiq: a process that never does pays nothing.
     """
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def instrument(self, **kwargs: Any) -> None:
         """Instrument the brokers of this process; arguments that are not ours are ignored."""
         if _process.options is None:
             _process.options = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
             when_imported("dramatiq.broker", _instrument_module)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def uninstrument(self, **_kwargs: Any) -> None:
         """Restore what `instrument` has changed."""
         _process.options = None
-        _process.take_back()
+        _process.unwrap()
         for broker in list(_process.brokers):
             _uninstrument_broker(broker)
 
 
-@never_raises(nothing)
+@never_raises(do_nothing)
 def _instrument_module(module: ModuleType) -> None:
     if _process.options is None:
         return
-    _process.take_back = wrap(module.Broker, "__init__", _init)
+    _process.unwrap = wrap(module.Broker, "__init__", _init)
     if module.global_broker is not None:
         _instrument_broker(module.global_broker)
 

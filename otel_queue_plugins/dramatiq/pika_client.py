@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opentelemetry import context
 
-from otel_queue_plugins.core.api.suppression import PLAIN_KEY
+from otel_queue_plugins.core.api.suppression import LEGACY_KEY
 from otel_queue_plugins.core.wrapping import wrap
 
 _MODULE: Final = "opentelemetry.instrumentation.pika.utils"
@@ -28,6 +28,6 @@ def respect_suppression() -> None:
 def _popleft(
     popleft: Callable[..., Any], received: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    if context.get_value(PLAIN_KEY):
+    if context.get_value(LEGACY_KEY):
         return received.__wrapped__.popleft(*args, **kwargs)
     return popleft(*args, **kwargs)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otel_queue_plugins.core.api.suppression import hush
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.api.suppression import suppress_instrumentation
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import message_options, outcomes
 from otel_queue_plugins.dramatiq.actors import seconds
@@ -43,9 +43,9 @@ class Send:
         "attempt",
         "carrier",
         "delay",
-        "hushed",
         "message_id",
         "operation",
+        "suppressed",
         "token",
         "written",
     )
@@ -58,7 +58,7 @@ class Send:
         self.delay = 0.0
         self.written = False
         self.token: Token[Send | None] | None = None
-        self.hushed: Token[Context] | None = None
+        self.suppressed: Token[Context] | None = None
 
 
 _current_send: Final[ContextVar[Send | None]] = ContextVar("otel_queue_dramatiq_send", default=None)
@@ -77,7 +77,7 @@ class Sends:
         self._thread = threading.local()
         self._delays = False
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def note_delayed(self, message: Any) -> None:
         """This consumer thread holds `message` until its time comes."""
         self._delays = True
@@ -101,7 +101,7 @@ class Sends:
                 self._start(send, message, actor, delay, attempt)
             send.token = _current_send.set(send)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            complain("begin of a send")
+            log_failure("begin of a send")
             return None
         return send
 
@@ -116,22 +116,22 @@ class Sends:
             if send.carrier is not None:
                 message_options.write(message, send.carrier)
         except Exception:  # noqa: BLE001 - see `begin`
-            complain("writing the carrier of a message")
+            log_failure("writing the carrier of a message")
 
     def end(self, send: Send, error: BaseException | None) -> None:
         """`enqueue` has returned, or raised `error`."""
         try:
             if send.token is not None:
                 _current_send.reset(send.token)
-            if send.hushed is not None:
-                otel_context.detach(send.hushed)
+            if send.suppressed is not None:
+                otel_context.detach(send.suppressed)
             if send.operation is not None:
                 self._telemetry.end_send(send.operation, error)
             if send.attempt is not None:
                 send.attempt.requeue = None if error else send.delay
                 send.attempt.requeue_error = error
         except Exception:  # noqa: BLE001 - see `begin`
-            complain("end of a send")
+            log_failure("end of a send")
 
     def _start(
         self,
@@ -150,7 +150,7 @@ class Sends:
             send.attempt, send.delay = attempt, seconds(delay) or 0.0
             self._telemetry.requeue(attempt.operation, carrier, eta_of(message, delay))
         elif not self._telemetry.connect():
-            self._telemetry.hand_on(carrier)
+            self._telemetry.write_current_context(carrier)
         else:
             sent = self._facts.sent(message, actor, delay, attempt)
             send.operation = self._telemetry.start_send(sent, carrier)
@@ -176,10 +176,10 @@ class Sends:
         since, eta = enqueued_at(message), eta_of(held, None)
         if since and eta and not message_options.read(message) and self._telemetry.connect():
             carrier: dict[str, object] = {}
-            self._telemetry.note_delay(carrier, since, eta)
+            self._telemetry.write_delay(carrier, since, eta)
             send.carrier = carrier or None
         if self._quiet:
-            send.hushed = hush()
+            send.suppressed = suppress_instrumentation()
 
     def _held(self) -> weakref.WeakValueDictionary[str, Any]:
         """The delayed messages of this thread, for as long as its worker keeps them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dramatiq.common import q_name
 
 from otel_queue_plugins.core.messages import BrokerAddress, Delivery, Message, Route
-from otel_queue_plugins.core.safety import complain
+from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.dramatiq import actors, message_options, workflow
 from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts, seconds
 from otel_queue_plugins.dramatiq.broker import address_of
@@ -144,4 +144,4 @@ def stamp_received(message: Any) -> None:
     try:
         message.__dict__[_RECEIVED_AT] = time.time()
     except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-        complain("noting when a message arrived")
+        log_failure("noting when a message arrived")

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 if TYPE_CHECKING:
     from dramatiq import Worker
@@ -24,7 +24,7 @@ class Workers:
         self._observed = False
         self._flushing: threading.Thread | None = None
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def booting(self, worker: Worker) -> None:
         """`worker` is about to start its threads."""
         self._running.add(worker)
@@ -32,13 +32,13 @@ class Workers:
             self._observed = True
             self._telemetry.observe_worker(capacity=self._capacity, reserved=self._reserved)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def stopping(self) -> None:
         """Send what there is, beside the shutdown: it may be cut short."""
         self._flushing = threading.Thread(target=sdk.flush, daemon=True)
         self._flushing.start()
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def stopped(self, worker: Worker) -> None:
         """Send the rest. Takes no longer than the bound of `sdk.flush`."""
         self._running.discard(worker)

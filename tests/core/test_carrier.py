@@ -203,7 +203,7 @@ def test_a_span_context_of_another_class_travels_too(queue: Queue) -> None:
     token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(told)))
     try:
         carrier: dict[str, object] = {}
-        queue.telemetry.hand_on(carrier)
+        queue.telemetry.write_current_context(carrier)
     finally:
         context.detach(token)
     assert carrier == {"traceparent": f"00-{0xA1:032x}-{0xB2:016x}-01"}

@@ -80,8 +80,8 @@ def test_exception_types_without_end(queue: Queue) -> None:
     for number in range(MAX_SERIES_OF_ROUTE + 50):
         error = type(f"Error{number}", (Exception,), {})()
         queue.process({}, Ending(outcome=Outcome.FAILURE, error=error))
-    prepared = queue.telemetry._prepare(ROUTE)
-    assert len(prepared._series) <= MAX_SERIES_OF_ROUTE
+    template = queue.telemetry._prepare(ROUTE)
+    assert len(template._series) <= MAX_SERIES_OF_ROUTE
     [point] = queue.points("messaging.client.consumed.messages")
     assert point.value == MAX_SERIES_OF_ROUTE + 50
 
@@ -233,7 +233,7 @@ def test_what_children_do_first(
     mine = observed.Counts(fake_clock)
     mine.sent.add(mine.sent.cell({"n": 1}))
     mine.capacity.append(lambda: 4)
-    forking.call_in_children(observed.Counts(fake_clock).start_afresh)
+    forking.call_in_children(observed.Counts(fake_clock).reset_in_child)
     other = queue.sibling()
     for hook in hooks:
         hook()
@@ -251,7 +251,7 @@ def test_what_is_gone_is_not_called_in_children() -> None:
 def test_systems_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to do where processes do not fork."""
     monkeypatch.delattr(os, "register_at_fork")
-    forking.call_in_children(observed.Counts(FakeClock()).start_afresh)
+    forking.call_in_children(observed.Counts(FakeClock()).reset_in_child)
 
 
 def _message() -> Message:
@@ -262,11 +262,11 @@ def test_a_tally_may_be_kept_elsewhere() -> None:
     """What another process counts for this one is not counted here; what it refuses is."""
     tally, told = Tally(), []
 
-    def elsewhere(attributes: Any, span_id: int | None) -> bool:
+    def count_remotely(attributes: Any, span_id: int | None) -> bool:
         told.append((dict(attributes), span_id))
         return span_id is not None
 
-    tally.elsewhere = elsewhere
+    tally.count_remotely = count_remotely
     cell = tally.cell({"n": 1})
     tally.add(cell, 7)
     tally.add(cell)
@@ -278,8 +278,8 @@ def test_a_tally_takes_what_others_have_counted() -> None:
     """Into the series of the same attributes; their overflow into the overflow here."""
     tally = Tally()
     tally.add(tally.cell({"n": 1}))
-    tally.add_many(tally.cell_of_other({"n": 1}), 4)
-    tally.add_many(tally.cell_of_other({"otel.metric.overflow": True}), 3)
+    tally.add_many(tally.remote_cell({"n": 1}), 4)
+    tally.add_many(tally.remote_cell({"otel.metric.overflow": True}), 3)
     assert [one.value for one in tally.observe(None)] == [5, 3]
     assert tally.counted() == [{"n": 1}]
 
@@ -316,6 +316,6 @@ def test_a_process_that_looks_for_providers_again_goes_on_counting(queue: Queue)
     telemetry.observe_worker(capacity=lambda: 4, reserved=None)
     for _ in range(2):
         telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m1"), {}))
-        telemetry._connection._start_afresh()
+        telemetry._connection._reset_in_child()
     assert total(queue, "messaging.client.sent.messages") == 2
     assert total(queue, "taskqueue.worker.capacity") == 4

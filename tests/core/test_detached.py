@@ -50,11 +50,11 @@ def test_what_nobody_ran_may_have_ended_before_it_is_told(queue: Queue) -> None:
 def test_who_stands_in_for_a_delivery_means_its_span(queue: Queue, relation: str | None) -> None:
     """Whichever trace the span is in, its own trace or the sender's; with no sender, too."""
     carrier = {} if relation is None else queue.send(relation=relation)
-    stand_in = queue.telemetry.stand_in(DELIVERY._replace(span_id=0xABC), carrier)
-    with stand_in.inside():
+    reference = queue.telemetry.reference_process(DELIVERY._replace(span_id=0xABC), carrier)
+    with reference.inside():
         queue.send(id="of a hook")
-        assert current_delivery.get() is stand_in
-    queue.telemetry.end_process(stand_in, LOST)
+        assert current_delivery.get() is reference
+    queue.telemetry.end_process(reference, LOST)
     process = queue.process(carrier, span_id=0xABC)
     sent = queue.spans("send")[-1]
     assert (sent.parent.trace_id, sent.parent.span_id) == (process.context.trace_id, 0xABC)
@@ -68,7 +68,7 @@ def test_the_state_of_the_trace_goes_along(queue: Queue) -> None:
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate": "vendor=1",
     }
-    with queue.telemetry.stand_in(DELIVERY._replace(span_id=0xABC), carrier).inside():
+    with queue.telemetry.reference_process(DELIVERY._replace(span_id=0xABC), carrier).inside():
         here = trace.get_current_span().get_span_context()
     assert here.trace_state.get("vendor") == "1"
     assert here.span_id == 0xABC
@@ -86,7 +86,7 @@ def test_a_span_that_nobody_can_name_is_stood_in_for_by_the_send(
             "celery", tracer_provider=provider, meter_provider=queue.meter_provider
         )
     carrier = queue.send()
-    with telemetry.stand_in(DELIVERY._replace(span_id=chosen), carrier).inside():
+    with telemetry.reference_process(DELIVERY._replace(span_id=chosen), carrier).inside():
         here = trace.get_current_span().get_span_context()
     assert here.span_id == queue.spans("send")[0].context.span_id
 
@@ -96,7 +96,10 @@ def test_where_nobody_listens_the_context_is_handed_on(queue: Queue) -> None:
     carrier = queue.send()
     silent = QueueTelemetry("celery", set_up=lambda: None)
     silent.connect = lambda: False  # type: ignore[method-assign]
-    for operation in (silent.stand_in(DELIVERY, carrier), silent.open_process(DELIVERY, carrier)):
+    for operation in (
+        silent.reference_process(DELIVERY, carrier),
+        silent.open_process(DELIVERY, carrier),
+    ):
         with operation.inside():
             here = trace.get_current_span().get_span_context()
         silent.end_process(operation, LOST)

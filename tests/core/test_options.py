@@ -199,7 +199,7 @@ def test_a_relation_of_a_call_is_checked() -> None:
 
 def test_a_quiet_thread() -> None:
     """Instrumented clients see the wish not to be traced, until it is taken back."""
-    token = suppression.hush()
+    token = suppression.suppress_instrumentation()
     key = context._SUPPRESS_INSTRUMENTATION_KEY
     said = context.get_value(key)
     context.detach(token)
@@ -209,26 +209,26 @@ def test_a_quiet_thread() -> None:
 def test_code_of_users_in_a_quiet_thread() -> None:
     """It is heard, and has the context that it had."""
     outer = context.attach(context.set_value("mine", 1))
-    token = suppression.hush()
-    inner = suppression.speak()
-    assert not context.get_value(suppression.PLAIN_KEY)
+    token = suppression.suppress_instrumentation()
+    inner = suppression.allow_instrumentation()
+    assert not context.get_value(suppression.LEGACY_KEY)
     assert not context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
     assert context.get_value("mine") == 1
     context.detach(inner)
-    assert context.get_value(suppression.PLAIN_KEY)
+    assert context.get_value(suppression.LEGACY_KEY)
     context.detach(token)
     context.detach(outer)
 
 
 def test_quiet_is_nothing_to_take_along() -> None:
     """Unlike what was there before it became quiet."""
-    assert suppression.is_all(context.get_current())
-    token = suppression.hush()
-    assert suppression.is_all(context.get_current())
+    assert suppression.has_nothing_to_propagate(context.get_current())
+    token = suppression.suppress_instrumentation()
+    assert suppression.has_nothing_to_propagate(context.get_current())
     context.detach(token)
     there = context.attach(context.set_value("user", 7))
-    assert not suppression.is_all(context.get_current())
-    token = suppression.hush()
-    assert not suppression.is_all(context.get_current())
+    assert not suppression.has_nothing_to_propagate(context.get_current())
+    token = suppression.suppress_instrumentation()
+    assert not suppression.has_nothing_to_propagate(context.get_current())
     context.detach(token)
     context.detach(there)

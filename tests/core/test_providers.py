@@ -109,7 +109,7 @@ def test_looking_for_providers_does_not_cost_for_ever(queue: Queue) -> None:
         once(telemetry)
     assert len(looks) < 5000
     trace.set_tracer_provider(queue.tracer_provider)
-    telemetry._connection._start_afresh()
+    telemetry._connection._reset_in_child()
     once(telemetry)
     assert len(queue.spans()) == 2
 
@@ -146,19 +146,19 @@ def test_what_nobody_listens_to_needs_no_verb(
     carrier: dict[str, object] | None, *, expected: bool
 ) -> None:
     """Unless something came with it that has to be handed on to what the task does."""
-    assert QueueTelemetry("celery").passes_by(carrier) is expected
+    assert QueueTelemetry("celery").can_skip(carrier) is expected
 
 
 def test_what_somebody_listens_to_needs_its_verbs(queue: Queue) -> None:
     """Spans and counts, and log records that name the task."""
-    assert not queue.telemetry.passes_by({})
-    assert not QueueTelemetry("celery", options=Options(log_correlation=True)).passes_by({})
+    assert not queue.telemetry.can_skip({})
+    assert not QueueTelemetry("celery", options=Options(log_correlation=True)).can_skip({})
 
 
 def test_a_context_is_handed_on_where_nobody_listens() -> None:
     """A trace does not end at a process that records nothing."""
     carrier: dict[str, object] = {"otq": "stale"}
     token = context.attach(baggage.set_baggage("user", "7"))
-    QueueTelemetry("celery").hand_on(carrier)
+    QueueTelemetry("celery").write_current_context(carrier)
     context.detach(token)
     assert carrier == {"baggage": "user=7"}

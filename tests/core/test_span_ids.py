@@ -188,6 +188,6 @@ def test_what_else_an_id_generator_has_is_still_there(queue: Queue) -> None:
     """A user's own generator stays what it is for whoever asks the tracer for it."""
     tracer = queue.tracer_provider.get_tracer("app")
     tracer.id_generator.region = "eu"
-    assert ids.let_choose_ids(tracer)
+    assert ids.enable_chosen_ids(tracer)
     assert tracer.id_generator.region == "eu"
     assert tracer.id_generator.is_trace_id_random()

@@ -72,14 +72,14 @@ def test_a_span_context_that_is_made_otherwise(
     made: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The propagators write and read it."""
-    traceparent._are_contexts_as_known.cache_clear()
-    assert traceparent.is_all(TraceContextTextMapPropagator())
-    traceparent._are_contexts_as_known.cache_clear()
+    traceparent._has_known_layout.cache_clear()
+    assert traceparent.is_standard(TraceContextTextMapPropagator())
+    traceparent._has_known_layout.cache_clear()
     if isinstance(made, tuple):
         made = type("Shorter", (tuple,), {"trace_state": None, "is_valid": True})(made)
     monkeypatch.setattr(traceparent, "SpanContext", lambda *_, **__: made)
-    assert not traceparent.is_all(TraceContextTextMapPropagator())
-    traceparent._are_contexts_as_known.cache_clear()
+    assert not traceparent.is_standard(TraceContextTextMapPropagator())
+    traceparent._has_known_layout.cache_clear()
 
 
 def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:

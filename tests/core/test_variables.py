@@ -57,7 +57,7 @@ def test_the_first_that_has_a_value_counts() -> None:
     assert variables.text("A", "B", "C") == ("B", "b")
     assert variables.text("A", "D") == ("", "")
     assert variables.names() == ["B", "C"]
-    assert (variables.is_emptied("A"), variables.is_emptied("D")) == (True, False)
+    assert (variables.is_set_but_empty("A"), variables.is_set_but_empty("D")) == (True, False)
     assert variables.choice(("A",), ("b",)) == ""
     assert variables.choice(("B",), ("b",)) == "b"
     assert variables.choice(("C",), ("b",)) == ""
@@ -74,9 +74,9 @@ def test_problems_of_several_signals_are_one() -> None:
 def test_a_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """At ERROR with what it turns off; a doubt at WARNING, which turns off nothing."""
     wrong = Problem(variable="X", value="x", fix="y", signals=("traces",))
-    doubt = Problem(variable="X", value="", fix="y", signals=("traces",), is_doubt=True)
-    report([wrong, doubt])
-    report([wrong, doubt])
+    warn = Problem(variable="X", value="", fix="y", signals=("traces",), is_warning=True)
+    report([wrong, warn])
+    report([wrong, warn])
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.ERROR, "X='x': y (traces off)"),
         (logging.WARNING, "X: y"),

@@ -231,8 +231,8 @@ def test_deliveries_that_end_elsewhere_do_not_pile_up(queue: Queue) -> None:
         last = queue.start({})
         for _ in range(500):
             operation = queue.start({})
-            operation.notes = Note()
-            notes.append(weakref.ref(operation.notes))
+            operation.adapter_state = Note()
+            notes.append(weakref.ref(operation.adapter_state))
             ends.run(queue.telemetry.end_process, last, SUCCEEDED)
             last = operation
         ends.run(queue.telemetry.end_process, last, SUCCEEDED)
@@ -313,7 +313,7 @@ def test_a_delivery_may_stay_until_the_framework_is_done_with_it(
     carrier = queue.send()
     if delivered:
         operation = queue.start(carrier)
-        operation.stays = True
+        operation.stays_current = True
         queue.telemetry.end_process(operation, SUCCEEDED)
     else:
         operation = queue.telemetry.record_undelivered(

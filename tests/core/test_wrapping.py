@@ -83,7 +83,7 @@ def test_it_is_taken_back_exactly(make: Any) -> None:
 def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
     """Theirs is not thrown away, ours is not called any more."""
     owner, recorder = make(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
+    unwrap = wrap(owner, "price", recorder.around)
     ours = owner.price
 
     @functools.wraps(ours)
@@ -91,7 +91,7 @@ def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
         return ours(*args, **kwargs) + 100
 
     owner.price = theirs
-    take_back()
+    unwrap()
     assert vars(owner)["price"] is theirs
     arguments = [owner(), 2] if inspect.isclass(owner) else [2]
     assert owner.price(*arguments, times=3) == 106
@@ -101,9 +101,9 @@ def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
 def test_wrapping_twice_is_wrapping_once() -> None:
     """Also below what somebody else has put around it; another wrapper of ours is another."""
     owner, recorder, other = fresh(), Recorder(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
+    unwrap = wrap(owner, "price", recorder.around)
     once = owner.price
-    assert wrap(owner, "price", recorder.around) is take_back
+    assert wrap(owner, "price", recorder.around) is unwrap
     assert owner.price is once
     wrap(owner, "price", other.around)
     wrap(owner, "price", recorder.around)
@@ -114,7 +114,7 @@ def test_wrapping_twice_is_wrapping_once() -> None:
 def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
     """Below the wrapper of somebody else a dead one of ours does not stand for a new one."""
     owner, recorder = fresh(), Recorder()
-    take_back = wrap(owner, "price", recorder.around)
+    unwrap = wrap(owner, "price", recorder.around)
     ours = owner.price
 
     @functools.wraps(ours)
@@ -122,7 +122,7 @@ def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
         return ours(*args, **kwargs)
 
     owner.price = theirs
-    take_back()
+    unwrap()
     wrap(owner, "price", recorder.around)
     assert owner().price(1) == 2
     assert len(recorder.calls) == 1

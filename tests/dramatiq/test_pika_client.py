@@ -11,7 +11,7 @@ import pytest
 import wrapt
 from opentelemetry import context
 
-from otel_queue_plugins.core.api.suppression import hush
+from otel_queue_plugins.core.api.suppression import suppress_instrumentation
 from otel_queue_plugins.dramatiq import pika_client
 
 MODULE = "opentelemetry.instrumentation.pika.utils"
@@ -40,7 +40,7 @@ def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None
     pika_client.respect_suppression()
     pika_client.respect_suppression()
     assert received.popleft() == ("span", 1)
-    token = hush()
+    token = suppress_instrumentation()
     assert received.popleft() == 2
     context.detach(token)
     assert received.popleft() == ("span", 3)

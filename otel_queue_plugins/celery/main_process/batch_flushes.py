@@ -19,7 +19,7 @@ from otel_queue_plugins.celery.main_process.receipt import (
     runs_elsewhere,
     time_limit,
 )
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 
 class Flushes:
@@ -43,7 +43,7 @@ class Flushes:
             self._watch(job, requests)
         return job
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def record_the_rest(self) -> None:
         """The worker has ended, and took with it what was in progress."""
         while self._waiting:
@@ -51,7 +51,7 @@ class Flushes:
             if not job.ready():
                 self._lost(job, requests, None)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _watch(self, job: Any, requests: list[Any]) -> None:
         """`job` is billiard's, None if the pool takes no more; who asks is told of a loss."""
         if job is None:
@@ -68,7 +68,7 @@ class Flushes:
         self._waiting[job] = requests
         _ask(job, done, lost)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _lost(self, job: Any, requests: list[Any], info: Any) -> None:
         pid, accepted = job._worker_pid, job._time_accepted  # noqa: SLF001 - `Request` is told so
         if accepted is None:

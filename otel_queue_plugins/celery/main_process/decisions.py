@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_queue_plugins.celery import outcomes
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 
 def _lost() -> Ending:
@@ -39,7 +39,7 @@ class Decisions:
             self._endings[request] = outcomes.of_lost_and_retried(info, request.task)
         return retried
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def cancelled(self, request: Any) -> None:
         """Whether Celery has let the message go counts now: soon it may try in vain."""
         self._endings[request] = outcomes.of_cancelled(request)

@@ -66,7 +66,7 @@ class Errbacks:
         facts = vars(request)
         route = self._routes.of_request(app, str(facts.get("task")), facts)
         delivery = translation.delivery(facts, route, None, translation.receipt(facts))
-        return self._telemetry.stand_in(delivery, translation.carrier(facts))
+        return self._telemetry.reference_process(delivery, translation.carrier(facts))
 
     @never_raises(ProcessOperation)
     def _start(self, signature: Any, request: Any) -> ProcessOperation:

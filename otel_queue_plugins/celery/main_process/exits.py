@@ -15,7 +15,7 @@ from billiard import get_start_method
 from billiard.exceptions import TimeLimitExceeded
 from billiard.process import current_process
 
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 _SLOTS: Final = 1024
 _NOTE: Final = struct.Struct("=dQ")
@@ -32,13 +32,13 @@ class Exits:
     def __init__(self) -> None:
         self._notes: mmap.mmap | None = None
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def share(self) -> None:
         """Children that are forked from now on can note something."""
         if self._notes is None:
             self._notes = mmap.mmap(-1, _SLOTS * _NOTE.size)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def note(self, span_id: int | None) -> None:
         """This child leaves the task of that delivery, to be recorded by its parent."""
         slot = getattr(current_process(), "index", _SLOTS)

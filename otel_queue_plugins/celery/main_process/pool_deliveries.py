@@ -16,7 +16,7 @@ from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.main_process.receipt import received_at
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Delivery, Ending
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
@@ -73,7 +73,7 @@ class Ends:
     def hold(self, request: Any, number: int | None) -> ProcessOperation:
         """The delivery that was sent signal `number`; a stand-in if the pool has reported it."""
         if not getattr(request, ELSEWHERE, False) or is_reported(request):
-            return self.stand_in(request)
+            return self.reference_process(request)
         self._signals[request] = Signalled(time.time(), number)
         job = job_of(request)
         watch = None if job is None else weakref.ref(job, lambda _: self._forgotten(request))
@@ -85,7 +85,7 @@ class Ends:
         held = self.held.pop(request, None)
         return self._open(request) if held is None else held.operation
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def drop(self, request: Any) -> None:
         """Who ran the delivery has recorded it."""
         held = self.held.pop(request, None)
@@ -104,10 +104,10 @@ class Ends:
         return ended
 
     @never_raises(ProcessOperation)
-    def stand_in(self, request: Any) -> ProcessOperation:
+    def reference_process(self, request: Any) -> ProcessOperation:
         """What belongs to a delivery that is recorded elsewhere can be done inside of this."""
         delivery, carrier = self.facts(request)
-        return self._telemetry.stand_in(delivery, carrier, request.time_start)
+        return self._telemetry.reference_process(delivery, carrier, request.time_start)
 
     @contextmanager
     def inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
@@ -128,7 +128,7 @@ class Ends:
         """
         self._telemetry.end_process(operation, ending, self._ended_at(request, operation, info))
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def lose(self, request: Any, info: Any, ended_at: float | None) -> None:
         """Record a delivery of a batch, about which Celery does nothing more."""
         if self.has_ended(request):

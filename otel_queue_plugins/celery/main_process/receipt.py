@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otel_queue_plugins.celery.translation import RECEIPT_KEY
-from otel_queue_plugins.core.safety import complain, never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _RECEIVED_AT: Final = "otel_queue_received_at"
@@ -38,7 +38,7 @@ class Receiving:
 
         return received
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def accompany(
         self, made: Any, _base: Any, task: Any, pool: Any, *_: object, **__: object
     ) -> None:
@@ -59,7 +59,7 @@ class Receiving:
                 receipt = (received_at(request), random.getrandbits(64) or 1, limit)
                 facts["properties"] = {**facts["properties"], RECEIPT_KEY: receipt}
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            complain("Receiving.give_receipt")
+            log_failure("Receiving.give_receipt")
 
 
 def received_at(request: Any) -> float | None:

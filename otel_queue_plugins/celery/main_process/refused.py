@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from otel_queue_plugins.celery import translation
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Ending, Outcome
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
@@ -55,14 +55,14 @@ class Refused:
         """Around `Consumer.on_decode_error(message, exc)`."""
         return self._refuse(wrapped, consumer, args, kwargs, _undecodable)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **kwargs: Any) -> None:
         """A message for a task that this worker does not have; Celery has rejected it."""
         self._record(
             sender.app, _unknown(None, message, exc)._replace(name=name, id=kwargs.get("id"))
         )
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def task_rejected(self, sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
         """A message that is no task, or a task whose arguments nobody can read."""
         self._record(sender.app, _unreadable(None, message, exc))

@@ -22,7 +22,7 @@ from otel_queue_plugins.celery.main_process.pool_deliveries import (
 from otel_queue_plugins.celery.main_process.receipt import Receiving, runs_elsewhere
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Ending, Outcome
-from otel_queue_plugins.core.safety import never_raises, nothing
+from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.core.wrapping import wrap
@@ -74,7 +74,7 @@ class MainProcess:
         made.on_success = on_result
         return made
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _look_after(
         self, made: Any, base: Any, _task: Any, pool: Any, *_: object, **__: object
     ) -> None:
@@ -192,7 +192,7 @@ class MainProcess:
             ending = Ending(outcome=outcome, reason="rejected before it could run")
             self.ends.record(request, operation, ending)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def record_the_rest(self) -> None:
         """The worker has ended: nobody will report what has not been reported yet."""
         while self._timed_out:
@@ -201,14 +201,14 @@ class MainProcess:
         for request in list(self.ends.held):
             self._forgotten(request)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _forgotten(self, request: Any) -> None:
         """The pool will not report a task that was sent a signal."""
         if request in self.ends.held and not self.ends.has_ended(request):
             operation = self.ends.take(request)
             self.ends.record(request, operation, self._ending(request, operation, None))
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _returned(self, request: Any, handed_back: Any, *, unrecorded: bool) -> None:
         if not unrecorded:
             self.ends.drop(request)
@@ -217,7 +217,7 @@ class MainProcess:
             ending = outcomes.of_handed_back(handed_back, request.task, operation.delivery)
             self._telemetry.end_process(operation, ending, handed_back[-1].ended_at)
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _failed(self, request: Any, operation: ProcessOperation, info: Any) -> None:
         ending = self._ending(request, operation, info)
         late = isinstance(outcomes.exception_of(info), TimeLimitExceeded)
@@ -229,7 +229,7 @@ class MainProcess:
     def _ending(self, request: Any, operation: ProcessOperation, info: Any) -> Ending:
         return self.decisions.of(request, operation.delivery, info, self.ends.signal_of(request))
 
-    @never_raises(nothing)
+    @never_raises(do_nothing)
     def _hold_no_longer(self, request: Any) -> None:
         """The thread of a pool may have reported it meanwhile."""
         if is_reported(request):
@@ -237,7 +237,7 @@ class MainProcess:
 
     def _beside(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call `wrapped` inside a delivery that is recorded elsewhere."""
-        with self.ends.inside(request, self.ends.stand_in(request)):
+        with self.ends.inside(request, self.ends.reference_process(request)):
             return wrapped(*args, **kwargs)
 
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api import forking
-from otel_queue_plugins.core.api.recorder import FastPath, Recording
+from otel_queue_plugins.core.api.recorder import FastPath, Recorder
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.instruments import Instruments
 from otel_queue_plugins.core.metrics.observed import (
@@ -34,7 +34,7 @@ _OFTEN_ENOUGH: Final = 100
 _SECONDS_BETWEEN_LOOKS: Final = 0.1
 
 
-def nothing_to_set_up(*_signals: str) -> None:
+def no_set_up(*_signals: str) -> None:
     """For who sets providers elsewhere."""
 
 
@@ -66,11 +66,11 @@ class Connection:
         self._looked = 0
         self._look_again_at = 0.0
         self.open = False
-        self.chooses_ids = False
+        self.can_choose_ids = False
         self.counts = Counts(clock)
         self._use(NoOpTracer(), NoOpMeter(semconv.SCOPE))
         self._lock = threading.Lock()
-        forking.call_in_children(self._start_afresh)
+        forking.call_in_children(self._reset_in_child)
 
     def connect(self) -> bool:
         """Use the providers, if there are any by now. Returns `open`.
@@ -118,19 +118,19 @@ class Connection:
             shared.reserved.extend(self.counts.reserved)
             shared.running.extend(self.counts.running)
             self.counts = shared
-        self.chooses_ids = ids.let_choose_ids(tracer)
+        self.can_choose_ids = ids.enable_chosen_ids(tracer)
         self._use(tracer, meter)
         self.open = True
 
     def _use(self, tracer: Tracer, meter: Meter) -> None:
-        recording = Recording(tracer, self._fast_path)
+        recorder = Recorder(tracer, self._fast_path)
         self.tracer = tracer
-        self.begin_span = recording.begin_span
-        self.start_span = recording.start_span
-        self.put = recording.put
-        self.note = recording.note
+        self.begin_span = recorder.begin_span
+        self.start_span = recorder.start_span
+        self.set_attributes = recorder.set_attributes
+        self.add_event = recorder.add_event
         self.instruments = Instruments(
-            meter, optional=self._optional, counts=self.counts, recording=recording
+            meter, optional=self._optional, counts=self.counts, recorder=recorder
         )
 
     def observe_worker(
@@ -145,7 +145,7 @@ class Connection:
             if running is not None:
                 self.counts.running.append(running)
 
-    def _start_afresh(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child, where the application may set other global providers."""
         self._looked = 0
         self._lock = threading.Lock()

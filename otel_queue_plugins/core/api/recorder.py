@@ -35,7 +35,7 @@ class FastPath(Protocol):
         """`histogram.record`, shorter."""
 
 
-class Recording:
+class Recorder:
     """The functions in use for one tracer and its meter."""
 
     def __init__(self, tracer: Tracer, fast_path: FastPath | None) -> None:
@@ -43,8 +43,8 @@ class Recording:
         self._tracer = tracer
         shorter = fast_path.spans(tracer) if fast_path else None
         self.begin_span: BeginSpan = shorter or self._begin_span
-        self.put = fast_path.set_attributes if fast_path else _put
-        self.note = fast_path.add_event if fast_path else _note
+        self.set_attributes = fast_path.set_attributes if fast_path else _put
+        self.add_event = fast_path.add_event if fast_path else _note
 
     def start_span(
         self,

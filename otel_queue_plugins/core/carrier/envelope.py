@@ -44,7 +44,7 @@ class Envelope(NamedTuple):
     joins: Joined | None = None
 
 
-def now_only(micros: int) -> str:
+def encode_time_only(micros: int) -> str:
     """The string for an enqueue at `micros` that has nothing more to say."""
     return f"{micros:x}"
 
@@ -52,7 +52,7 @@ def now_only(micros: int) -> str:
 def encode(envelope: Envelope, creation: SpanContext | None) -> str:
     """The string for `envelope`, in a carrier whose creation context is `creation`; ASCII."""
     parts = [f";{key}{value}" for key, value in _parts(envelope, creation) if value]
-    return (now_only(int(envelope.enqueued_at * _MICRO)) + "".join(parts))[:MAX_LENGTH]
+    return (encode_time_only(int(envelope.enqueued_at * _MICRO)) + "".join(parts))[:MAX_LENGTH]
 
 
 def decode(text: object, creation: SpanContext | None) -> Envelope | None:
@@ -122,7 +122,7 @@ def _id(text: str) -> int | None:
     return int(text, 16) if len(text) == _ID_DIGITS and _HEX.issuperset(text) else None
 
 
-def plain(text: str) -> str:
+def header_safe(text: str) -> str:
     """`text` without what would end a part, ASCII, at most 64 characters."""
     return text[:64].translate(_UNSAFE).encode("ascii", "ignore").decode()
 
@@ -171,7 +171,7 @@ def _workflow_text(workflow: Workflow) -> str:
     step = "" if workflow.step is None else f"{workflow.step:x}"
     if _is_short(workflow):
         return f"{_CHAIN}{step}"
-    return f"{plain(workflow.kind)}:{plain(workflow.id)}:{step}"
+    return f"{header_safe(workflow.kind)}:{header_safe(workflow.id)}:{step}"
 
 
 def _workflow(text: str) -> Workflow | None:
@@ -188,7 +188,7 @@ def _workflow(text: str) -> Workflow | None:
 def _joined_text(joined: Joined, creation: SpanContext | None) -> str:
     elsewhere = creation is None or joined.trace_id != creation.trace_id
     trace_id = f":{joined.trace_id:032x}" if joined.trace_id and elsewhere else ""
-    return f"{plain(joined.id)}:{joined.size:x}{trace_id}"
+    return f"{header_safe(joined.id)}:{joined.size:x}{trace_id}"
 
 
 def _joined(text: str, creation: SpanContext | None) -> Joined | None:

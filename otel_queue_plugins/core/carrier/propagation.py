@@ -38,7 +38,7 @@ class Incoming(NamedTuple):
     envelope: Envelope | None = None
 
 
-NOTHING: Final = Incoming(context=Context())
+EMPTY_INCOMING: Final = Incoming(context=Context())
 
 
 class _Getter(Getter[Mapping[str, object]]):
@@ -74,25 +74,25 @@ def _sane_baggage(value: str) -> list[str] | None:
 _GETTER: Final = _Getter()
 
 
-class Fields:
+class CarrierKeys:
     """The carrier keys of the propagator in use; it may be replaced while the app runs."""
 
     def __init__(self) -> None:
         self._propagator: TextMapPropagator | None = None
         self.names: tuple[str, ...] = ()
-        self.w3c = False
+        self.is_w3c = False
 
     def __call__(self) -> tuple[str, ...]:
         """The keys that are ours to write and remove."""
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
             self.names = (*sorted(propagator.fields), CARRIER_KEY)
-            self.w3c = traceparent.is_all(propagator)
+            self.is_w3c = traceparent.is_standard(propagator)
             self._propagator = propagator
         return self.names
 
 
-fields = Fields()
+carrier_keys = CarrierKeys()
 
 
 def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
@@ -100,7 +100,7 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
 
     `facts` is an encoded envelope.
     """
-    for name in fields():
+    for name in carrier_keys():
         if name in carrier:
             del carrier[name]
     if facts is not None:
@@ -108,19 +108,19 @@ def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
     context = get_current() if context is None else context
     if not context:
         return
-    encoded = traceparent.encode(context) if fields.w3c else None
+    encoded = traceparent.encode(context) if carrier_keys.is_w3c else None
     if encoded is not None:
         carrier[traceparent.TRACEPARENT] = encoded
     else:
         propagate.inject(carrier, context)
 
 
-def may_say_something(carrier: Mapping[str, object]) -> bool:
+def may_carry_context(carrier: Mapping[str, object]) -> bool:
     """Whether `carrier` has keys of ours, or may have others that a propagator reads."""
-    for name in fields():
+    for name in carrier_keys():
         if name in carrier:
             return True
-    return not fields.w3c
+    return not carrier_keys.is_w3c
 
 
 def read(carrier: Mapping[str, object] | None) -> Incoming:
@@ -133,18 +133,18 @@ def read(carrier: Mapping[str, object] | None) -> Incoming:
     try:
         return _read(carrier)
     except Exception:  # noqa: BLE001 - a propagator's trouble with a header is not the task's
-        return NOTHING
+        return EMPTY_INCOMING
 
 
 def _read(carrier: Mapping[str, object]) -> Incoming:
-    if not may_say_something(carrier):
-        return NOTHING
-    plain = fields.w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
+    if not may_carry_context(carrier):
+        return EMPTY_INCOMING
+    plain = carrier_keys.is_w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
     creation = traceparent.decode(carrier.get(traceparent.TRACEPARENT)) if plain else None
     if creation is not None:
-        context = with_span(NonRecordingSpan(creation), NOTHING.context)
+        context = with_span(NonRecordingSpan(creation), EMPTY_INCOMING.context)
     else:
-        context = propagate.extract(carrier, Context(), _GETTER) or NOTHING.context
+        context = propagate.extract(carrier, Context(), _GETTER) or EMPTY_INCOMING.context
         found = span_in(context).get_span_context()
         creation = found if found.is_valid else None
     return Incoming(context, creation, envelope.decode(carrier.get(CARRIER_KEY), creation))

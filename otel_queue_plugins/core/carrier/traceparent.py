@@ -29,12 +29,12 @@ _FLAG_TEXTS: Final = tuple(_FLAGS)
 _NO_STATE: Final = INVALID_SPAN_CONTEXT.trace_state
 
 
-def is_all(propagator: TextMapPropagator) -> bool:
+def is_standard(propagator: TextMapPropagator) -> bool:
     """Whether `propagator` is the API's own for `tracecontext`, with or without `baggage`.
 
     False where span contexts are not made as they are today, too.
     """
-    if not _are_contexts_as_known():
+    if not _has_known_layout():
         return False
     parts = getattr(propagator, "_propagators", [propagator])
     kinds = [type(part) for part in parts]
@@ -42,7 +42,7 @@ def is_all(propagator: TextMapPropagator) -> bool:
 
 
 @cache
-def _are_contexts_as_known() -> bool:
+def _has_known_layout() -> bool:
     flags = TraceFlags(TraceFlags.SAMPLED)
     made: Any = SpanContext(1, 2, is_remote=True, trace_flags=flags)
     expected = [1, 2, True, flags, made.trace_state, made.is_valid]

@@ -7,7 +7,7 @@ from typing import Any
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.recorder import Recording
+from otel_queue_plugins.core.api.recorder import Recorder
 from otel_queue_plugins.core.metrics.observed import Counts
 
 
@@ -15,19 +15,19 @@ class Instruments:
     """Counters and histograms that messages are recorded with.
 
     `optional` names the instruments to make besides the default ones; `counts` is read at each
-    collection; `recording` says how the values of each message are recorded.
+    collection; `recorder` says how the values of each message are recorded.
     """
 
     def __init__(
-        self, meter: Meter, *, optional: frozenset[str], counts: Counts, recording: Recording
+        self, meter: Meter, *, optional: frozenset[str], counts: Counts, recorder: Recorder
     ) -> None:
-        self.record_send_duration = recording.of(
+        self.record_send_duration = recorder.of(
             _histogram(meter, semconv.OPERATION_DURATION, "How long sending a message took")
         )
-        self.record_process_duration = recording.of(
+        self.record_process_duration = recorder.of(
             _histogram(meter, semconv.PROCESS_DURATION, "How long running a task took")
         )
-        self.record_wait = recording.of(
+        self.record_wait = recorder.of(
             _histogram(meter, semconv.WAIT, "How long a message was ready and nobody ran it")
         )
         self.drift = _histogram(meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started")

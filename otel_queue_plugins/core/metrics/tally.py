@@ -14,7 +14,7 @@ from otel_queue_plugins.core.semconv import METRIC_OVERFLOW
 MAX_SERIES: Final = 2000
 
 Attributes = Mapping[str, Value]
-Elsewhere = Callable[[Attributes, int | None], bool]
+CountRemotely = Callable[[Attributes, int | None], bool]
 """Whether another process counts these, once, for this one."""
 
 
@@ -39,7 +39,7 @@ class Tally:
         self._lock = threading.Lock()
         self._cells: dict[frozenset[tuple[str, Value]], Cell] = {}
         self._overflow = Cell({METRIC_OVERFLOW: True})
-        self.elsewhere: Elsewhere | None = None
+        self.count_remotely: CountRemotely | None = None
 
     def cell(self, attributes: Attributes) -> Cell:
         """The series of `attributes`; keep it to count again."""
@@ -54,11 +54,11 @@ class Tally:
 
         That process also knows what ended by `span_id`, if it has chosen one.
         """
-        if self.elsewhere is None or not self.elsewhere(cell.attributes, span_id):
+        if self.count_remotely is None or not self.count_remotely(cell.attributes, span_id):
             with self._lock:
                 cell.count += 1
 
-    def cell_of_other(self, attributes: Attributes) -> Cell:
+    def remote_cell(self, attributes: Attributes) -> Cell:
         """The series of attributes that another process has counted with."""
         return self._overflow if METRIC_OVERFLOW in attributes else self.cell(attributes)
 

@@ -42,7 +42,7 @@ class Series:
         self.attributes = attributes
 
 
-class Prepared:
+class RouteTemplate:
     """Span names, attributes and series of one route.
 
     `send` and `process` have the attributes of a span in its message's first attempt: what differs
@@ -50,9 +50,9 @@ class Prepared:
     """
 
     __slots__ = (
-        "_sent_well",
+        "_process_success_series",
+        "_send_success_series",
         "_series",
-        "_succeeded",
         "base",
         "process",
         "process_name",
@@ -73,20 +73,20 @@ class Prepared:
         self.process = self.receive | _OF_DELIVERIES | _function(route)
         self.base = _metric_attributes(route)
         self._series: dict[tuple[str, str | None], Series] = {}
-        self._sent_well: Series | None = None
-        self._succeeded: Series | None = None
+        self._send_success_series: Series | None = None
+        self._process_success_series: Series | None = None
 
-    def sent_well(self, tally: Tally) -> Series:
+    def send_success_series(self, tally: Tally) -> Series:
         """The series of messages that were sent."""
-        if self._sent_well is None:
-            self._sent_well = self.sent(tally, None)
-        return self._sent_well
+        if self._send_success_series is None:
+            self._send_success_series = self.sent(tally, None)
+        return self._send_success_series
 
-    def succeeded(self, tally: Tally) -> Series:
+    def process_success_series(self, tally: Tally) -> Series:
         """The series of deliveries that ended with success."""
-        if self._succeeded is None:
-            self._succeeded = self.consumed(tally, Outcome.SUCCESS, None)
-        return self._succeeded
+        if self._process_success_series is None:
+            self._process_success_series = self.consumed(tally, Outcome.SUCCESS, None)
+        return self._process_success_series
 
     def sent(self, tally: Tally, error_type: str | None) -> Series:
         """The series of messages sent; `error_type` None where that worked."""
@@ -118,22 +118,22 @@ class Prepared:
         self._series[key] = series
 
 
-class AllPrepared:
+class RouteTemplates:
     """What is prepared for the routes in use; with more than 4,096, some again and again."""
 
     def __init__(self, framework: str, span_name: str) -> None:
         self._framework = framework
         self._span_name = span_name
-        self._known: dict[Route, Prepared] = {}
+        self._known: dict[Route, RouteTemplate] = {}
 
-    def of(self, route: Route) -> Prepared:
+    def of(self, route: Route) -> RouteTemplate:
         """What is prepared for `route`."""
-        prepared = self._known.get(route)
-        if prepared is None:
+        template = self._known.get(route)
+        if template is None:
             if len(self._known) >= MAX_ROUTES:
                 self._known.clear()
-            prepared = self._known[route] = Prepared(route, self._framework, self._span_name)
-        return prepared
+            template = self._known[route] = RouteTemplate(route, self._framework, self._span_name)
+        return template
 
 
 def _operation(name: str) -> dict[str, Value]:

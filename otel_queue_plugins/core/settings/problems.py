@@ -29,7 +29,7 @@ class Problem:
     """A setting that cannot or must not be used, and what to do about it.
 
     `value` is what the log may show, "" to show the name of the variable alone. `signals` are the
-    signals it concerns (empty: all of them or none), which it turns off unless it `is_doubt`: it
+    signals it concerns (empty: all of them or none), which it turns off unless it `is_warning`: it
     may be right.
     """
 
@@ -37,7 +37,7 @@ class Problem:
     value: str
     fix: str
     signals: tuple[str, ...] = ()
-    is_doubt: bool = False
+    is_warning: bool = False
 
     def __str__(self) -> str:
         value = without_secrets(_USER_AT_ALL.sub(r"\1***@", self.value))[:_LONGEST_VALUE]
@@ -57,7 +57,7 @@ def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def raise_first(problems: Iterable[Problem]) -> None:
     """Raise `ConfigurationError` for the first problem that is no doubt, if there is one."""
     for problem in problems:
-        if not problem.is_doubt:
+        if not problem.is_warning:
             raise ConfigurationError(str(problem))
 
 
@@ -67,7 +67,7 @@ def report(problems: Iterable[Problem]) -> None:
         line = f"{problem}{_effect(problem)}"
         if line not in _said:
             _said.add(line)
-            _log.log(logging.WARNING if problem.is_doubt else logging.ERROR, "%s", line)
+            _log.log(logging.WARNING if problem.is_warning else logging.ERROR, "%s", line)
 
 
 def forget() -> None:
@@ -76,7 +76,7 @@ def forget() -> None:
 
 
 def _effect(problem: Problem) -> str:
-    if problem.is_doubt or not problem.signals:
+    if problem.is_warning or not problem.signals:
         return ""
     return f" ({', '.join(problem.signals)} off)"
 

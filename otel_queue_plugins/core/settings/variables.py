@@ -43,17 +43,17 @@ class Variables:
         """The first value among `names`, "" if there is none."""
         return self.text(*names)[1]
 
-    def is_emptied(self, name: str) -> bool:
+    def is_set_but_empty(self, name: str) -> bool:
         """Whether `name` is there without a value."""
         return name in self._environ and not self._environ[name].strip()
 
     def reject(self, variable: str, fix: str, *signals: str, value: str | None = None) -> None:
         """Add a problem that turns `signals` off. `value` is shown in place of the real one."""
-        self._add(variable, fix, signals, value, is_doubt=False)
+        self._add(variable, fix, signals, value, is_warning=False)
 
-    def doubt(self, variable: str, advice: str, *signals: str, value: str | None = None) -> None:
+    def warn(self, variable: str, advice: str, *signals: str, value: str | None = None) -> None:
         """Add what may be right and mostly is not. `value` is as for `reject`."""
-        self._add(variable, advice, signals, value, is_doubt=True)
+        self._add(variable, advice, signals, value, is_warning=True)
 
     def _add(
         self,
@@ -62,11 +62,11 @@ class Variables:
         signals: tuple[str, ...],
         value: str | None,
         *,
-        is_doubt: bool,
+        is_warning: bool,
     ) -> None:
         shown = self._environ.get(name, "") if value is None else value
         self.problems.append(
-            Problem(variable=name, value=shown, fix=fix, signals=signals, is_doubt=is_doubt)
+            Problem(variable=name, value=shown, fix=fix, signals=signals, is_warning=is_warning)
         )
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -84,7 +84,7 @@ class Variables:
         name, value = self.text(*names)
         if value.lower() not in {"", "true", "false"}:
             advice = "here OpenTelemetry takes `true` alone for true, and everything else for false"
-            self.doubt(name, advice, *signals)
+            self.warn(name, advice, *signals)
         return value.lower() == "true"
 
     def choice(self, names: tuple[str, ...], allowed: Iterable[str], *signals: str) -> str:

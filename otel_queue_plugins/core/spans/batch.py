@@ -16,11 +16,11 @@ from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.spans import relation
 from otel_queue_plugins.core.spans.ids import MAX_LINKS
 
-Delivered = tuple[Delivery, Mapping[str, object]]
+DeliveredMessage = tuple[Delivery, Mapping[str, object]]
 """A delivery, and the carrier that came with it."""
 
 
-def first(deliveries: Sequence[Delivered], options: Options, started_at: float) -> Delivery:
+def first(deliveries: Sequence[DeliveredMessage], options: Options, started_at: float) -> Delivery:
     """The delivery that stands for all."""
     delivery, _ = deliveries[0]
     created = (_creation(one, options, started_at) for one in deliveries[1 : MAX_LINKS + 1])
@@ -33,15 +33,17 @@ def other(delivery: Delivery, first_span: SpanContext) -> Delivery:
     return delivery._replace(batch=Batch((first_span,) if first_span.is_valid else ()))
 
 
-def with_others(links: list[Link], batch: Batch) -> list[Link]:
+def add_batch_links(links: list[Link], batch: Batch) -> list[Link]:
     """`links` and those of the batch, at most 20."""
     return [*links, *map(Link, batch.others)][:MAX_LINKS]
 
 
-def _creation(delivered: Delivered, options: Options, started_at: float) -> SpanContext | None:
+def _creation(
+    delivered: DeliveredMessage, options: Options, started_at: float
+) -> SpanContext | None:
     """The creation context of a message, unless its sender wants no relation to it."""
     delivery, carrier = delivered
     incoming = propagation.read(carrier)
     waited = waiting.of(delivery, incoming.envelope, started_at)
-    wanted = relation.of_delivery(incoming, waited, options) != "none"
+    wanted = relation.for_delivery(incoming, waited, options) != "none"
     return incoming.creation if wanted else None

@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api.recorder import Value
-from otel_queue_plugins.core.bounds import bounded, printable, whole
+from otel_queue_plugins.core.bounds import bounded, valid_text, whole
 from otel_queue_plugins.core.messages import (
     SUCCEEDED,
     CancellationScope,
@@ -85,7 +85,7 @@ def cancellation(ending: Ending) -> CancellationScope | None:
     return ending.cancellation or _CANCELLATIONS.get(ending.outcome)
 
 
-def describe(
+def describe_ending(
     operation: ProcessOperation, ending: Ending, options: Options, ended_ns: int
 ) -> Attributes:
     """Put events and status of the ended delivery on its span; returns the attributes due."""
@@ -108,7 +108,7 @@ def _describe_trouble(
     ended_ns: int,
 ) -> None:
     span = operation.span
-    reason = None if ending.reason is None else printable(ending.reason)
+    reason = None if ending.reason is None else valid_text(ending.reason)
     died = ending.dead_letter_queue is not None and ending.outcome in ERRORS
     name = semconv.DEAD_LETTER_REASON if died else _REASONS.get(ending.outcome)
     if name and reason is not None:
@@ -151,7 +151,7 @@ def _describe_error(
     attributes[semconv.ERROR_TYPE] = error_type(ending) or ""
     error = ending.error
     if error is None:
-        reason = printable(ending.reason or ending.outcome.value)
+        reason = valid_text(ending.reason or ending.outcome.value)
         span.set_status(Status(StatusCode.ERROR, reason))
         return
     message = exceptions.message(error)

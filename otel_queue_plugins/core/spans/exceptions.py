@@ -6,7 +6,7 @@ import re
 import traceback
 from typing import Final
 
-from otel_queue_plugins.core.bounds import bounded, printable
+from otel_queue_plugins.core.bounds import bounded, valid_text
 
 MAX_MESSAGE: Final = 1024
 MAX_STACKTRACE: Final = 16_384
@@ -23,7 +23,7 @@ def type_name(error: BaseException) -> str:
 def message(error: BaseException) -> str:
     """`str(error)`, at most 1,024 characters; a note instead if that raises."""
     try:
-        return printable(str(error), MAX_MESSAGE)
+        return valid_text(str(error), MAX_MESSAGE)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure it belongs to
         return f"<{type_name(error)} that cannot be printed>"
 
@@ -37,7 +37,7 @@ def stacktrace(error: BaseException, formatted: str | None = None) -> str:
     if _PACKAGE in text:
         text = _FRAME_OF_OURS.sub("", text)
     start = "" if len(text) <= MAX_STACKTRACE else "...\n"
-    return start + printable(text[-MAX_STACKTRACE:], MAX_STACKTRACE)
+    return start + valid_text(text[-MAX_STACKTRACE:], MAX_STACKTRACE)
 
 
 def _format(error: BaseException) -> str:

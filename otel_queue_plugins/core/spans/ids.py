@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_queue_plugins.core.carrier.envelope import plain
+from otel_queue_plugins.core.carrier.envelope import header_safe
 from otel_queue_plugins.core.messages import Joined, Membership
 
 MAX_LINKS: Final = 20
@@ -33,7 +33,7 @@ class _IdGenerator(Protocol):
     def is_trace_id_random(self) -> bool: ...
 
 
-class ChosenIds:
+class ChosenIdGenerator:
     """An id generator that gives the chosen ids once, else what the wrapped one gives."""
 
     def __init__(self, generator: _IdGenerator) -> None:
@@ -63,17 +63,17 @@ class ChosenIds:
         return getattr(self._generator, name)
 
 
-def let_choose_ids(tracer: Any) -> bool:
-    """Make `choose` work for spans of `tracer`; False where the SDK does not offer it."""
+def enable_chosen_ids(tracer: Any) -> bool:
+    """Make `choose_next_ids` work for spans of `tracer`; False where the SDK does not offer it."""
     generator: Any = getattr(tracer, "id_generator", None)
     if not hasattr(generator, "generate_span_id"):
         return False
-    if not isinstance(generator, ChosenIds):
-        tracer.id_generator = ChosenIds(generator)
+    if not isinstance(generator, ChosenIdGenerator):
+        tracer.id_generator = ChosenIdGenerator(generator)
     return True
 
 
-def choose(span_id: int | None, trace_id: int | None = None) -> None:
+def choose_next_ids(span_id: int | None, trace_id: int | None = None) -> None:
     """Give the next span started in this context these ids; None takes a choice back.
 
     The trace id counts only for a span without a parent.
@@ -87,17 +87,17 @@ def trace_id_of(span_id: int) -> int:
     return _digest(f"{span_id:016x}", 16)
 
 
-def choose_for_member(here: SpanContext, member: Membership) -> None:
+def choose_ids_for_member(here: SpanContext, member: Membership) -> None:
     """Give the next span the ids that everybody expects of this member's send span.
 
     Members that are sent outside of any trace share one. The group id counts as it
-    travels (`plain`).
+    travels (`header_safe`).
     """
-    group_id = plain(member.id)
-    together = plain(member.sent_with or member.id)
+    group_id = header_safe(member.id)
+    together = header_safe(member.sent_with or member.id)
     trace_id = here.trace_id if here.is_valid else _digest(together, 16)
     index = member.index
-    choose(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
+    choose_next_ids(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
 
 
 def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanContext]:
@@ -105,7 +105,7 @@ def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanCo
 
     `group` is the id of their group where `joined` has none.
     """
-    group_id = plain(joined.id or group or "")
+    group_id = header_safe(joined.id or group or "")
     if not (joined.trace_id and group_id):
         return
     for index in range(min(joined.size, MAX_LINKS)):

@@ -11,9 +11,9 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from otel_queue_plugins.core.carrier.propagation import NOTHING, Incoming
+from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING, Incoming
 from otel_queue_plugins.core.messages import Delivery, Route
-from otel_queue_plugins.core.metrics.templates import Prepared
+from otel_queue_plugins.core.metrics.templates import RouteTemplate
 from otel_queue_plugins.core.metrics.waiting import Waiting
 
 _NO_DELIVERY: Final = Delivery(route=Route(system="", destination="", task=""), id="")
@@ -37,7 +37,7 @@ class Operation:
         """Make the span current."""
         outer = _innermost.get()
         self._depth = 0
-        self._outer = None if outer is None or outer.is_over() else self._inside(outer)
+        self._outer = None if outer is None or outer.has_left() else self._inside(outer)
         self._place = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
@@ -57,12 +57,12 @@ class Operation:
             return  # said in another thread or asyncio task, whose context is its own
         otel_context.detach(self._token)
 
-    def of_delivery(self) -> ProcessOperation | None:
+    def process_operation(self) -> ProcessOperation | None:
         """The delivery in which this was entered, while both are open."""
         outer = self._outer
-        return None if outer is None else outer.of_delivery()
+        return None if outer is None else outer.process_operation()
 
-    def is_over(self) -> bool:
+    def has_left(self) -> bool:
         """Left in another thread or asyncio task, so that it is still innermost in this one."""
         return self._place is None
 
@@ -80,20 +80,20 @@ _innermost: Final[ContextVar[Operation | None]] = ContextVar("otel_queue_innermo
 
 
 class SendOperation(Operation):
-    """A message being sent. `prepared` is None when nobody collects telemetry."""
+    """A message being sent. `template` is None when nobody collects telemetry."""
 
-    __slots__ = ("ended_ns", "prepared", "span", "started_ns")
+    __slots__ = ("ended_ns", "span", "started_ns", "template")
 
     def __init__(
         self,
-        prepared: Prepared | None = None,
+        template: RouteTemplate | None = None,
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
-        context: Context = NOTHING.context,
+        context: Context = EMPTY_INCOMING.context,
     ) -> None:
         self.context = context
         self._place = None
-        self.prepared = prepared
+        self.template = template
         self.span = span
         self.started_ns = started_ns
         self.ended_ns = 0
@@ -102,20 +102,20 @@ class SendOperation(Operation):
 class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
-    `prepared` is None when nobody collects telemetry; the context is handed on all the same.
-    `notes` are the adapter's own. `stays` means that the adapter leaves it itself, some time after
-    its end: what the framework does until then is inside of it.
+    `template` is None when nobody collects telemetry; the context is handed on all the same.
+    `adapter_state` belongs to the adapter. With `stays_current` the span stays current after its
+    end, until the adapter calls `leave`: what the framework does until then is inside of it.
     """
 
     __slots__ = (
+        "adapter_state",
         "delivery",
         "ended",
         "incoming",
-        "notes",
-        "prepared",
         "span",
         "started_ns",
-        "stays",
+        "stays_current",
+        "template",
         "waiting",
     )
 
@@ -125,25 +125,25 @@ class ProcessOperation(Operation):
         incoming: Incoming | None = None,
         waiting: Waiting = _NOT_WAITING,
         context: Context | None = None,
-        prepared: Prepared | None = None,
+        template: RouteTemplate | None = None,
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
     ) -> None:
-        self.incoming = incoming or NOTHING
+        self.incoming = incoming or EMPTY_INCOMING
         self.context = self.incoming.context if context is None else context
         self._place = None
         self.delivery = delivery
         self.waiting = waiting
-        self.prepared = prepared
+        self.template = template
         self.span = span
         self.started_ns = started_ns
         self.ended = False
-        self.notes: object = None
-        self.stays = False
+        self.adapter_state: object = None
+        self.stays_current = False
 
-    def of_delivery(self) -> ProcessOperation | None:
+    def process_operation(self) -> ProcessOperation | None:
         """Itself, until it is over."""
-        return None if self.is_over() else self
+        return None if self.has_left() else self
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -166,9 +166,9 @@ class _Visit(Operation):
         self._place = None
         self._visited = visited
 
-    def of_delivery(self) -> ProcessOperation | None:
+    def process_operation(self) -> ProcessOperation | None:
         """The delivery."""
-        return None if self.is_over() else self._visited
+        return None if self.has_left() else self._visited
 
 
 class CurrentDelivery:
@@ -177,7 +177,7 @@ class CurrentDelivery:
     def get(self) -> ProcessOperation | None:
         """It, None outside of any."""
         innermost = _innermost.get()
-        return None if innermost is None else innermost.of_delivery()
+        return None if innermost is None else innermost.process_operation()
 
 
 current_delivery: Final = CurrentDelivery()

@@ -11,7 +11,7 @@ from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.spans import ids
 
 
-def of_message(message: Message, options: Options) -> str | None:
+def for_message(message: Message, options: Options) -> str | None:
     """What the carrier must say: None for `child`, which readers take for granted."""
     relation = message.relation or options.relation
     size = message.membership.size if message.membership else None
@@ -20,7 +20,7 @@ def of_message(message: Message, options: Options) -> str | None:
     return None if relation == "child" else relation
 
 
-def of_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
+def for_delivery(incoming: Incoming, waiting: Waiting, options: Options) -> str:
     """`child`, `link` or `none` for this delivery; the sender's word counts, if there is one."""
     told = incoming.envelope.relation or "child" if incoming.envelope else options.relation
     if told != "auto":

@@ -15,7 +15,7 @@ from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.carrier import envelope
 from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.messages import Joined, Message
-from otel_queue_plugins.core.metrics.templates import Prepared
+from otel_queue_plugins.core.metrics.templates import RouteTemplate
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.spans import end_attributes, exceptions, ids, relation
 from otel_queue_plugins.core.spans.operation import (
@@ -27,7 +27,7 @@ from otel_queue_plugins.core.spans.operation import (
 
 def start_span(
     connection: Connection,
-    prepared: Prepared,
+    template: RouteTemplate,
     message: Message,
     context: Context,
     started_ns: int,
@@ -35,7 +35,7 @@ def start_span(
     """The send span of `message`, child of the one in `context`."""
 
     def about() -> tuple[dict[str, Value], tuple[Link, ...]]:
-        attributes = prepared.send.copy()
+        attributes = template.send.copy()
         attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(message.id)
         if message.conversation_id is None:
             del attributes[semconv.MESSAGING_CONVERSATION_ID]
@@ -45,21 +45,21 @@ def start_span(
 
     start = connection.begin_span
     if not message.membership:
-        return start(prepared.send_name, context, SpanKind.PRODUCER, about, started_ns)
-    if connection.chooses_ids:
-        ids.choose_for_member(span_in(context).get_span_context(), message.membership)
+        return start(template.send_name, context, SpanKind.PRODUCER, about, started_ns)
+    if connection.can_choose_ids:
+        ids.choose_ids_for_member(span_in(context).get_span_context(), message.membership)
     try:
-        return start(prepared.send_name, context, SpanKind.PRODUCER, about, started_ns)
+        return start(template.send_name, context, SpanKind.PRODUCER, about, started_ns)
     finally:
-        ids.choose(None)
+        ids.choose_next_ids(None)
 
 
 def facts(message: Message, options: Options, span: Span, enqueued_ns: int) -> str:
     """The encoded envelope of a new message, sent under `span`."""
-    told = relation.of_message(message, options)
+    told = relation.for_message(message, options)
     trigger = None if message.trigger == "call" else message.trigger
     if not (told or trigger or message.eta or message.workflow or message.joins):
-        return envelope.now_only(enqueued_ns // 1000)
+        return envelope.encode_time_only(enqueued_ns // 1000)
     joins = _in_trace_of_delivery(message.joins) if message.joins else None
     whole = Envelope(
         enqueued_at=enqueued_ns / 1e9,
@@ -105,7 +105,7 @@ def facts_of_delay(enqueued_at: float, eta: float) -> str:
 def finish(
     connection: Connection,
     operation: SendOperation,
-    prepared: Prepared,
+    template: RouteTemplate,
     error: BaseException | None,
     options: Options,
 ) -> None:
@@ -113,9 +113,9 @@ def finish(
     try:
         sent = connection.counts.sent
         if error is None:
-            series = prepared.sent_well(sent)
+            series = template.send_success_series(sent)
         else:
-            series = prepared.sent(sent, exceptions.type_name(error))
+            series = template.sent(sent, exceptions.type_name(error))
         sent.add(series.cell)
         seconds = (operation.ended_ns - operation.started_ns) / 1e9
         connection.instruments.record_send_duration(seconds, series.attributes, operation.context)

@@ -17,8 +17,8 @@ from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api.connection import Connection
 from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.bounds import bounded
-from otel_queue_plugins.core.carrier.propagation import NOTHING
-from otel_queue_plugins.core.metrics.templates import Prepared
+from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING
+from otel_queue_plugins.core.metrics.templates import RouteTemplate
 from otel_queue_plugins.core.spans import exceptions
 from otel_queue_plugins.core.spans.operation import Operation, ProcessOperation
 
@@ -34,7 +34,7 @@ class SettleOperation(Operation):
         self,
         span: Span = INVALID_SPAN,
         started_ns: int = 0,
-        context: Context = NOTHING.context,
+        context: Context = EMPTY_INCOMING.context,
     ) -> None:
         self.context = context
         self._place = None
@@ -44,7 +44,7 @@ class SettleOperation(Operation):
 
 def open_span(
     connection: Connection,
-    prepared: Prepared,
+    template: RouteTemplate,
     operation: ProcessOperation,
     settlement: Settlement,
     started_ns: int,
@@ -53,7 +53,7 @@ def open_span(
 
     Conventions: messaging spans, "Settlement", and OTEP 220, which has no link here either.
     """
-    attributes = prepared.receive | {
+    attributes = template.receive | {
         semconv.MESSAGING_OPERATION_NAME: settlement,
         semconv.MESSAGING_OPERATION_TYPE: "settle",
         semconv.MESSAGING_MESSAGE_ID: bounded(operation.delivery.id),
@@ -63,7 +63,7 @@ def open_span(
     conversation_id = operation.delivery.conversation_id or (workflow and workflow.id)
     if conversation_id:
         attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
-    name = f"{settlement} {bounded(prepared.route.destination)}"
+    name = f"{settlement} {bounded(template.route.destination)}"
     parent = operation.context
     span = connection.start_span(name, parent, SpanKind.CLIENT, attributes, (), started_ns)
     return SettleOperation(span, started_ns, with_span(span, parent))

@@ -9,21 +9,21 @@ from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded, whole
 from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.messages import NO_WORKFLOW, Delivery, Workflow
-from otel_queue_plugins.core.metrics.templates import Prepared
+from otel_queue_plugins.core.metrics.templates import RouteTemplate
 from otel_queue_plugins.core.metrics.waiting import Waiting
 
 Attributes = dict[str, Value]
 
 
 def attributes(
-    prepared: Prepared,
+    template: RouteTemplate,
     delivery: Delivery,
     facts: Envelope | None,
     waited: Waiting,
     started_ns: int,
 ) -> Attributes:
     """All that is known of the delivery before it runs, in a new dict."""
-    known = prepared.process.copy()
+    known = template.process.copy()
     told = facts.workflow if facts else None
     known[semconv.MESSAGING_MESSAGE_ID] = bounded(delivery.id)
     conversation_id = delivery.conversation_id or (told.id or None if told else None)

@@ -57,7 +57,7 @@ def read(environ: Mapping[str, str]) -> Plan:
     _check_config_file(reading)
     _check_grpc(reading, named)
     problems = merged(reading.problems)
-    broken = {signal for each in problems if not each.is_doubt for signal in each.signals}
+    broken = {signal for each in problems if not each.is_warning for signal in each.signals}
     return Plan(
         exporters={key: value for key, value in named.items() if key not in broken},
         sampler=sampler,

@@ -68,7 +68,7 @@ def is_named(reading: Reading, signal: str) -> bool:
 
 def is_silenced(reading: Reading, signal: str) -> bool:
     """True when the signal's own endpoint is there and empty: that signal is off."""
-    return reading.is_emptied(names(signal, "ENDPOINT")[0])
+    return reading.is_set_but_empty(names(signal, "ENDPOINT")[0])
 
 
 def read_target(reading: Reading, signal: str, protocol: str = "") -> Target:
@@ -157,12 +157,12 @@ def _check_endpoint(reading: Reading, signal: str, protocol: str, name: str, end
     elif port == _PORT_OF_THE_OTHER[protocol]:
         _doubt_port(reading, signal, protocol, name)
     elif protocol == HTTP and name == _GENERAL and url.path.rstrip("/").endswith(PATHS):
-        reading.doubt(name, "/v1/... is appended for each signal; write it without", signal)
+        reading.warn(name, "/v1/... is appended for each signal; write it without", signal)
 
 
 def _doubt_port(reading: Reading, signal: str, protocol: str, name: str) -> None:
     wrong, right = _PORT_OF_THE_OTHER[protocol], _PORT_OF_THE_OTHER[_OTHER[protocol]]
-    reading.doubt(
+    reading.warn(
         name,
         f"port {wrong} is mostly {_OTHER[protocol]}, not {protocol}; "
         f"use port {right}, or OTEL_EXPORTER_OTLP_PROTOCOL={_OTHER[protocol]}",

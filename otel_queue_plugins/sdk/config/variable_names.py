@@ -75,7 +75,7 @@ def check_look_alikes(reading: Reading) -> None:
         near = _begun(name) or nearest(name, (*_SPECIFIED, *OURS), _ALIKE)
         if near:
             advice = f"OpenTelemetry knows no such variable; did you mean {near}?"
-            reading.doubt(name, advice, *SIGNALS, value="")
+            reading.warn(name, advice, *SIGNALS, value="")
 
 
 def _begun(name: str) -> str:

@@ -74,8 +74,8 @@ def _is_our_own(record: logging.LogRecord) -> bool:
     """Records about exporting, which exporting them would multiply."""
     if record.name.startswith("opentelemetry"):
         return True
-    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", suppression.PLAIN_KEY)
-    return bool(context.get_value(suppressed)) and not context.get_value(suppression.OURS)
+    suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", suppression.LEGACY_KEY)
+    return bool(context.get_value(suppressed)) and not context.get_value(suppression.OWN_KEY)
 
 
 def _is_bridged() -> bool:

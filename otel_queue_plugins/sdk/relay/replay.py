@@ -45,7 +45,7 @@ class Replay:
         instrument = Instrument(*about)
         tally = self._tallies.get(instrument.kind)
         if tally is not None:
-            cell = tally.cell_of_other(attributes or {})
+            cell = tally.remote_cell(attributes or {})
             return lambda value, known, _: tally.add_many(known, int(value)), cell
         found = self._instruments.get(instrument)
         if found is None:
