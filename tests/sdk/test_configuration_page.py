@@ -1,15 +1,50 @@
-"""docs/reference/configuration.md names what there is."""
+"""docs/reference/configuration.md says what the code defines."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import pytest
 
 from otel_queue_plugins.core import options
+from otel_queue_plugins.sdk.config import installed, plan, specified, variable_names
 from otel_queue_plugins.sdk.config.variable_names import OURS
 from otel_queue_plugins.sdk.fastpath import gate
-from tests.environment import ROOT
+from tests import configuration_page
 
-PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+PAGE = configuration_page.current()
+
+
+def test_page_has_the_generated_tables() -> None:
+    """`python -m tests.configuration_page` writes them anew."""
+    assert configuration_page.generated() == PAGE
+
+
+def test_every_documented_variable_has_a_text() -> None:
+    """And values and a default, where it is one of this package."""
+    for setting in variable_names.SETTINGS:
+        assert setting.text
+        row = next(line for line in PAGE.splitlines() if f"| `{setting.variable}` |" in line)
+        assert all(cell.strip() for cell in row.strip("|").split("|")[2:])
+
+
+def test_every_variable_that_the_reader_uses_is_specified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name of OpenTelemetry that is looked up has a row, or is known to have no effect."""
+    asked: set[str] = set()
+
+    class Asking(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    monkeypatch.setattr(installed, "entry_points_of", lambda *_, **__: ())
+    plan.read(
+        Asking(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318", OTEL_LOGS_EXPORTER="otlp")
+    )
+    names = {name for name in asked if name.startswith("OTEL_")}
+    assert names
+    assert names <= {*specified.NAMES, *variable_names.OURS}
 
 
 def test_every_variable_of_ours_has_a_row() -> None:
@@ -20,8 +55,8 @@ def test_every_variable_of_ours_has_a_row() -> None:
 
 def test_every_option_stands_beside_its_variable() -> None:
     """By the name it has as an argument."""
-    for name, variable in options.VARIABLES.items():
-        assert f"| `{variable}` | `{name}` |" in PAGE
+    for name, setting in options.SETTINGS.items():
+        assert f"| `{setting.variable}` | `{name}` |" in PAGE
 
 
 def test_the_table_of_proven_versions_is_the_one_in_use() -> None:

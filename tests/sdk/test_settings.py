@@ -84,7 +84,9 @@ def test_a_boolean_of_the_specification_is_true_or_it_is_false(
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2"])
-@pytest.mark.parametrize("variable", ["OTEL_QUEUE_STRICT", "OTEL_QUEUE_SETUP", "OTEL_QUEUE_RELAY"])
+@pytest.mark.parametrize(
+    "variable", ["OTEL_QUEUE_STRICT", "OTEL_QUEUE_SETUP", "OTEL_QUEUE_RELAY", "OTEL_QUEUE_FASTPATH"]
+)
 def test_a_boolean_of_ours_that_is_none(
     variable: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
-from otel_queue_plugins.core.settings.variables import FLAGS, STRICT
+from otel_queue_plugins.core.settings.variables import FLAGS
 from otel_queue_plugins.sdk.config import propagators, samplers, targets, variable_names
 from otel_queue_plugins.sdk.config.environment import SIGNALS, Reading
 from otel_queue_plugins.sdk.config.limits import check_numbers
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.core.settings.problems import Problem
 
-SETUP = "OTEL_QUEUE_SETUP"
-RELAY = "OTEL_QUEUE_RELAY"
-FLUSH_TIMEOUT = 5.0
 _PACKAGES = {
     "prometheus": "opentelemetry-exporter-prometheus",
     "zipkin": "opentelemetry-exporter-zipkin",
@@ -43,12 +41,11 @@ def read(environ: Mapping[str, str]) -> Plan:
     """What to set up, and what is wrong. Reads files and installed packages' entry points."""
     reading = Reading(environ)
     variable_names.check_ours(reading)
-    reading.flag(STRICT, default=False)
+    for setting in definitions.WITHOUT_ARGUMENT:
+        definitions.read(reading, setting)
     propagators.check(reading)
-    _flush_timeout(reading)
-    reading.flag(RELAY, default=True)
     if _is_off(reading):
-        return Plan(exporters={}, sampler=None, problems=tuple(reading.problems))
+        return Plan(exporters={}, sampler=None, problems=merged(reading.problems))
     asked = {signal: _exporters(reading, signal) for signal in SIGNALS}
     named = {signal: exporters for signal, exporters in asked.items() if exporters}
     sampler = samplers.read(reading) if "traces" in named else None
@@ -78,22 +75,17 @@ def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
 
 def is_relay_wanted(environ: Mapping[str, str]) -> bool:
     """Whether the processes of a worker may leave it to one of them to export."""
-    return Reading(environ).flag(RELAY, default=False)
+    return definitions.read(Reading(environ), definitions.RELAY)
 
 
 def _is_off(reading: Reading) -> bool:
     is_disabled = reading.specified_flag("OTEL_SDK_DISABLED", signals=SIGNALS)
-    return not reading.flag(SETUP, default=True) or is_disabled
+    return not definitions.read(reading, definitions.SETUP) or is_disabled
 
 
 def flush_timeout(environ: Mapping[str, str]) -> float:
     """Seconds that an ending process may wait for its telemetry to get out."""
-    return _flush_timeout(Reading(environ))
-
-
-def _flush_timeout(reading: Reading) -> float:
-    seconds = reading.number("OTEL_QUEUE_FLUSH_TIMEOUT", whole=False)
-    return FLUSH_TIMEOUT if seconds is None else seconds
+    return definitions.read(Reading(environ), definitions.FLUSH_TIMEOUT)
 
 
 def _exporters(reading: Reading, signal: str) -> tuple[targets.Target | str, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from otel_queue_plugins.core.settings.definitions import is_strict
 from otel_queue_plugins.core.settings.problems import (
     ConfigurationError,
     raise_first,
     report,
 )
-from otel_queue_plugins.core.settings.variables import is_strict
 from otel_queue_plugins.sdk.config import plan, propagators
 from otel_queue_plugins.sdk.process import forks
 from otel_queue_plugins.sdk.providers.global_providers import has_provider

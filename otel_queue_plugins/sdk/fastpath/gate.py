@@ -6,15 +6,14 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from otel_queue_plugins.core.settings.variables import FLAGS
+from otel_queue_plugins.core.settings.definitions import FASTPATH, read
+from otel_queue_plugins.core.settings.variables import Variables
 from otel_queue_plugins.sdk.process.shared_memory import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-
-VARIABLE: Final = "OTEL_QUEUE_FASTPATH"
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -73,7 +72,7 @@ def is_forced() -> bool:
 
 def _switch() -> bool | None:
     """The value of `OTEL_QUEUE_FASTPATH`; None where it is unset or no boolean."""
-    return FLAGS.get(os.environ.get(VARIABLE, "").strip().lower())
+    return read(Variables(os.environ), FASTPATH)
 
 
 def _check_version(part: str) -> None:
@@ -105,8 +104,8 @@ def _log_reason(part: str, reason: str) -> None:
         part,
         PARTS[part].cost,
         reason,
-        VARIABLE,
-        VARIABLE,
+        FASTPATH.variable,
+        FASTPATH.variable,
     )
 
 
