@@ -79,7 +79,7 @@ def observed() -> None:
     """Nothing but an observable gauge, read when its time has come; argv: `two` forks at once."""
     from otel_queue_plugins.sdk.providers import setup
 
-    setup._SECONDS_TO_FIRST_READING = 0.2  # type: ignore[misc]
+    setup._SECONDS_TO_FIRST_COLLECTION = 0.2  # type: ignore[misc]
     sdk.set_up_on_first_use()
     os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "100"
     metrics.get_meter("early").create_observable_gauge(

@@ -15,7 +15,7 @@ from otel_queue_plugins.sdk.config.plan import read
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.diagnosis import causes, probing
 from otel_queue_plugins.sdk.diagnosis.remedies import BROKEN, LOST, RETRIED
-from otel_queue_plugins.sdk.export.export_calls import Answer, Shipment
+from otel_queue_plugins.sdk.export.export_calls import Answer, ExportCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,35 +27,35 @@ HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 @pytest.fixture(autouse=True)
 def unknown_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is found out by looking, unless a test says what."""
-    monkeypatch.setattr(probing, "spoken_at", lambda *_: "")
+    monkeypatch.setattr(probing, "protocol_at", lambda *_: "")
 
 
-def shipment(signal: str = "traces", **environ: str) -> Shipment:
+def export_call(signal: str = "traces", **environ: str) -> ExportCall:
     """One to where the environment says."""
     (target,) = read({ENDPOINT: "http://collector:5000", **environ}).exporters[signal]
     assert isinstance(target, Target)
-    return Shipment(target, [])
+    return ExportCall(target, [])
 
 
 def words_of_answer(answer: Answer, signal: str = "traces", **environ: str) -> tuple[str, str]:
     """What is said of an answer over HTTP, and what it means."""
-    sent = shipment(signal, **environ)
+    sent = export_call(signal, **environ)
     sent.answered(answer)
-    return causes.of(sent)
+    return causes.cause_of(sent)
 
 
 def words_of_error(error: BaseException, **environ: str) -> tuple[str, str]:
     """What is said of an exception."""
-    sent = shipment(**environ)
+    sent = export_call(**environ)
     sent.failed(error)
-    return causes.of(sent)
+    return causes.cause_of(sent)
 
 
 def words_of_code(code: str, details: str, **environ: str) -> tuple[str, str]:
     """What is said of a status of gRPC."""
-    sent = shipment(**{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ})
+    sent = export_call(**{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ})
     sent.code, sent.details = code, details
-    return causes.of(sent)
+    return causes.cause_of(sent)
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -225,7 +225,7 @@ def test_a_closed_connection_is_looked_into(
     endpoint: str, protocol: str, spoken: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be one that speaks something else, at any port."""
-    monkeypatch.setattr(probing, "spoken_at", lambda *_: spoken)
+    monkeypatch.setattr(probing, "protocol_at", lambda *_: spoken)
     environ = {ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     reset = ConnectionResetError(104, "x")
     if protocol == "grpc":
@@ -244,11 +244,11 @@ def test_what_somebody_else_says_has_no_header_of_ours() -> None:
 
 
 def test_what_only_a_logger_said() -> None:
-    """Better than nothing; and a shipment of which nothing is known has no answer yet."""
-    sent = shipment()
-    assert causes.of(sent) == ("no answer yet", RETRIED)
+    """Better than nothing; and an export without any facts has no answer yet."""
+    sent = export_call()
+    assert causes.cause_of(sent) == ("no answer yet", RETRIED)
     sent.text = "odd\nnews"
-    assert causes.of(sent) == ("odd news", RETRIED)
+    assert causes.cause_of(sent) == ("odd news", RETRIED)
 
 
 @pytest.fixture
@@ -297,16 +297,16 @@ def test_a_look_at_a_port(
     probing.forget()
     number, sayings = port
     sayings[0] = said
-    assert probing.spoken_at("127.0.0.1", number) == spoken
+    assert probing.protocol_at("127.0.0.1", number) == spoken
     sayings[0] = b"something else"
-    assert probing.spoken_at("127.0.0.1", number) == spoken
+    assert probing.protocol_at("127.0.0.1", number) == spoken
 
 
 def test_where_there_is_a_proxy_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would not be what the exporter sees. Where nothing listens there is nothing to see."""
     monkeypatch.undo()
     probing.forget()
-    assert probing.spoken_at("127.0.0.1", 1) == ""
+    assert probing.protocol_at("127.0.0.1", 1) == ""
     monkeypatch.setattr(probing, "getproxies", lambda: {"http": "http://proxy"})
     monkeypatch.setattr(socket, "create_connection", None)
-    assert probing.spoken_at("127.0.0.1", 2) == ""
+    assert probing.protocol_at("127.0.0.1", 2) == ""

@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from otel_queue_plugins.sdk.process.fork_repair import make_whole
+from otel_queue_plugins.sdk.process.fork_repair import repair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_a_reader_whose_locks_are_held_for_ever_collects_again(
     meter: Any = provider.get_meter("tests")
     meter._instrument_registration_lock.acquire()
     assert not ends_in_time(provider.force_flush, 0.2)
-    make_whole(provider, None)
+    repair(provider, None)
     counter.add(1)
     assert ends_in_time(lambda: meter.create_counter("another"))
     assert ends_in_time(provider.force_flush)
@@ -99,7 +99,7 @@ def test_a_ticker_that_hangs_is_replaced(exporter: Collected) -> None:
     counter = provider.get_meter("tests").create_counter("work")
     dead = reader._shutdown_event
     dead._cond.acquire()
-    make_whole(provider, None)
+    repair(provider, None)
     counter.add(1)
     arrived = threading.Event()
     exporter.export = lambda *_, **__: arrived.set()  # type: ignore[method-assign,assignment]
@@ -113,7 +113,7 @@ def test_pull_readers_start_from_zero_too() -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     provider.get_meter("tests").create_counter("work").add(10)
-    make_whole(provider, None)
+    repair(provider, None)
     assert reader.get_metrics_data() is None
 
 
@@ -122,7 +122,7 @@ def test_an_http_session_is_replaced_by_one_like_it() -> None:
     exporter: Any = HttpExporter(endpoint="http://localhost:1", certificate_file="ca.pem")
     before = _session(exporter)
     before.auth, before.headers["x-mine"] = ("user", "secret"), "kept"
-    make_whole(_provider_with(exporter), None)
+    repair(_provider_with(exporter), None)
     after = _session(exporter)
     assert after is not before
     assert (
@@ -139,7 +139,7 @@ def test_a_grpc_channel_is_made_at_the_first_call() -> None:
     """Not in the fork itself, and the parent's is not closed: either could hang."""
     exporter: Any = GrpcExporter(endpoint="http://localhost:1", insecure=True)
     before = exporter._channel
-    make_whole(_provider_with(exporter), None)
+    repair(_provider_with(exporter), None)
     assert exporter._channel is None
     with pytest.raises(Exception, match="UNAVAILABLE"):
         exporter._client.Export(request=exporter._translate_data([]), timeout=1)
@@ -158,7 +158,7 @@ def test_exporters_are_found_inside_wrappers() -> None:
     before = _session(exporter)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Wrapper(Wrapper(SimpleSpanProcessor(exporter))))
-    make_whole(provider, None)
+    repair(provider, None)
     assert _session(exporter) is not before
 
 
@@ -168,14 +168,14 @@ def test_the_given_id_becomes_a_prefix() -> None:
         resource=Resource({"service.instance.id": "pod-7"}), shutdown_on_exit=False
     )
     tracer = provider.get_tracer("tests")
-    make_whole(provider, "pod-7")
+    repair(provider, "pod-7")
     span: Any = tracer.start_span("work")
     assert str(span.resource.attributes["service.instance.id"]).startswith("pod-7-")
 
 
 def test_a_provider_of_another_kind_is_left_alone() -> None:
     """Not everything global is the SDK's."""
-    make_whole(object(), "pod-7")
+    repair(object(), "pod-7")
 
 
 def _provider_with(exporter: Any) -> TracerProvider:

@@ -92,5 +92,8 @@ def expect_the_hub_went_on(program: ManagedProcess) -> None:
 
 def test_without_greenlets_a_call_is_left_as_it_is() -> None:
     """No thread, no wrapper where nothing was patched."""
-    code = "from otel_queue_plugins.sdk.process.greenlets import apart; assert apart(len) is len"
+    code = (
+        "from otel_queue_plugins.sdk.process.greenlets import in_native_thread as run;"
+        "assert run(len) is len"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,7 @@ from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_queue_plugins.sdk.diagnosis.export_failures import OncePerInterval
+from otel_queue_plugins.sdk.diagnosis.export_failures import ExportFailureFilter
 from otel_queue_plugins.sdk.export.dropped import Dropped
 from otel_queue_plugins.sdk.process.shared_memory import Moment, Tally
 from tests.receiver import Fault
@@ -160,7 +160,7 @@ def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver
 
 def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClock) -> None:
     """Traces, metrics and logs fail together: together they are allowed one line."""
-    once = OncePerInterval(
+    once = ExportFailureFilter(
         lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9, warned=Moment()
     )
 
@@ -228,7 +228,7 @@ def leave_and_send_after_all(dropped: Dropped) -> None:
     dropped.add("export_failed", 2)
     dropped.leave()
     list(dropped.observe(CallbackOptions()))
-    dropped.was_reported()
+    dropped.mark_reported()
     waiting[0] = 0
     dropped.amend()
 
@@ -254,7 +254,7 @@ def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
     record = logging.LogRecord("any", logging.WARNING, __file__, 1, "failed", (), None)
 
     def warns() -> bool:
-        once = OncePerInterval(lambda: 0, clock=lambda: fake_clock() / 1e9, warned=warned)
+        once = ExportFailureFilter(lambda: 0, clock=lambda: fake_clock() / 1e9, warned=warned)
         return once.filter(record)
 
     assert in_a_child(warns)

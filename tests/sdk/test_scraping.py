@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.environment import Reading
+from otel_queue_plugins.sdk.config.environment import Environment
 from otel_queue_plugins.sdk.config.plan import read
 from otel_queue_plugins.sdk.export import scraping
 from otel_queue_plugins.sdk.process import shared_memory
@@ -26,11 +26,11 @@ PROMETHEUS = {"OTEL_METRICS_EXPORTER": "prometheus"}
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test is a process of its own, with Prometheus's exporter installed."""
-    monkeypatch.setattr(Reading, "component", lambda *_, **__: True)
-    scraping.know_siblings(lambda: None)
+    monkeypatch.setattr(Environment, "component", lambda *_, **__: True)
+    scraping.set_siblings_check(lambda: None)
     yield
-    scraping.know_siblings(lambda: None)
-    scraping._speaker.release()
+    scraping.set_siblings_check(lambda: None)
+    scraping._reporter.release()
 
 
 def metrics(environ: dict[str, str]) -> tuple[str, ...]:
@@ -41,13 +41,13 @@ def metrics(environ: dict[str, str]) -> tuple[str, ...]:
 def test_a_single_process_keeps_them() -> None:
     """A script, a web process, a worker of threads."""
     assert metrics(PROMETHEUS) == ("prometheus",)
-    scraping.know_siblings(lambda: False)
+    scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
 def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
     """One ERROR line; in strict mode it stops the start."""
-    scraping.know_siblings(lambda: True)
+    scraping.set_siblings_check(lambda: True)
     assert metrics(PROMETHEUS) == ()
     validate(dict(PROMETHEUS))
     (record,) = caplog.records
@@ -62,7 +62,7 @@ def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixt
 
 def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) -> None:
     """What can be had is had."""
-    scraping.know_siblings(lambda: True)
+    scraping.set_siblings_check(lambda: True)
     environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
     assert metrics(environ) == ("console",)
     validate(environ)
@@ -74,13 +74,13 @@ def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless somebody knows better: a pool of one, a reloader."""
     monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
     assert metrics(PROMETHEUS) == ()
-    scraping.know_siblings(lambda: False)
+    scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
 def test_one_of_a_family_speaks() -> None:
     """The first that is asked; the others are as silent as they are without metrics."""
-    scraping.know_siblings(lambda: True)
+    scraping.set_siblings_check(lambda: True)
     pid = os.fork()
     if not pid:
         os._exit(0 if read(PROMETHEUS).problems else 1)
@@ -108,13 +108,13 @@ def test_nobody_is_asked_who_does_not_scrape() -> None:
     def fail() -> bool:
         raise AssertionError
 
-    scraping.know_siblings(fail)
+    scraping.set_siblings_check(fail)
     assert metrics({"OTEL_METRICS_EXPORTER": "console"}) == ("console",)
 
 
 def test_a_port_that_is_taken_has_a_remedy() -> None:
     """Two web workers that know nothing of each other."""
-    line = scraping.words(OSError(errno.EADDRINUSE, "Address already in use"))
+    line = scraping.describe(OSError(errno.EADDRINUSE, "Address already in use"))
     assert "another process has this port" in line
     assert "OTEL_METRICS_EXPORTER=otlp" in line
-    assert scraping.words(ValueError("http://u:p@h\nx")) == "ValueError: http://***@h x"
+    assert scraping.describe(ValueError("http://u:p@h\nx")) == "ValueError: http://***@h x"

@@ -9,7 +9,7 @@ from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.environment import Reading
+from otel_queue_plugins.sdk.config.environment import Environment
 from otel_queue_plugins.sdk.config.plan import flush_timeout, is_off, read
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.config.variable_names import check_look_alikes
@@ -173,9 +173,9 @@ def test_names_that_exist_are_not_doubted() -> None:
         "OTEL_EXPERIMENTAL_CONFIG_FILE",
     )
     environ = {**dict.fromkeys((*names, *others), "x"), "OTEL_EXPORTER_OTLP_HEADER": ""}
-    reading = Reading(environ)
-    check_look_alikes(reading)
-    assert reading.problems == []
+    environment = Environment(environ)
+    check_look_alikes(environment)
+    assert environment.problems == []
 
 
 @pytest.mark.parametrize(

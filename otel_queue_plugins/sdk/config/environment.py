@@ -1,4 +1,4 @@
-"""The environment of the SDK: variables, files, and what other packages offer."""
+"""Read variables that name files and components of installed packages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from otel_queue_plugins.sdk.config.installed import entry_points_of
 SIGNALS = ("traces", "metrics", "logs")
 
 
-class Reading(Variables):
-    """Reads variables, and checks that what they name is there."""
+class Environment(Variables):
+    """Reads variables, and checks that the files and components they name are there."""
 
     def file(self, names: tuple[str, ...], *signals: str) -> str | None:
-        """The path in the first set of `names`, None when unset; must be readable."""
+        """The path in the first of `names` that is set; None if unset or not readable."""
         name, value = self.text(*names)
         if not value:
             return None
@@ -32,17 +32,17 @@ class Reading(Variables):
     def component(
         self, variable: str, group: str, name: str, *signals: str, package: str = ""
     ) -> bool:
-        """Whether an installed package offers entry point `name` in `group`.
+        """Whether an installed package has the entry point `name` in `group`.
 
-        `package` is the one to install for it, where that is known.
+        `package` is the package to install for it, "" if there is no well-known one.
         """
         if entry_points_of(group, name=name):
             return True
         if package:
             self.reject(variable, f"{name!r} is not installed: pip install {package}", *signals)
             return False
-        known = ", ".join(sorted({point.name for point in entry_points_of(group)}))
+        names = ", ".join(sorted({point.name for point in entry_points_of(group)}))
         self.reject(
-            variable, f"{name!r} is not installed or misspelt; there are: {known}", *signals
+            variable, f"{name!r} is not installed or misspelt; there are: {names}", *signals
         )
         return False

@@ -1,4 +1,4 @@
-"""The sampler that `OTEL_TRACES_SAMPLER` names."""
+"""Read and build the sampler that `OTEL_TRACES_SAMPLER` names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from otel_queue_plugins.sdk.config.installed import entry_points_of
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from otel_queue_plugins.sdk.config.environment import Reading
+    from otel_queue_plugins.sdk.config.environment import Environment
 
 _VARIABLE = "OTEL_TRACES_SAMPLER"
 _ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
@@ -27,32 +27,32 @@ _BUILT_IN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A sampler by name, with its argument as written ("" when unset)."""
+    """The name of a sampler, with its argument as written ("" when unset)."""
 
     name: str
     argument: str
 
 
-def read(reading: Reading) -> Choice | None:
-    """The sampler asked for; None when unset or unknown."""
-    name = reading.value(_VARIABLE)
+def read(environment: Environment) -> Choice | None:
+    """Read the sampler; None when unset or unknown."""
+    name = environment.value(_VARIABLE)
     if name.lower() in _BUILT_IN:
         name = name.lower()
-    elif not name or not reading.component(_VARIABLE, _GROUP, name, "traces"):
+    elif not name or not environment.component(_VARIABLE, _GROUP, name, "traces"):
         return None
     if name in _RATIOS:
-        _check_ratio(reading)
-    return Choice(name=name, argument=reading.value(_ARGUMENT))
+        _check_ratio(environment)
+    return Choice(name=name, argument=environment.value(_ARGUMENT))
 
 
-def _check_ratio(reading: Reading) -> None:
-    ratio = reading.number(_ARGUMENT, "traces", whole=False)
+def _check_ratio(environment: Environment) -> None:
+    ratio = environment.number(_ARGUMENT, "traces", whole=False)
     if ratio is not None and ratio > 1:
-        reading.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
+        environment.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
 
 
 def build(choice: Choice) -> Sampler:
-    """The sampler itself. Raises whatever a foreign sampler's factory raises."""
+    """Build the sampler. Raises whatever the factory of an installed sampler raises."""
     from opentelemetry.sdk.trace.sampling import (
         ALWAYS_OFF,
         ALWAYS_ON,

@@ -1,4 +1,4 @@
-"""What the SDK says about exports that fail: one line a minute, with the cause and what to do."""
+"""Replace the SDK's log records about failed exports: one line a minute, with cause and remedy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from otel_queue_plugins.sdk.process.shared_memory import REFUSED, WARNED, Moment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from otel_queue_plugins.sdk.export.export_calls import Shipment
+    from otel_queue_plugins.sdk.export.export_calls import ExportCall
 
 INTERVAL: Final = 60.0
-_HANGS_AFTER: Final = 0.2
+_SECONDS_UNTIL_HANGING: Final = 0.2
 _ITEMS: Final = {"traces": "span", "logs": "log record", "metrics": "metric export"}
-_TALKATIVE: Final = (
+_LOGGERS: Final = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
@@ -34,8 +34,8 @@ _TALKATIVE: Final = (
 _log = logging.getLogger("otel_queue_plugins")
 
 
-class Lost:
-    """How much this process has lost so far, by signal. Spans are counted elsewhere."""
+class LostItems:
+    """How many items this process has lost, by signal. `spans` gives the number of spans."""
 
     def __init__(self, spans: Callable[[], int]) -> None:
         self._spans = spans
@@ -43,13 +43,13 @@ class Lost:
         self._counts: dict[str, int] = {}
 
     def add(self, signal: str, items: int) -> None:
-        """Count `items` more."""
+        """Add `items` to the number of `signal`. A forked child counts from zero."""
         if self._pid != os.getpid():
             self._pid, self._counts = os.getpid(), {}
         self._counts[signal] = self._counts.get(signal, 0) + items
 
     def words(self, signal: str = "traces", items: int = 0) -> str:
-        """The sums, such as `3 spans, 1 log record`, with `items` that are about to be added."""
+        """The numbers, such as `3 spans, 1 log record`, plus `items` that are not added yet."""
         counts = {"traces": self._spans()}
         if self._pid == os.getpid():
             counts |= {each: number for each, number in self._counts.items() if each != "traces"}
@@ -58,12 +58,18 @@ class Lost:
         return ", ".join(parts)
 
 
-class OncePerInterval(logging.Filter):
-    """Lets one record through per `interval` seconds, over all loggers it is added to.
+class ExportFailureFilter(logging.Filter):
+    """Lets one warning pass per interval, over all loggers it is added to.
 
-    And over all processes that share `warned`. Records about an export that is under way are
-    replaced by a line of ours: an outage has the same limit, a refusal one of its own for each
-    signal. `dropped` tells how many spans this process has lost so far; each line says so.
+    A record of an export in progress is replaced by a line of ours. Failures that may pass share
+    the limit; those that need a change of the settings have a limit for each signal.
+
+    Args:
+        dropped: Gives the number of spans this process has lost, which each line tells.
+        interval: Seconds.
+        clock: The same in all processes that share `warned` and `refused`.
+        warned: When the last failure that may pass was logged.
+        refused: By signal, when the last failure of the other kind was logged.
     """
 
     def __init__(
@@ -75,19 +81,19 @@ class OncePerInterval(logging.Filter):
         refused: Mapping[str, Moment] = REFUSED,
     ) -> None:
         super().__init__()
-        self._lost = Lost(dropped)
+        self._lost = LostItems(dropped)
         self._interval = interval
         self._clock = clock
         self._warned = warned
         self._refused = refused
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether `record` is no warning, or the first of its interval."""
+        """Whether `record` passes: it is no warning, or the first one in its interval."""
         if record.levelno < logging.WARNING:
             return True
-        shipment = export_calls.current()
-        if shipment is not None:
-            self._note(shipment, record)
+        call = export_calls.current()
+        if call is not None:
+            self._keep_facts(call, record)
             return False
         if _is_dropped_log_record(record):
             self._lost.add("logs", 1)
@@ -101,49 +107,49 @@ class OncePerInterval(logging.Filter):
         record.exc_info = None
         return True
 
-    def _note(self, shipment: Shipment, record: logging.LogRecord) -> None:
-        shipment.text = record.getMessage()
+    def _keep_facts(self, call: ExportCall, record: logging.LogRecord) -> None:
+        call.text = record.getMessage()
         code = next((each for each in _arguments(record) if _is_status_code(each)), None)
         if code is not None:
             texts = [each for each in _arguments(record) if isinstance(each, str)]
-            shipment.code, shipment.details = code.name, texts[-1] if texts else ""
+            call.code, call.details = code.name, texts[-1] if texts else ""
         if record.levelno == logging.WARNING and "ransient" in str(record.msg):
-            self._say(shipment)
+            self._log_failure(call)
 
-    def given_up(self, shipment: Shipment) -> None:
-        """An export has failed for good."""
-        self._say(shipment, is_given_up=True)
-        self._lost.add(shipment.target.signal, shipment.items())
+    def on_failure(self, call: ExportCall) -> None:
+        """Log and count an export that has failed for good."""
+        self._log_failure(call, has_failed=True)
+        self._lost.add(call.target.signal, call.items())
 
-    def look(self) -> None:
-        """Said after a flush: an export that is still under way then has got no answer."""
-        for shipment in export_calls.all_under_way():
-            if time.monotonic() - shipment.started > _HANGS_AFTER:
-                self._say(shipment)
+    def after_flush(self) -> None:
+        """Log an export that is still in progress after a flush: it has got no answer."""
+        for call in export_calls.in_progress():
+            if time.monotonic() - call.started > _SECONDS_UNTIL_HANGING:
+                self._log_failure(call)
                 return
 
-    def _say(self, shipment: Shipment, *, is_given_up: bool = False) -> None:
-        target = shipment.target
+    def _log_failure(self, call: ExportCall, *, has_failed: bool = False) -> None:
+        target = call.target
         is_due = self._is_due(self._warned, take=False)
         if not is_due and not self._is_due(self._refused[target.signal], take=False):
             return
-        cause = causes.of(shipment)
-        may_pass = cause.meaning == RETRIED
+        cause = causes.cause_of(call)
+        may_pass = cause.effect == RETRIED
         if not self._is_due(self._warned if may_pass else self._refused[target.signal]):
             return
-        is_lost = is_given_up or not may_pass
-        lost = self._lost.words(target.signal, shipment.items() if is_lost else 0)
+        is_lost = has_failed or not may_pass
+        lost = self._lost.words(target.signal, call.items() if is_lost else 0)
         _log.log(
             logging.WARNING if may_pass else logging.ERROR,
             "%s to %s: %s (%s)",
             target.signal,
             without_secrets(target.endpoint),
             cause.words,
-            self._end(cause.meaning, lost),
+            self._end(cause.effect, lost),
         )
 
-    def _end(self, meaning: str, lost: str) -> str:
-        return f"{meaning}; dropped so far: {lost}; said once in {self._interval:g} s"
+    def _end(self, effect: str, lost: str) -> str:
+        return f"{effect}; dropped so far: {lost}; said once in {self._interval:g} s"
 
     def _is_due(self, last: Moment, *, take: bool = True) -> bool:
         now = self._clock()
@@ -166,20 +172,20 @@ def _is_dropped_log_record(record: logging.LogRecord) -> bool:
     return "Queue full" in str(record.msg) and _arguments(record) == ("Log",)
 
 
-_in_use: list[OncePerInterval] = []
+_installed: list[ExportFailureFilter] = []
 
 
-def hush(dropped: Callable[[], int]) -> OncePerInterval:
-    """Apply the limit to the loggers of the SDK's exporters and processors."""
-    once = OncePerInterval(dropped)
-    _in_use[:] = [once]
-    for name in _TALKATIVE:
+def install_filter(dropped: Callable[[], int]) -> ExportFailureFilter:
+    """Add the filter to the loggers of the SDK's exporters and processors, and return it."""
+    once = ExportFailureFilter(dropped)
+    _installed[:] = [once]
+    for name in _LOGGERS:
         # Before the SDK's own filter, which drops what looks like the record before it.
         logging.getLogger(name).filters.insert(0, once)
     return once
 
 
-def given_up(shipment: Shipment) -> None:
-    """An export has failed for good."""
-    for once in _in_use:
-        once.given_up(shipment)
+def on_failure(call: ExportCall) -> None:
+    """Log and count an export that has failed for good."""
+    for each in _installed:
+        each.on_failure(call)

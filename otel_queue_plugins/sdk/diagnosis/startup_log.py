@@ -1,4 +1,4 @@
-"""One line that says what goes where, as soon as anything does."""
+"""Log in one line which signals are exported, and where to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_queue_plugins.sdk.providers import global_providers
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
 
-_OF_APPLICATION: Final = "the application's own provider"
+_APPLICATION: Final = "the application's own provider"
 _UNKNOWN: Final = "unknown_service"
 
 _log = logging.getLogger("otel_queue_plugins")
@@ -25,7 +25,7 @@ _announced: Final = Claim()
 
 
 class _Process:
-    """The pid of the process that has said its line."""
+    """The pid of the last process that has logged its line."""
 
     __slots__ = ("pid",)
 
@@ -33,46 +33,46 @@ class _Process:
         self.pid = 0
 
 
-_said: Final = _Process()
+_logged: Final = _Process()
 
 
-def announce(plan: Plan | None) -> None:
-    """Say once in a process which signals go where, and under which name. Never raises.
+def log_once(plan: Plan | None) -> None:
+    """Log the line once in a process; nothing while no signal is exported. Never raises.
 
-    At INFO in the first process of those that were forked from each other, at DEBUG in the others:
-    a worker may start a hundred pool processes. Nothing is said while nothing is on.
+    The level is INFO in the first process of those that were forked from each other, and DEBUG in
+    the others: a worker may start a hundred pool processes.
     """
-    if _said.pid == os.getpid():
+    if _logged.pid == os.getpid():
         return
     if line := _line(plan):
-        _said.pid = os.getpid()
+        _logged.pid = os.getpid()
         _log.log(logging.INFO if _announced.is_mine() else logging.DEBUG, "%s", line)
 
 
 @never_raises(str)
 def _line(plan: Plan | None) -> str:
-    goals: dict[str, list[str]] = {}
+    destinations: dict[str, list[str]] = {}
     for signal in SIGNALS:
-        for goal in _goals(signal, plan):
-            goals.setdefault(goal, []).append(signal)
-    if not goals:
+        for each in _destinations(signal, plan):
+            destinations.setdefault(each, []).append(signal)
+    if not destinations:
         return ""
-    parts = [f"{' and '.join(signals)} to {goal}" for goal, signals in goals.items()]
-    named = {signal for signals in goals.values() for signal in signals}
+    parts = [f"{' and '.join(signals)} to {each}" for each, signals in destinations.items()]
+    named = {signal for signals in destinations.values() for signal in signals}
     off = [signal for signal in SIGNALS if signal not in named]
     parts += [f"{' and '.join(off)} off"] * bool(off)
     return f"telemetry is on: {'; '.join(parts)}{_service()}"
 
 
-def _goals(signal: str, plan: Plan | None) -> list[str]:
-    """Where `signal` goes, each in words; empty where it is off."""
+def _destinations(signal: str, plan: Plan | None) -> list[str]:
+    """The destinations of `signal` in words; empty where it is off."""
     if global_providers.has_provider(signal) and not global_providers.is_own(signal):
-        return [_OF_APPLICATION]
+        return [_APPLICATION]
     exporters = plan.exporters.get(signal, ()) if plan else ()
-    return [_goal(signal, each) for each in exporters]
+    return [_destination(signal, each) for each in exporters]
 
 
-def _goal(signal: str, exporter: Target | str) -> str:
+def _destination(signal: str, exporter: Target | str) -> str:
     if not isinstance(exporter, Target):
         return exporter
     endpoint = exporter.endpoint.removesuffix(f"/v1/{signal}")

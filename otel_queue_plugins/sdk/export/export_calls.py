@@ -1,7 +1,7 @@
-"""One export over OTLP, and what is known about why it fails.
+"""Exports over OTLP that are in progress, with the facts about failed attempts.
 
-The SDK tells its exporters' callers no more than that they failed, and its loggers a text. Here the
-facts are kept while an export is under way, for one line that says what to do.
+An exporter of the SDK returns no more than "failed", and logs a text. Here the facts are kept
+during an export, for one log line with the cause and the remedy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUCCESS = "SUCCESS"
 
 
 class Answer(NamedTuple):
-    """What an HTTP server answered. `body` is its beginning."""
+    """The answer of an HTTP server. `body` is only its beginning."""
 
     status: int
     reason: str = ""
@@ -30,10 +30,10 @@ class Answer(NamedTuple):
     body: str = ""
 
 
-class Shipment:
-    """An export that is under way, with the facts about its last attempt.
+class ExportCall:
+    """An export in progress, with the facts about its last attempt.
 
-    `code` and `details` are those of gRPC; `text` is what the SDK said.
+    `code` and `details` are those of gRPC; `text` is what the SDK has logged.
     """
 
     def __init__(self, target: Target, batch: object) -> None:
@@ -45,54 +45,54 @@ class Shipment:
         self.code = self.details = self.text = ""
 
     def items(self) -> int:
-        """How many spans or log records; metrics count as one."""
+        """The number of spans or log records; metrics count as one."""
         batch: Any = self.batch
         return len(batch) if self.target.signal != "metrics" else 1
 
     def answered(self, answer: Answer) -> None:
-        """A server has answered."""
+        """Keep the answer of the last attempt."""
         self.answer, self.error = answer, None
 
     def failed(self, error: BaseException) -> None:
-        """There was no answer, and this is why."""
+        """Keep the exception that the last attempt has raised."""
         self.answer, self.error = None, error
 
 
-_under_way: ContextVar[Shipment | None] = ContextVar("otel_queue_shipment", default=None)
-_all_under_way: set[Shipment] = set()
+_current: ContextVar[ExportCall | None] = ContextVar("otel_queue_export_call", default=None)
+_in_progress: set[ExportCall] = set()
 
 
-def current() -> Shipment | None:
-    """The one that the running code belongs to."""
-    return _under_way.get()
+def current() -> ExportCall | None:
+    """The export that the running code belongs to."""
+    return _current.get()
 
 
-def all_under_way() -> list[Shipment]:
-    """Those of this process, in all threads."""
-    return list(_all_under_way)
+def in_progress() -> list[ExportCall]:
+    """The exports in progress in all threads of this process."""
+    return list(_in_progress)
 
 
 def forget() -> None:
-    """In a forked child, where none is under way."""
-    _all_under_way.clear()
+    """In a forked child: none of the parent's exports is in progress here."""
+    _in_progress.clear()
 
 
 def watched(
-    export: Callable[[Sized], T], target: Target, given_up: Callable[[Shipment], None]
+    export: Callable[[Sized], T], target: Target, on_failure: Callable[[ExportCall], None]
 ) -> Callable[..., T]:
-    """`export` to `target`; `given_up` is called after it has failed."""
+    """Wrap an exporter's `export` to `target`; `on_failure` is called after it has failed."""
 
-    def call(batch: Sized, *args: Any, **kwargs: Any) -> T:
-        shipment = Shipment(target, batch)
-        _all_under_way.add(shipment)
-        token = _under_way.set(shipment)
+    def watched_export(batch: Sized, *args: Any, **kwargs: Any) -> T:
+        call = ExportCall(target, batch)
+        _in_progress.add(call)
+        token = _current.set(call)
         try:
             result = export(batch, *args, **kwargs)
         finally:
-            _under_way.reset(token)
-            _all_under_way.discard(shipment)
+            _current.reset(token)
+            _in_progress.discard(call)
         if getattr(result, "name", _SUCCESS) != _SUCCESS:
-            given_up(shipment)
+            on_failure(call)
         return result
 
-    return call
+    return watched_export

@@ -1,4 +1,4 @@
-"""Log records to the global logger provider, whoever replaces the handlers meanwhile."""
+"""Hand log records of Python's `logging` to the global logger provider."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _SEVERITIES = (
 
 @cache
 def export_logs(are_taken: Callable[[], bool]) -> None:
-    """Send every record that a logger hands to its handlers. Doing it twice does nothing.
+    """Export every record that a logger hands to its handlers. A second call has no effect.
 
-    `are_taken` says for each record whether there is a logger provider that wants it. Not a
-    handler: Celery empties the root logger's list of them, and so does `dictConfig`.
+    `are_taken` is called for each record: whether there is a logger provider to take it.
     """
+    # Not a handler: Celery empties the root logger's list of handlers, and so does `dictConfig`.
     wrap(logging.Logger, "callHandlers", partial(_call_handlers, are_taken))
 
 
@@ -57,7 +57,7 @@ def _call_handlers(
 
 
 def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
-    if _is_our_own(record) or _is_bridged() or not are_taken():
+    if _is_of_exporter(record) or _is_bridged() or not are_taken():
         return
     error = record.exc_info[1] if record.exc_info else None
     _logs.get_logger(record.name).emit(
@@ -70,8 +70,8 @@ def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
     )
 
 
-def _is_our_own(record: logging.LogRecord) -> bool:
-    """Records about exporting, which exporting them would multiply."""
+def _is_of_exporter(record: logging.LogRecord) -> bool:
+    """Whether the record is about an export: to export it would make more of them."""
     if record.name.startswith("opentelemetry"):
         return True
     suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", suppression.LEGACY_KEY)
@@ -79,7 +79,7 @@ def _is_our_own(record: logging.LogRecord) -> bool:
 
 
 def _is_bridged() -> bool:
-    """Whether OpenTelemetry's own logging handler does this already."""
+    """Whether OpenTelemetry's own logging handler exports the records already."""
     return any(type(each).__module__.startswith("opentelemetry") for each in logging.root.handlers)
 
 

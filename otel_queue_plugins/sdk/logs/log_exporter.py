@@ -1,7 +1,7 @@
-"""An exporter of log records that every process builds for itself.
+"""The exporter of log records that is built anew in each process.
 
-Apart from the others because the SDK keeps all of this under a private name: a version that has
-moved it has no logs, and spans and metrics all the same.
+It has a module of its own because the SDK has logs under a private name: a version that has moved
+them exports no logs, but spans and metrics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ProcessLogExporter(LogRecordExporter):
-    """Sends log records from whatever process it is in."""
+    """Exports log records from the current process."""
 
     def __init__(self, make: Callable[[], LogRecordExporter]) -> None:
         self._exporter: PerProcess[Any] = PerProcess(make)
@@ -30,7 +30,7 @@ class ProcessLogExporter(LogRecordExporter):
         return result
 
     def shutdown(self) -> None:
-        if exporter := self._exporter.mine():
+        if exporter := self._exporter.made_here():
             exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:

@@ -1,4 +1,4 @@
-"""What this process has to do at its end, however it ends."""
+"""Register flushes for the exit of the interpreter, and of children of multiprocessing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from otel_queue_plugins.sdk.providers.global_providers import OWN, has_providers
 _FIRST: Final = 0
 
 
-class _Prepared:
-    """The pids of the processes in which each of these was done last."""
+class _Registered:
+    """The pids of the processes in which each kind of handler was registered last."""
 
     __slots__ = ("child", "exit", "parent")
 
@@ -25,19 +25,19 @@ class _Prepared:
         self.exit = self.child = self.parent = 0
 
 
-_prepared: Final = _Prepared()
+_registered: Final = _Registered()
 
 
-def flush_at_end() -> None:
-    """Flush when the interpreter ends, or the child of multiprocessing.
+def flush_at_exit() -> None:
+    """Flush when the interpreter exits, or the child of multiprocessing that this process is.
 
-    Such a child runs no atexit handlers before Python 3.13. Elsewhere a user's own providers
-    have an ending of their own.
+    A child of multiprocessing runs no atexit handlers before Python 3.13. So the application's
+    providers are flushed there, too; elsewhere they have exit handlers of their own.
     """
-    if OWN and _prepared.exit != os.getpid():
-        _prepared.exit = os.getpid()
-        if not relay.is_child():  # which hands over by itself
-            background.prepare_for_the_end()
+    if OWN and _registered.exit != os.getpid():
+        _registered.exit = os.getpid()
+        if not relay.is_child():  # which hands its data over by itself
+            background.prepare_for_shutdown()
         atexit.unregister(flushing.flush_own)
         atexit.register(flushing.flush_own)
     if instance_id.has_parent() and has_providers():
@@ -45,17 +45,17 @@ def flush_at_end() -> None:
 
 
 def prepare_children() -> None:
-    """Before a fork: if multiprocessing does it, the child is to flush at its end, too.
+    """Before a fork: make a child of multiprocessing flush at its exit, too.
 
-    It forgets at its start what its parent had registered to be done at the end.
+    Such a child drops at its start the finalizers that its parent has registered.
     """
     util = sys.modules.get("multiprocessing.util")
-    if util is not None and _prepared.parent == 0:
-        _prepared.parent = os.getpid()
+    if util is not None and _registered.parent == 0:
+        _registered.parent = os.getpid()
         util.register_after_fork(flushing.flush, _finalize_child)
 
 
 def _finalize_child(_: Any) -> None:
-    if _prepared.child != os.getpid():
-        _prepared.child = os.getpid()
+    if _registered.child != os.getpid():
+        _registered.child = os.getpid()
         import_module("multiprocessing.util").Finalize(None, flushing.flush, exitpriority=_FIRST)

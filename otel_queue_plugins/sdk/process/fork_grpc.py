@@ -1,7 +1,7 @@
-"""No thread inside gRPC while this process forks.
+"""Keep all threads out of gRPC while this process forks.
 
-gRPC gets itself ready for a fork only when nobody is inside it; forked in the middle of a call,
-about one child in 350 met a lock of gRPC's core that nobody will release, and was mute for ever.
+gRPC prepares for a fork only if no thread is inside it. After a fork in the middle of a call, about
+one child in 350 found a lock of gRPC's core that nobody will release, and never exported anything.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
-# A call usually ends by itself within this; one that waits for a hanging collector does not.
-_GRACE = 0.03
-_LONGEST_CANCELLING = 0.2
+# Seconds in which a call usually ends by itself, unless the collector hangs.
+_SECONDS_TO_END = 0.03
+_SECONDS_TO_CANCEL = 0.2
 _PACKAGE = f"{os.sep}grpc{os.sep}"
 _interrupted: list[Any] = []
 
 
 def pause() -> None:
-    """Before a fork: let calls of OTLP exporters end; cancel those that do not.
+    """Before a fork: wait for calls of OTLP exporters to end, and cancel those that do not.
 
-    The exporter tries a cancelled call again a second later, by itself.
+    The exporter itself repeats a cancelled call a second later.
     """
-    if "grpc" not in sys.modules or not _wait_until_outside(_GRACE):
+    if "grpc" not in sys.modules or not _wait_until_outside(_SECONDS_TO_END):
         return
     for exporter in _exporters_inside():
         _interrupted.append(exporter)
         exporter._channel.close()
-    _wait_until_outside(_LONGEST_CANCELLING)
+    _wait_until_outside(_SECONDS_TO_CANCEL)
 
 
 def resume() -> None:
-    """In the parent, after the fork: a new channel for each call that was cancelled."""
+    """In the parent, after the fork: make a new channel for each exporter that was cancelled."""
     while _interrupted:
         _interrupted.pop()._initialize_channel_and_stub()
 
 
 def forget() -> None:
-    """In the child, where no call goes on."""
+    """In the child, after the fork: forget the parent's cancelled calls."""
     _interrupted.clear()
 
 
 def _wait_until_outside(seconds: float) -> list[Any]:
-    """The exporters still inside after that time."""
+    """Wait for at most so many seconds; return the exporters with a call that goes on."""
     deadline = time.monotonic() + seconds
     while (inside := _exporters_inside()) and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -67,8 +67,8 @@ def _exporter_of(innermost: FrameType) -> Any:
     if _PACKAGE not in innermost.f_code.co_filename:
         return None
     while frame is not None:
-        who = frame.f_locals.get("self")
-        if callable(getattr(who, "_initialize_channel_and_stub", None)):
-            return who
+        caller = frame.f_locals.get("self")
+        if callable(getattr(caller, "_initialize_channel_and_stub", None)):
+            return caller
         frame = frame.f_back
     return None

@@ -1,12 +1,12 @@
-"""Providers in a forked child: their connections, locks and numbers are the parent's.
+"""Repair providers in a forked child, which has the parent's connections, locks and numbers.
 
-All of this reaches into the SDK (1.44 to 1.45). What a version does not have is left as it is.
-Nothing here waits for an inherited lock.
+All of this uses private names of the SDK (1.44 to 1.45); a name that a version does not have is
+skipped. Nothing here waits for an inherited lock.
 """
 
 from __future__ import annotations
 
-# ruff: noqa: SLF001 - there is no public way to do any of this
+# ruff: noqa: SLF001 - the SDK has no public way to do this
 import copy
 import sys
 import threading
@@ -26,13 +26,16 @@ _GLOBALS = {
 _PROCESSORS = ("_active_span_processor", "_multi_log_record_processor")
 _OPAQUE = ("builtins", "collections", "_thread", "threading", "grpc", "logging", "weakref")
 _MOST_VISITS = 300
-_DEAD_AFTER = 0.01
-# Connections of the parent. Closing them here, or letting them be collected, can block for ever.
+_SECONDS_UNTIL_DEAD = 0.01
+# Connections of the parent: to close them here, or to let them be collected, can block for ever.
 _abandoned: list[object] = []
 
 
-def make_whole(provider: Any, given_id: str | None) -> None:
-    """Run in the child: new connections, own locks, empty series, an id of its own."""
+def repair(provider: Any, given_id: str | None) -> None:
+    """In the child: give `provider` new connections and locks, empty series and its own id.
+
+    `given_id` is the instance id that the user has set, None if it was generated.
+    """
     consumer: Any = getattr(provider, "_measurement_consumer", None)
     reachable = list(_reachable(_roots(provider)))
     for holder in (provider, consumer, *_scopes(provider), *reachable):
@@ -40,7 +43,7 @@ def make_whole(provider: Any, given_id: str | None) -> None:
     if given_id is not None:
         _rename(provider, instance_id.of_child(given_id))
     for reader in _readers(provider):
-        # This gives it empty storage.
+        # Added anew, a reader has empty storage.
         consumer.remove_metric_reader(reader)
         consumer.add_metric_reader(reader)
         _restart(reader)
@@ -49,7 +52,7 @@ def make_whole(provider: Any, given_id: str | None) -> None:
 
 
 def resource_of(provider: Any) -> Any:
-    """The provider's resource; None if it shows none."""
+    """The resource of a provider, None if it has none."""
     config = getattr(provider, "_sdk_config", None)
     return getattr(provider, "resource", None) or getattr(config, "resource", None)
 
@@ -95,7 +98,7 @@ def _scopes(provider: Any) -> Iterator[Any]:
 
 
 def _unlock(holder: Any) -> None:
-    """Replace the locks that a thread of the parent held at the fork: nobody releases them."""
+    """Replace locks that a thread of the parent held at the fork: nobody will release them."""
     makers = {type(make()): make for make in (threading.Lock, threading.RLock)}
     for name, value in list(getattr(holder, "__dict__", {}).items()):
         make = makers.get(type(value))
@@ -111,10 +114,10 @@ def _is_free(lock: Any, timeout: float = 0) -> bool:
 
 
 def _restart(reader: Any) -> None:
-    """The parent's ticker may have held its event at the fork: the child's would wait for ever."""
+    """Restart the reader's thread if the parent's held the lock of its event at the fork."""
     stopping: Any = getattr(reader, "_shutdown_event", None)
     lock = getattr(getattr(stopping, "_cond", None), "_lock", None)
-    if lock is not None and not _is_free(lock, _DEAD_AFTER):
+    if lock is not None and not _is_free(lock, _SECONDS_UNTIL_DEAD):
         reader._shutdown_event = _fresh(stopping)
         reader._at_fork_reinit()
 
@@ -124,7 +127,7 @@ def _is_exporter(each: Any) -> bool:
 
 
 def _reachable(roots: Iterable[object]) -> Iterator[object]:
-    """Objects held in attributes, lists and tuples, however a distribution nests them."""
+    """All objects in attributes, lists and tuples of `roots`, at any depth."""
     waiting, seen = list(roots), set[int]()
     while waiting and len(seen) < _MOST_VISITS:
         each = waiting.pop()
@@ -139,11 +142,11 @@ def _reachable(roots: Iterable[object]) -> Iterator[object]:
 
 
 def _reconnect(exporter: Any) -> None:
-    """A first call in the child opens the child's own connection."""
+    """Make `exporter` open a connection of its own at its first call in the child."""
     client = getattr(exporter, "_client", None)
     for holder in (exporter, client, getattr(client, "_transport", None)):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if renew := _renewal(value):
+            if renew := _renewer(value):
                 _abandoned.append(value)
                 setattr(holder, name, renew(value))
     if _has_channel(exporter):
@@ -152,7 +155,7 @@ def _reconnect(exporter: Any) -> None:
         exporter._client = _ChannelAtFirstCall(exporter)
 
 
-def _renewal(value: object) -> Callable[[Any], Any] | None:
+def _renewer(value: object) -> Callable[[Any], Any] | None:
     requests = sys.modules.get("requests")
     urllib3 = sys.modules.get("urllib3")
     if isinstance(value, threading.Event):
@@ -176,7 +179,7 @@ def _fresh_pool(pool: Any) -> Any:
 
 
 class _ChannelAtFirstCall:
-    """Stands in for a gRPC stub; building a channel is not a thing to do inside a fork."""
+    """Takes the place of a gRPC stub: a channel must not be made inside a fork."""
 
     def __init__(self, exporter: Any) -> None:
         self._exporter = exporter
@@ -187,7 +190,7 @@ class _ChannelAtFirstCall:
 
 
 def exports_over_grpc(provider: Any) -> bool:
-    """Whether an OTLP exporter over gRPC is among the provider's."""
+    """Whether `provider` has an OTLP exporter over gRPC."""
     return any(_has_channel(each) for each in _reachable(_roots(provider)))
 
 
@@ -196,10 +199,9 @@ def _has_channel(each: Any) -> bool:
 
 
 def keep_grpc_from_closing(providers: Iterable[Any]) -> None:
-    """Take the channels off the list of what gRPC closes in a child.
+    """Keep gRPC from closing the channels of `providers` in a child.
 
-    It does so with GRPC_ENABLE_FORK_SUPPORT=1, and hangs there when the parent was inside a call.
-    We abandon them instead.
+    With GRPC_ENABLE_FORK_SUPPORT=1 it closes them, and hangs if the parent was inside a call.
     """
     cygrpc = sys.modules.get("grpc._cython.cygrpc")
     unregister = getattr(cygrpc, "fork_unregister_channel", None)

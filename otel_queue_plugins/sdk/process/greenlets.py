@@ -1,4 +1,4 @@
-"""gRPC blocks in C, where no greenlet can switch: under gevent and eventlet it gets a thread."""
+"""Run gRPC in a native thread under gevent and eventlet: it blocks in C, where none can switch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _POLL = 0.02
 _warned: list[int] = []
 
 
-def apart(call: Callable[P, T]) -> Callable[P, T]:
-    """`call`, such that only the greenlet that calls it waits, not the whole hub.
+def in_native_thread(call: Callable[P, T]) -> Callable[P, T]:
+    """Wrap `call` so that only the calling greenlet waits, not the whole hub.
 
-    Without monkey-patched threads this is `call` itself.
+    Returns `call` itself in a process without monkey-patched threads.
     """
     run = _thread_runner()
     if run is None:
@@ -38,7 +38,7 @@ def apart(call: Callable[P, T]) -> Callable[P, T]:
         def act() -> None:
             try:
                 outcome.set_result(context.run(call, *args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller
                 outcome.set_exception(error)
 
         run(act)
@@ -48,14 +48,14 @@ def apart(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_green() -> bool:
-    """Whether gevent or eventlet has made greenlets of this process's threads."""
+    """Whether gevent or eventlet has replaced the threads of this process by greenlets."""
     return _thread_runner() is not None
 
 
 def warn_of_grpc(provider: object) -> None:
-    """One line when an exporter of `provider`, not ours, would stop the hub, and the remedy.
+    """Warn once if an exporter of the application's `provider` would stop the hub.
 
-    It is not done here: it changes all gRPC of the process, which is the application's to decide.
+    The remedy is left to the application, because it changes all use of gRPC in the process.
     """
     if os.getpid() in _warned or not _does_grpc_block():
         return
@@ -71,7 +71,7 @@ def warn_of_grpc(provider: object) -> None:
 
 
 def _does_grpc_block() -> bool:
-    """Whether this process has greenlets, and gRPC does not know. Of eventlet it never does."""
+    """Whether this process has greenlets that gRPC does not support; it never supports eventlet."""
     if "grpc" not in sys.modules or _thread_runner() is None:
         return False
     cygrpc = sys.modules.get("grpc._cython.cygrpc")
@@ -79,7 +79,7 @@ def _does_grpc_block() -> bool:
 
 
 def _thread_runner() -> Callable[[Callable[[], None]], None] | None:
-    """What runs a function in a thread of the operating system and waits; None if not green."""
+    """A function that runs another in a native thread and waits; None without greenlets."""
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_module_patched("threading"):
         return _under_gevent
@@ -94,7 +94,7 @@ def _under_gevent(act: Callable[[], None]) -> None:
 
 
 def _under_eventlet(act: Callable[[], None]) -> None:
-    """Its own pool joins its threads at exit, however long they hang."""
+    """Run `act` in a thread of its own: eventlet's pool waits at exit for threads that hang."""
     eventlet = import_module("eventlet")
     thread = eventlet.patcher.original("threading").Thread(target=act, daemon=True)
     thread.start()

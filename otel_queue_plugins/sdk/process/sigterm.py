@@ -1,10 +1,10 @@
-"""SIGTERM where it has its default action: flush within the bound, then die of it as before.
+"""Flush within the bound before the default action of SIGTERM, and then die of the signal.
 
 By default SIGTERM ends a process at once, and runs neither `atexit` handlers nor `finally` blocks.
-uvicorn, after it has shut down, puts the default action back and raises the signal again; so does
-`asyncio` when a handler is removed. So the default action is replaced for as long as it is what the
-application wants, which `signal.signal` and `signal.getsignal` do not show. A handler of the
-application is not touched, and is in place as soon as it is set.
+uvicorn, after its shutdown, restores the default action and raises the signal again; `asyncio`
+restores it when a handler is removed. So a handler of ours takes the place of the default action,
+and `signal.signal` and `signal.getsignal` show it as the default action. A handler of the
+application is not changed, and has effect as soon as it is set.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _set_handler, _get_handler = signal.signal, signal.getsignal
-_ending: list[int] = []
+_flushing: list[int] = []
 
 
 def flush_before_default_action() -> None:
-    """From now on flush before this process, or a child of it, dies of SIGTERM by default.
+    """Flush from now on before this process, or a child of it, dies of SIGTERM by default.
 
-    In a thread other than the main one, which alone can set handlers, this takes effect when the
-    default action is put back.
+    Only the main thread can set handlers. From another thread this has effect when the default
+    action is restored the next time.
     """
     if os.name != "posix":
         return
@@ -38,20 +38,20 @@ def flush_before_default_action() -> None:
     wrap(signal, "getsignal", _on_getsignal)
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and _get_handler(signal.SIGTERM) is signal.SIG_DFL and not _is_foreign():
-        _set_handler(signal.SIGTERM, _end)
+        _set_handler(signal.SIGTERM, _handle)
 
 
 def _is_foreign() -> bool:
     """Whether a server that embeds Python (uWSGI, mod_wsgi) has a handler of its own in C.
 
-    Python may take that for the default action; the kernel knows better.
+    Python may take it for the default action, so the kernel is asked.
     """
     handler = _get_handler(signal.SIGTERM)
     return handler is None or (handler is signal.SIG_DFL and _is_caught())
 
 
 def _is_caught() -> bool:
-    """Whether the kernel would call a handler; False where it does not say (other than Linux)."""
+    """Whether the kernel has a handler for SIGTERM; False where it cannot be asked (not Linux)."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -60,13 +60,13 @@ def _is_caught() -> bool:
     return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """Once in each process: a signal that comes again meanwhile does not cut the flush short."""
-    if os.getpid() in _ending:
+def _handle(number: int, _frame: FrameType | None) -> None:
+    """The handler. A second signal during the flush has no effect."""
+    if os.getpid() in _flushing:
         return
-    _ending.append(os.getpid())
+    _flushing.append(os.getpid())
     if greenlets.is_green():
-        # The hub may be what was interrupted, and it cannot wait.
+        # The signal may have interrupted the hub, which must not wait.
         threading.Thread(target=_flush_and_die, args=(number,), daemon=True).start()
     else:
         _flush_and_die(number)
@@ -83,9 +83,9 @@ def _flush_and_die(number: int) -> None:
 def _on_signal(
     call: Callable[..., Any], _module: None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Around `signal.signal(signalnum, handler)`, which returns the handler before."""
-    if len(args) == 2 and _is_default_of_term(*args):  # noqa: PLR2004 - and it takes no names
-        args = (args[0], _end)
+    """Wrap `signal.signal(signalnum, handler)`, which returns the previous handler."""
+    if len(args) == 2 and _is_default_of_term(*args):  # noqa: PLR2004 - it has no named arguments
+        args = (args[0], _handle)
     return _shown(call(*args, **kwargs))
 
 
@@ -97,9 +97,9 @@ def _is_default_of_term(number: object, handler: object) -> bool:
 def _on_getsignal(
     call: Callable[..., Any], _module: None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Around `signal.getsignal(signalnum)`."""
+    """Wrap `signal.getsignal(signalnum)`."""
     return _shown(call(*args, **kwargs))
 
 
 def _shown(handler: Any) -> Any:
-    return signal.SIG_DFL if handler is _end else handler
+    return signal.SIG_DFL if handler is _handle else handler

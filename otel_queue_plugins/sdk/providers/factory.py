@@ -1,4 +1,4 @@
-"""Build the SDK's providers from a plan and make them the global ones."""
+"""Build the SDK's providers from a plan, and set them as the global ones."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 @cache
 def dropped() -> Dropped:
-    """One for a process and all that it forks, as their span processors are."""
+    """The counter of dropped spans, one for a process and all that it forks."""
     made = Dropped()
-    flushing.then(made.leave)
-    flushing.then(export_failures.hush(made.total).look)
+    flushing.call_after_flush(made.leave)
+    flushing.call_after_flush(export_failures.install_filter(made.total).after_flush)
     made.publish(metrics.get_meter("otel_queue_plugins"))
     return made
 
 
 def install(signal: str, plan: Plan) -> Dropped:
-    """Set the global provider of `signal` from the plan. Returns what counts dropped spans.
+    """Build a provider of `signal` and set it as the global one. Returns the dropped spans.
 
-    Raises whatever keeps one from being built; the signal is off then.
+    Raises whatever prevents it from being built.
     """
     OWN[signal] = build(signal, plan)
     set_global(signal, OWN[signal])
@@ -55,13 +55,13 @@ def install(signal: str, plan: Plan) -> Dropped:
 
 
 def build(signal: str, plan: Plan) -> Any:
-    """A provider that exports from its own process. Raises whatever keeps it from being built."""
+    """Build a provider that exports from this process. Raises whatever prevents it."""
     builders = {"traces": _traces, "metrics": _metrics, "logs": _logs}
     return builders[signal](plan, resource(), dropped())
 
 
 def resource() -> Resource:
-    """What describes this process."""
+    """The resource of this process; a child gets an instance id of its own."""
     made = Resource.create()
     given = instance_id.given_by_user(made.attributes)
     if given is None or not instance_id.is_child():
@@ -73,7 +73,7 @@ def _traces(plan: Plan, resource: Resource, dropped: Dropped) -> TracerProvider:
     sampler = samplers.build(plan.sampler) if plan.sampler else None
     provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["traces"]:
-        make = _maker("traces", choice, otlp_exporters.span_exporter)
+        make = _exporter_maker("traces", choice, otlp_exporters.span_exporter)
         exporter = ProcessSpanExporter(make, dropped)
         provider.add_span_processor(CountingSpanProcessor(exporter, dropped))
     return provider
@@ -89,12 +89,12 @@ def _metrics(plan: Plan, resource: Resource, dropped: Dropped) -> MeterProvider:
 
 
 def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
-    """A pull exporter (`prometheus`) is itself a reader."""
+    """The reader for an exporter; an exporter that is scraped (`prometheus`) is one itself."""
     component = _component("metrics", choice) if isinstance(choice, str) else None
     if component is not None and issubclass(component, MetricReader):
         reader: MetricReader = component()
         return reader
-    make = _maker("metrics", choice, otlp_exporters.metric_exporter)
+    make = _exporter_maker("metrics", choice, otlp_exporters.metric_exporter)
     exporter: MetricExporter = ProcessMetricExporter(
         make, metric_preferences.temporality(), metric_preferences.aggregation(), dropped
     )
@@ -109,12 +109,12 @@ def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> Any:
 
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for choice in plan.exporters["logs"]:
-        make = _maker("logs", choice, otlp_exporters.log_exporter)
+        make = _exporter_maker("logs", choice, otlp_exporters.log_exporter)
         provider.add_log_record_processor(BatchLogRecordProcessor(ProcessLogExporter(make)))
     return provider
 
 
-def _maker(signal: str, choice: Target | str, make: Any) -> Any:
+def _exporter_maker(signal: str, choice: Target | str, make: Any) -> Any:
     if isinstance(choice, str):
         return _component(signal, choice)
     return partial(make, choice)

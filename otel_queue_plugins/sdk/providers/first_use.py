@@ -1,9 +1,9 @@
-"""The first use of the OpenTelemetry API while nobody has set a provider.
+"""Detect the first use of the OpenTelemetry API while no provider is set.
 
-Until somebody does, tracers, meters, instruments and loggers are the API's proxies, which discard
-what they get. Here a proxy asks for a provider before its first span, measurement or log record,
-so that this is not lost. What is replaced are private names of the API: a version that has none of
-that name is left as it is, and gets its providers with the first message.
+Without a provider the API's tracers, meters, instruments and loggers are proxies, which discard
+what they get. Here a proxy calls a function before its first span, measurement or log record, so
+that a provider can be set in time. The patched names are private to the API: a version without one
+of them is not patched there, and providers are set up with the first message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _INSTRUMENTS: Final = "opentelemetry.metrics._internal.instrument"
 _METERS: Final = "opentelemetry.metrics._internal"
-# Signal, module, class and the attribute that each use goes through.
+# Signal, module, class, and the attribute that every use needs.
 _USES: Final = (
     ("traces", "opentelemetry.trace", "ProxyTracer", "_tracer"),
     ("metrics", _INSTRUMENTS, "_ProxyCounter", "add"),
@@ -30,24 +30,24 @@ _USES: Final = (
     ("metrics", _INSTRUMENTS, "_ProxyGauge", "set"),
     ("logs", "opentelemetry._logs._internal", "ProxyLogger", "_logger"),
 )
-# An observable instrument is used by nobody before there is a reader that asks its callbacks.
+# The callbacks of an observable instrument are called by a reader only, so its creation counts.
 _OBSERVABLES: Final = (
     ("metrics", _METERS, "_ProxyMeter", "create_observable_counter"),
     ("metrics", _METERS, "_ProxyMeter", "create_observable_up_down_counter"),
     ("metrics", _METERS, "_ProxyMeter", "create_observable_gauge"),
 )
 
-_take_back: Final[dict[str, list[Callable[[], None]]]] = {}
+_undo: Final[dict[str, list[Callable[[], None]]]] = {}
 
 
 def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[], None]) -> None:
-    """Call `used(signal)` before each use of a proxy, until `forget`. Neither may raise.
+    """Call `used(signal)` before each use of a proxy of `signal`, until `unwatch` is called.
 
-    `observable_made` is called after an observable instrument was made.
+    `observable_made` is called after an observable instrument was created. Neither may raise.
     """
-    if signal in _take_back:
+    if signal in _undo:
         return
-    undo = _take_back[signal] = []
+    undo = _undo[signal] = []
     for kind, module, owner, name in _USES:
         if kind == signal:
             _replace(
@@ -63,9 +63,9 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
             )
 
 
-def forget(signal: str) -> None:
-    """Leave the proxies of `signal` as the API made them."""
-    for undo in _take_back.pop(signal, ()):
+def unwatch(signal: str) -> None:
+    """Restore the proxies of `signal`."""
+    for undo in _undo.pop(signal, ()):
         undo()
 
 
@@ -78,10 +78,10 @@ def _replace(owner: Any, name: str, around: _Around, undo: list[Callable[[], Non
     else:
         return
     setattr(owner, name, ours)
-    undo.append(lambda: _put_back(owner, name, ours, original))
+    undo.append(lambda: _restore(owner, name, ours, original))
 
 
-def _put_back(owner: Any, name: str, ours: object, original: object) -> None:
+def _restore(owner: Any, name: str, ours: object, original: object) -> None:
     if vars(owner).get(name) is ours:
         setattr(owner, name, original)
 

@@ -1,4 +1,4 @@
-"""The global providers, whosever they are, and which of them are ours."""
+"""The global providers of the API, and which of them were set up here."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OWN: Final[dict[str, Any]] = {}
-"""Providers built here, by signal, or inherited from the process that this one was forked from."""
+"""The providers that were set up here, by signal; a forked child has those of its parent."""
 
 _ACCESS: Final = {
     "traces": ("opentelemetry.trace", "tracer_provider"),
     "metrics": ("opentelemetry.metrics", "meter_provider"),
     "logs": ("opentelemetry._logs", "logger_provider"),
 }
-# Keyed by process, so that no child ever meets a lock that its parent held at the fork; made at
-# first use, so that it is gevent's own where gevent has replaced threading.
+# By pid, so that no child uses a lock that its parent held at the fork. Made at first use, so that
+# it is gevent's lock where gevent has replaced threading.
 _locks: dict[int, threading.RLock] = {}
 
 
 def lock_of_this_process() -> threading.RLock:
-    """The lock to hold while providers are set up."""
+    """The lock of this process to hold during the set-up of providers."""
     return _locks.setdefault(os.getpid(), threading.RLock())
 
 
 def current_provider(signal: str) -> Any:
-    """The global provider of `signal`; a proxy of the API where nobody has set one.
+    """The global provider of `signal`, which is a proxy of the API if nobody has set one.
 
-    None where this version of the API has no such signal.
+    None if this version of the API does not have the signal.
     """
     name, function = _ACCESS[signal]
     get = getattr(import_or_none(name), f"get_{function}", None)
@@ -52,20 +52,20 @@ def has_providers() -> bool:
 
 
 def is_own(signal: str) -> bool:
-    """Whether the global provider of `signal` is one of ours."""
+    """Whether the global provider of `signal` was set up here."""
     return signal in OWN and current_provider(signal) is OWN[signal]
 
 
 def reachable_providers() -> Iterator[Any]:
-    """The global providers and ours: a tracer obtained earlier may still record to the latter."""
+    """The global providers, and those set up here, which some tracers may still use."""
     found: list[Any] = []
     for provider in (*map(current_provider, SIGNALS), *OWN.values()):
-        if provider is not None and not any(provider is known for known in found):
+        if provider is not None and not any(provider is each for each in found):
             found.append(provider)
             yield provider
 
 
 def set_global(signal: str, provider: Any) -> None:
-    """Make `provider` the global one of `signal`, which has none."""
+    """Set the global provider of `signal`, which must have none."""
     name, function = _ACCESS[signal]
     getattr(import_or_none(name), f"set_{function}")(provider)
