@@ -21,7 +21,7 @@ def test_page_has_the_generated_tables() -> None:
     assert configuration_page.generated() == PAGE
 
 
-def test_every_documented_variable_has_a_text() -> None:
+def test_page_has_text_values_and_default_of_each_variable() -> None:
     """And values and a default, where it is one of this package."""
     for setting in variable_names.SETTINGS:
         assert setting.text
@@ -29,7 +29,7 @@ def test_every_documented_variable_has_a_text() -> None:
         assert all(cell.strip() for cell in row.strip("|").split("|")[2:])
 
 
-def test_every_variable_that_the_reader_uses_is_specified(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_reads_no_variable_without_a_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each name of OpenTelemetry that is looked up has a row, or is known to have no effect."""
     asked: set[str] = set()
 
@@ -47,19 +47,19 @@ def test_every_variable_that_the_reader_uses_is_specified(monkeypatch: pytest.Mo
     assert names <= {*specified.NAMES, *variable_names.OURS}
 
 
-def test_every_variable_of_ours_has_a_row() -> None:
+def test_page_has_a_row_for_each_variable_of_ours() -> None:
     """And none that does not exist has one."""
     rows = re.findall(r"^\| `(OTEL_QUEUE_\w+)` \|", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(OURS)
 
 
-def test_every_option_stands_beside_its_variable() -> None:
+def test_page_has_each_option_beside_its_variable() -> None:
     """By the name it has as an argument."""
     for name, setting in options.SETTINGS.items():
         assert f"| `{setting.variable}` | `{name}` |" in PAGE
 
 
-def test_the_table_of_proven_versions_is_the_one_in_use() -> None:
+def test_page_has_the_table_of_proven_versions() -> None:
     """Part by part, and no part is missing."""
     words = {"yes": "proven", "not needed": "not_needed"}
     heading, *rows = [
@@ -78,7 +78,7 @@ def test_the_table_of_proven_versions_is_the_one_in_use() -> None:
         assert documented == used
 
 
-def test_what_is_lost_without_it_stands_there() -> None:
+def test_page_has_the_costs_without_the_fast_path() -> None:
     """In microseconds a message, in the order of the columns."""
     *most, last = [part.cost.removesuffix(" us") for part in gate.PARTS.values()]
     assert f"about {', '.join(most)} and {last} us for the four" in PAGE

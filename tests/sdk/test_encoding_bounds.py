@@ -80,7 +80,7 @@ def varied(seed: int, spans: int) -> list[ReadableSpan]:
     ]
 
 
-def test_it_takes_no_more_memory_than_it_may() -> None:
+def test_encoder_memory_stays_within_the_budget() -> None:
     """Ids, keys, names, resources and scopes that never come again: two MiB, however many."""
     small = Small(caching.MOST_BYTES)
     assert small.is_right(varied(0, 10))
@@ -102,7 +102,7 @@ def test_it_takes_no_more_memory_than_it_may() -> None:
     assert small.is_right(varied(1, 50))
 
 
-def test_of_a_key_that_has_ids_nothing_is_kept() -> None:
+def test_cache_of_a_key_with_ids_keeps_nothing() -> None:
     """Other keys keep what they have: the budget is not for what never comes again."""
     small = Small(caching.MOST_BYTES)
     small.encoder.request([span({"queue": "shop"})])
@@ -115,14 +115,14 @@ def test_of_a_key_that_has_ids_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 500, 5_000])
-def test_what_was_forgotten_is_encoded_anew(most: int) -> None:
+def test_emptied_cache_encodes_the_same(most: int) -> None:
     """Also in the middle of a span."""
     small = Small(most)
     for seed in range(20):
         assert small.is_right(varied(seed, 20))
 
 
-def test_in_many_threads() -> None:
+def test_encoder_in_many_threads_encodes_the_same() -> None:
     """Each gets what it gave, while all of them fill and empty what they share."""
     small = Small(3_000)
     switching = sys.getswitchinterval()
@@ -135,7 +135,7 @@ def test_in_many_threads() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_in_a_forked_child() -> None:
+def test_encoder_in_a_forked_child_encodes_the_same() -> None:
     """It goes on with what its parent kept, and keeps more for itself."""
     small = Small(10_000)
     assert small.is_right(varied(1, 50))
@@ -146,7 +146,7 @@ def test_in_a_forked_child() -> None:
     assert small.is_right(varied(3, 50))
 
 
-def test_resources_and_scopes_are_let_go() -> None:
+def test_resources_and_scopes_beyond_the_bound_are_released() -> None:
     """Those of tracers that were made for one request, say."""
     small = Small(caching.MOST_BYTES)
     scopes = [InstrumentationScope(f"scope{number}") for number in range(1_000)]
@@ -156,7 +156,7 @@ def test_resources_and_scopes_are_let_go() -> None:
     assert sum(len(gc.get_referrers(scope)) for scope in scopes[:3]) < held
 
 
-def test_of_large_resources_few_are_kept() -> None:
+def test_large_resources_are_kept_within_a_bound_of_bytes() -> None:
     """Each may hold any number of attributes, of any length."""
     small = Small(caching.MOST_BYTES)
     for number in range(20):

@@ -108,7 +108,7 @@ def batch_of(signal: str, **attributes: Any) -> tuple[list[Any], Any]:
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
-def test_what_arrives(
+def test_exported_records_arrive_as_with_the_official_encoder(
     receiver: Receiver, arrived: list[Any], encoded: list[Any], signal: str, compression: str
 ) -> None:
     """Our encoding in the official exporters' requests: path, headers, compression."""
@@ -128,7 +128,7 @@ def test_what_arrives(
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_a_refusal_is_retried(receiver: Receiver, arrived: list[Any], signal: str) -> None:
+def test_refused_export_is_retried(receiver: Receiver, arrived: list[Any], signal: str) -> None:
     """By the exporter's own rules, with what was encoded."""
     batch, message = batch_of(signal)
     ours = exporter(receiver, signal)
@@ -143,7 +143,7 @@ def test_a_refusal_is_retried(receiver: Receiver, arrived: list[Any], signal: st
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_a_time_limit_ends_it(receiver: Receiver, signal: str) -> None:
+def test_export_timeout_ends_the_export(receiver: Receiver, signal: str) -> None:
     """The one that the exporter was given."""
     receiver.fault = Fault.HANG
     ours = exporter(receiver, signal, timeout=0.5)
@@ -174,7 +174,9 @@ def outcome_of(export: Callable[[Any], Any], batch: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str) -> None:
+def test_record_that_cannot_be_encoded_is_handled_as_officially(
+    receiver: Receiver, arrived: list[Any], signal: str
+) -> None:
     """A batch that the official exporter drops, or raises over, is dropped or raised over."""
     make = {"traces": span, "logs": log}[signal]
     hopeless = make()
@@ -195,7 +197,7 @@ def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("bad", ["\ud800", 2**64, object()], ids=["surrogate", "huge", "object"])
-def test_an_attribute_that_cannot_be_sent(
+def test_attribute_that_cannot_be_encoded_is_left_out(
     receiver: Receiver, arrived: list[Any], signal: str, bad: Any
 ) -> None:
     """Goes missing alone, as it does with the official exporter."""
@@ -206,7 +208,7 @@ def test_an_attribute_that_cannot_be_sent(
     assert arrived == [message]
 
 
-def test_what_is_nested_too_deeply(receiver: Receiver) -> None:
+def test_value_nested_too_deeply_is_handled_as_officially(receiver: Receiver) -> None:
     """Can be written and not be read: it goes as far as with the official exporter."""
     nested: Any = "a"
     for _ in range(150):
@@ -220,7 +222,7 @@ def test_what_is_nested_too_deeply(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_an_exporter_that_others_changed_is_left_alone(
+def test_attach_leaves_a_patched_exporter_unchanged(
     receiver: Receiver,
     arrived: list[Any],
     encoded: list[Any],
@@ -241,7 +243,7 @@ def test_an_exporter_that_others_changed_is_left_alone(
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf"], indirect=True)
-def test_a_wrapped_export_stays_wrapped(
+def test_attach_keeps_a_wrapper_around_export(
     receiver: Receiver, arrived: list[Any], encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A method that somebody wrapped is called by its wrapper."""
@@ -263,7 +265,7 @@ def test_a_wrapped_export_stays_wrapped(
     assert (arrived, encoded, calls) == ([message], [], [batch])
 
 
-def test_an_exporter_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_attach_leaves_an_unknown_exporter_unchanged(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is put onto what has no place for it."""
     other = SimpleNamespace()
     with caplog.at_level("DEBUG", "otel_queue_plugins"):
@@ -273,7 +275,7 @@ def test_an_exporter_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixt
     assert attaching.attach(None, other) is other
 
 
-def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
+def test_attach_leaves_an_exporter_that_raises_unchanged() -> None:
     """Whatever goes wrong, there is an exporter."""
 
     class Closed:
@@ -286,7 +288,7 @@ def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("switch", ["", "off"])
-def test_what_the_environment_sets_up(
+def test_exporters_from_the_environment_use_our_encoder(
     programs: Programs, receiver: Receiver, protocol: str, switch: str
 ) -> None:
     """Spans and log records of the process and of a child that it forks; metrics are not ours."""

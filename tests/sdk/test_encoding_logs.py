@@ -107,7 +107,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=" ".join)
-def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
+def test_log_record_with_an_unusual_field_is_encoded_as_officially(
+    encoder: Encoder, odd: dict[str, Any]
+) -> None:
     """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
     record = LogRecord(timestamp=1, severity_text="INFO", body="a", event_name="b")
     vars(record).update(odd)
@@ -116,7 +118,9 @@ def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
 
 @encoded.many
 @given(batch=st.lists(readable(sound_records), max_size=4))
-def test_what_the_sdk_records(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
+def test_log_records_of_the_sdk_are_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableLogRecord]
+) -> None:
     """Several resources and scopes in the order of the official encoder, which is never asked."""
     encoded.assert_same(encoder, batch)
     for record in batch:
@@ -125,6 +129,8 @@ def test_what_the_sdk_records(encoder: Encoder, batch: list[ReadableLogRecord]) 
 
 @encoded.many
 @given(batch=st.lists(readable(odd_records), max_size=3))
-def test_any_batch(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
+def test_any_batch_of_log_records_is_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableLogRecord]
+) -> None:
     """Of all that a log record may hold, possible or not."""
     encoded.assert_same(encoder, batch)

@@ -38,14 +38,14 @@ def _forget() -> None:
     gate.forget()
 
 
-def test_the_sdk_here_is_proven() -> None:
+def test_encoders_are_proven_with_the_installed_sdk() -> None:
     """What all other tests here take away from."""
     assert encoding.span_encoder() is not None
     assert encoding.log_encoder() is not None
 
 
 @pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
-def test_the_switch_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fastpath_off_turns_the_encoders_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_QUEUE_FASTPATH=off."""
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
     assert encoding.span_encoder() is None
@@ -56,7 +56,7 @@ def test_the_switch_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> 
     "name", ["opentelemetry.sdk.version.__version__", f"{proven.__name__}.encoder_version"]
 )
 @pytest.mark.parametrize("version", ["1.43.9", "1.46.0", "1.4", "2.44.0"])
-def test_another_version_is_not_proven(
+def test_version_outside_the_table_turns_the_encoders_off(
     name: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that both were not compared with may encode more, or otherwise; `on` forces it."""
@@ -85,7 +85,7 @@ def _as_another_would_patch(method: Any) -> Any:
         *((SpanContext, "span_id"), (BoundedAttributes, "__iter__"), (BoundedList, "__iter__")),
     ],
 )
-def test_a_patched_class_is_not_proven(
+def test_patched_class_turns_the_encoders_off(
     cls: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody may hide a value there from the official encoder."""
@@ -97,14 +97,14 @@ def test_a_patched_class_is_not_proven(
     assert encoding.log_encoder() is None
 
 
-def test_a_patched_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patched_official_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody may have made the official encoder say more."""
     patched = _as_another_would_patch(signals.encode_spans)
     monkeypatch.setattr(signals, "encode_spans", patched)
     assert encoding.span_encoder() is None
 
 
-def test_a_difference_in_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_trial_turns_the_span_encoder_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """The official encoder has the last word."""
     original = trace_encoder._span_flags
     monkeypatch.setattr(trace_encoder, "_span_flags", lambda parent: original(parent) | 1)
@@ -113,7 +113,7 @@ def test_a_difference_in_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [AttributeError, TypeError, ImportError])
-def test_a_trial_that_fails(
+def test_failing_trial_turns_the_encoder_off_and_is_logged(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever it is, telemetry goes on without our encoder, and a line says why."""
@@ -127,7 +127,7 @@ def test_a_trial_that_fails(
     assert "no such thing" in caplog.text
 
 
-def test_what_would_be_left_to_the_official_encoder_is_no_trial(
+def test_trial_with_a_record_left_to_the_official_encoder_does_not_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An encoder that leaves everything to the official one would only cost more."""
@@ -183,7 +183,7 @@ class MoreAttributes(BoundedAttributes):
     ],
     ids=lambda span: type(span).__name__,
 )
-def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpan) -> None:
+def test_subclasses_are_encoded_by_their_public_properties(span: ReadableSpan) -> None:
     """Only the classes of the SDK are known to us, not those made from them."""
     encoder = encoding.span_encoder()
     assert encoder is not None
@@ -192,7 +192,7 @@ def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpa
     encoded.assert_same(encoder, [plain, span, plain])
 
 
-def test_importing_imports_no_sdk() -> None:
+def test_import_of_the_encoding_loads_no_sdk() -> None:
     """A process that exports nothing pays nothing for it."""
     code = (
         "import sys, otel_queue_plugins.sdk.fastpath.encoding.attaching;"

@@ -134,7 +134,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=" ".join)
-def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
+def test_span_with_an_unusual_field_is_encoded_as_officially(
+    encoder: Encoder, odd: dict[str, Any]
+) -> None:
     """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
     span = encoded.ended_span(attributes={"a": 1}, parent=LINKED)
     vars(span).update(odd)
@@ -143,7 +145,7 @@ def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
 
 @encoded.many
 @given(span=spans)
-def test_any_span(encoder: Encoder, span: ReadableSpan) -> None:
+def test_any_span_is_encoded_as_officially(encoder: Encoder, span: ReadableSpan) -> None:
     """Of all that a span may hold, possible or not."""
     encoded.assert_same(encoder, [span])
 
@@ -194,7 +196,9 @@ limits = st.tuples(
 
 @encoded.many
 @given(data=st.data())
-def test_a_batch_of_what_the_sdk_records(encoder: Encoder, data: st.DataObject) -> None:
+def test_batch_of_recorded_spans_is_encoded_as_officially(
+    encoder: Encoder, data: st.DataObject
+) -> None:
     """Several resources and scopes in the order of the official encoder, which is never asked."""
     batch: list[ReadableSpan] = []
     for scope in data.draw(st.lists(st.sampled_from(["shop", "till"]), max_size=4)):
@@ -209,14 +213,16 @@ def test_a_batch_of_what_the_sdk_records(encoder: Encoder, data: st.DataObject) 
 
 @encoded.many
 @given(batch=st.lists(spans, max_size=4))
-def test_any_batch(encoder: Encoder, batch: list[ReadableSpan]) -> None:
+def test_any_batch_of_spans_is_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableSpan]
+) -> None:
     """One span may make the official encoder fail for all, and one attribute may go missing."""
     encoded.assert_same(encoder, batch)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, dict])
 @pytest.mark.parametrize("depth", [1, 15, 16, 17, 30, 32, 33, 47, 48, 49, 50, 96, 99, 101, 150])
-def test_values_inside_of_values(encoder: Encoder, kind: type, depth: int) -> None:
+def test_nested_values_are_encoded_as_officially(encoder: Encoder, kind: type, depth: int) -> None:
     """A message may be nested less deeply than Python's objects; what is too deep goes missing."""
     value: Any = "a"
     for _ in range(depth):
@@ -225,7 +231,7 @@ def test_values_inside_of_values(encoder: Encoder, kind: type, depth: int) -> No
     encoded.assert_same(encoder, [span])
 
 
-def test_types_that_are_equal(encoder: Encoder) -> None:
+def test_equal_values_of_different_types_are_encoded_by_type(encoder: Encoder) -> None:
     """1, True, 1.0 and a member of an enumeration stay what they are, whichever comes first."""
     equal = [1, True, 1.0, encoded.Number.ONE, 0, False, 0.0, -0.0, "a", encoded.Word.A]
     for first, second in permutations(equal, 2):
@@ -233,7 +239,7 @@ def test_types_that_are_equal(encoder: Encoder) -> None:
         encoded.assert_same(encoder, batch)
 
 
-def test_scopes_that_are_equal(encoder: Encoder) -> None:
+def test_equal_scopes_share_one_group(encoder: Encoder) -> None:
     """The first of a batch speaks for all of its equals; what another batch had does not matter."""
     scopes = [InstrumentationScope("x", attributes={"a": each}) for each in (1, True, 1.0)]
     for first, second in permutations(scopes, 2):

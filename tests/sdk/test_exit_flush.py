@@ -29,7 +29,9 @@ def seconds_until_end(process: ManagedProcess) -> float:
     return float(seconds)
 
 
-def test_a_scripts_last_words_arrive(programs: Programs, receiver: Receiver, protocol: str) -> None:
+def test_script_exports_everything_at_its_end(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
     """A script needs no flush of its own: what it recorded last arrives when it ends."""
     script = programs.start("script", endpoint=receiver.endpoint, protocol=protocol)
     assert script.wait() == 0
@@ -38,7 +40,7 @@ def test_a_scripts_last_words_arrive(programs: Programs, receiver: Receiver, pro
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
-def test_a_script_ends_within_the_bound(
+def test_script_end_without_a_backend_stays_within_the_bound(
     programs: Programs, receiver: Receiver, protocol: str, fault: Fault
 ) -> None:
     """The collector away, hanging or answering 503: late by 5 s at most, over all signals."""
@@ -49,7 +51,9 @@ def test_a_script_ends_within_the_bound(
     assert seconds_until_end(script) < BOUND_S
 
 
-def test_the_bound_is_the_users(programs: Programs, receiver: Receiver, protocol: str) -> None:
+def test_flush_timeout_bounds_the_end_of_a_script(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
     """`OTEL_QUEUE_FLUSH_TIMEOUT` (seconds) says how long an end may take."""
     receiver.fault = Fault.HANG
     script = programs.start(
@@ -58,9 +62,7 @@ def test_the_bound_is_the_users(programs: Programs, receiver: Receiver, protocol
     assert seconds_until_end(script) < 1.5
 
 
-def test_a_flush_that_hung_is_not_waited_for_twice(
-    programs: Programs, http_receiver: Receiver
-) -> None:
+def test_hanging_flush_is_waited_for_once(programs: Programs, http_receiver: Receiver) -> None:
     """A worker flushes, then the interpreter does: the bound is one for both."""
     http_receiver.fault = Fault.HANG
     script = programs.start("flushing_script", endpoint=http_receiver.endpoint)
@@ -69,7 +71,7 @@ def test_a_flush_that_hung_is_not_waited_for_twice(
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_multiprocessing_child_needs_no_flush_of_its_own(
+def test_multiprocessing_child_exports_at_its_end(
     programs: Programs, receiver: Receiver, protocol: str, method: str
 ) -> None:
     """Children of multiprocessing run no atexit handlers before Python 3.13; theirs arrive too."""
@@ -80,7 +82,7 @@ def test_a_multiprocessing_child_needs_no_flush_of_its_own(
     assert len([span for span in receiver.spans() if span.name == "child"]) == 3
 
 
-def test_in_an_outage_only_the_first_child_waits(
+def test_outage_delays_the_first_child_only(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """With children that end after one task, each would cost the whole bound; one does."""
@@ -97,7 +99,7 @@ def test_in_an_outage_only_the_first_child_waits(
     assert {"back", "healthy"} <= {span.name for span in receiver.spans()}
 
 
-def test_an_outage_is_forgotten(fake_clock: FakeClock) -> None:
+def test_outage_is_forgotten_after_a_minute(fake_clock: FakeClock) -> None:
     """A success ends it, and so does a minute without news."""
     outage = Outage(Moment(), clock=lambda: fake_clock() / 1e9)
     assert not outage.is_on()

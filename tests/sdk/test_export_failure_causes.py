@@ -60,7 +60,7 @@ def words_of_code(code: str, details: str, **environ: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("status", [404, 405])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-def test_a_path_where_nobody_takes_it(status: int, signal: str) -> None:
+def test_cause_of_404_names_the_path_to_correct(status: int, signal: str) -> None:
     """The two usual mistakes have their remedy; otherwise it is the wrong server."""
     asked = {f"OTEL_{signal.upper()}_EXPORTER": "otlp"}
     own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
@@ -77,7 +77,7 @@ def test_a_path_where_nobody_takes_it(status: int, signal: str) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_credentials(status: int) -> None:
+def test_cause_of_401_names_the_credentials(status: int) -> None:
     """Which variable sends which header; never a value."""
     said, meaning = words_of_answer(Answer(status))
     assert said == f"answered {status}: it wants credentials, and {HEADERS} is not set"
@@ -112,14 +112,14 @@ def test_credentials(status: int) -> None:
         ),
     ],
 )
-def test_other_answers(answer: Answer, expected: str, meaning: str) -> None:
+def test_cause_of_other_http_answers(answer: Answer, expected: str, meaning: str) -> None:
     """What the SDK tries again is an outage, the rest is not."""
     said, found = words_of_answer(answer)
     assert said.endswith(expected)
     assert found == meaning
 
 
-def test_a_batch_that_is_too_large() -> None:
+def test_cause_of_413_names_the_batch_size() -> None:
     """Each signal has its own variable, or none."""
     assert "OTEL_BLRP_" in words_of_answer(Answer(413), "logs", OTEL_LOGS_EXPORTER="otlp")[0]
     assert "too many series" in words_of_answer(Answer(413), "metrics")[0]
@@ -162,7 +162,7 @@ def _untrusted() -> ssl.SSLError:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
-def test_errors_of_the_network(error: BaseException, expected: str, meaning: str) -> None:
+def test_cause_of_network_errors(error: BaseException, expected: str, meaning: str) -> None:
     """However deep they are wrapped."""
     said, found = words_of_error(_wrapped(error))
     assert said.startswith(expected)
@@ -199,7 +199,7 @@ NO_ADDRESS = "failed to connect to all addresses; last error: "
         ("INVALID_ARGUMENT", "odd\nlines", "answered INVALID_ARGUMENT: odd lines", LOST),
     ],
 )
-def test_codes_of_grpc(code: str, details: str, expected: str, meaning: str) -> None:
+def test_cause_of_grpc_codes(code: str, details: str, expected: str, meaning: str) -> None:
     """Most of what is wrong with a connection has one code; the details tell it apart."""
     said, found = words_of_code(code, details)
     assert said.startswith(expected)
@@ -221,7 +221,7 @@ def test_codes_of_grpc(code: str, details: str, expected: str, meaning: str) -> 
         ("https://c", "http/protobuf", probing.TLS, "it closed the connection without an answer"),
     ],
 )
-def test_a_closed_connection_is_looked_into(
+def test_cause_of_closed_connection_is_found_by_a_probe(
     endpoint: str, protocol: str, spoken: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be one that speaks something else, at any port."""
@@ -235,7 +235,7 @@ def test_a_closed_connection_is_looked_into(
     assert said.startswith(expected)
 
 
-def test_what_somebody_else_says_has_no_header_of_ours() -> None:
+def test_cause_contains_no_value_of_a_header() -> None:
     """Some servers and libraries repeat what they got."""
     details = "bad header: s3cret-key\nat https://u:p@h/?key=k " + "x" * 1000
     said, _ = words_of_code("INTERNAL", details, **{HEADERS: "api-key=s3cret-key"})
@@ -243,7 +243,7 @@ def test_what_somebody_else_says_has_no_header_of_ours() -> None:
     assert len(said) < 300
 
 
-def test_what_only_a_logger_said() -> None:
+def test_cause_without_facts_is_the_logged_text() -> None:
     """Better than nothing; and an export without any facts has no answer yet."""
     sent = export_call()
     assert causes.cause_of(sent) == ("no answer yet", RETRIED)
@@ -286,7 +286,7 @@ def _serve(server: socket.socket, sayings: list[bytes]) -> None:
         (b"", ""),
     ],
 )
-def test_a_look_at_a_port(
+def test_probe_of_a_port_finds_its_protocol(
     port: tuple[int, list[bytes]],
     said: bytes,
     spoken: str,
@@ -302,7 +302,7 @@ def test_a_look_at_a_port(
     assert probing.protocol_at("127.0.0.1", number) == spoken
 
 
-def test_where_there_is_a_proxy_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_with_a_proxy_connects_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would not be what the exporter sees. Where nothing listens there is nothing to see."""
     monkeypatch.undo()
     probing.forget()

@@ -37,7 +37,7 @@ def lines_of(log: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_an_answer_that_nobody_can_wait_for(
+def test_refused_http_export_is_logged_once_per_signal(
     programs: Programs, http_receiver: FaultyReceiver, status: int
 ) -> None:
     """With the URL, once for each signal; nothing says that it is tried again."""
@@ -67,7 +67,9 @@ def test_an_answer_that_nobody_can_wait_for(
         ("UNIMPLEMENTED", "it speaks gRPC and takes no "),
     ],
 )
-def test_a_code_that_nobody_can_wait_for(programs: Programs, code: str, words: str) -> None:
+def test_refused_grpc_export_is_logged_once_per_signal(
+    programs: Programs, code: str, words: str
+) -> None:
     """The same over gRPC."""
     with GrpcReceiver() as receiver:
         receiver.fault, receiver.rejection_code = Fault.REJECT, code
@@ -86,7 +88,7 @@ def test_a_code_that_nobody_can_wait_for(programs: Programs, code: str, words: s
             assert MENDED in line
 
 
-def test_the_count_of_what_was_dropped_is_true(
+def test_failure_line_counts_the_refused_spans(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """The batch that the line is about is in it."""
@@ -104,7 +106,7 @@ def test_the_count_of_what_was_dropped_is_true(
     assert "; dropped so far: 7 spans; said once in 60 s)" in lines_of(program.log)["traces"]
 
 
-def test_log_records_are_counted_too(programs: Programs, http_receiver: FaultyReceiver) -> None:
+def test_failure_line_counts_log_records(programs: Programs, http_receiver: FaultyReceiver) -> None:
     """By their own name."""
     http_receiver.fault = Fault.REJECT
     program = programs.start(
@@ -133,7 +135,7 @@ def test_log_records_are_counted_too(programs: Programs, http_receiver: FaultyRe
         ),
     ],
 )
-def test_the_two_usual_mistakes_with_a_path(
+def test_failure_line_names_the_remedy_for_a_wrong_path(
     programs: Programs, http_receiver: FaultyReceiver, variable: str, path: str, remedy: str
 ) -> None:
     """A receiver that takes its own paths only, as they all do."""
@@ -147,7 +149,7 @@ def test_the_two_usual_mistakes_with_a_path(
     assert f"answered 404 Not Found: {remedy}" in line
 
 
-def test_a_redirect_is_a_refusal(programs: Programs, http_receiver: FaultyReceiver) -> None:
+def test_redirect_is_logged_as_a_refusal(programs: Programs, http_receiver: FaultyReceiver) -> None:
     """The SDK takes it for a success, and everything is lost without a word."""
     http_receiver.fault = Fault.REJECT
     http_receiver.rejection = Reply(308, b"", {"Location": "https://collector/v1/traces"})
@@ -189,7 +191,7 @@ def web(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_web_server_in_place_of_a_receiver(
+def test_web_server_in_place_of_a_receiver_is_recognised(
     programs: Programs, web: tuple[str, int], protocol: str, scheme: str
 ) -> None:
     """Plain text to TLS, TLS to plain text, gRPC to HTTP: each is said, whatever the port."""
@@ -213,7 +215,7 @@ def test_a_web_server_in_place_of_a_receiver(
     assert all(words[kind, scheme] in line for line in lines.values()), program.log
 
 
-def test_http_to_a_grpc_port(programs: Programs) -> None:
+def test_http_export_to_a_grpc_port_is_recognised(programs: Programs) -> None:
     """At any port, not only at 4317."""
     with GrpcReceiver() as receiver:
         program = programs.start("script", endpoint=receiver.endpoint, **ALL)
@@ -226,7 +228,7 @@ def test_http_to_a_grpc_port(programs: Programs) -> None:
     assert all(advice in line for line in lines.values()), program.log
 
 
-def test_a_collector_that_never_answers_is_named_at_the_end(
+def test_collector_without_an_answer_is_logged_at_the_end(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """Even where the process ends before the time of an export is over."""

@@ -185,7 +185,9 @@ def swap(measuring: Measuring) -> None:
 
 @settings(deadline=None)
 @given(told=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
-def test_any_story_is_read_as_if_the_sdk_had_recorded_it(told, views, exemplar_filter) -> None:
+def test_any_sequence_of_measurements_is_exported_as_by_the_sdk(
+    told, views, exemplar_filter
+) -> None:
     """Whatever the values, series, views, readers and exemplars, every read gives the same."""
     logging.disable(logging.WARNING)
     try:
@@ -200,7 +202,7 @@ def test_any_story_is_read_as_if_the_sdk_had_recorded_it(told, views, exemplar_f
         logging.disable(logging.NOTSET)
 
 
-def test_the_times_are_those_of_the_records() -> None:
+def test_point_times_are_those_of_the_measurements() -> None:
     """A cumulative point starts with the first record; a delta point where the last one ended."""
     short = Measuring(shorten=True)
     times = []
@@ -213,7 +215,7 @@ def test_the_times_are_those_of_the_records() -> None:
     assert [delta[0] for _, delta in times[1:]] == [delta[1] for _, delta in times[:-1]]
 
 
-def test_an_exemplar_carries_the_trace() -> None:
+def test_exemplar_has_the_trace_id() -> None:
     """Inside a sampled span a measurement leaves an exemplar with its ids; outside none."""
     short = Measuring(shorten=True)
     short.record(0.5, SERIES[0], in_span(7))
@@ -224,7 +226,7 @@ def test_an_exemplar_carries_the_trace() -> None:
     assert second["exemplars"] == []
 
 
-def test_no_context_means_the_current_one() -> None:
+def test_measurement_without_context_uses_the_current_one() -> None:
     """An empty context stands for the current one, as with the SDK."""
     usual, short = both()
     token = attach(in_span(9))
@@ -234,7 +236,7 @@ def test_no_context_means_the_current_one() -> None:
     assert usual.read_all() == short.read_all()
 
 
-def test_a_removed_reader_gets_nothing_and_a_new_one_everything_from_then_on() -> None:
+def test_removed_reader_gets_nothing_and_new_reader_later_measurements() -> None:
     """Bound series follow the readers, in whatever order these come and go."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)
@@ -246,7 +248,7 @@ def test_a_removed_reader_gets_nothing_and_a_new_one_everything_from_then_on() -
     assert [point["sum"] for point in _points(short.read(new))] == [6.0]
 
 
-def test_after_a_swap_counting_starts_from_zero() -> None:
+def test_readded_reader_starts_from_zero() -> None:
     """A series bound before the readers were swapped does not write where nobody reads."""
     short = Measuring(shorten=True)
     for _ in range(3):
@@ -257,7 +259,7 @@ def test_after_a_swap_counting_starts_from_zero() -> None:
     assert [point["count"] for point in short.points(1)] == [1]
 
 
-def test_storages_of_removed_readers_are_let_go() -> None:
+def test_storages_of_removed_readers_are_released() -> None:
     """Nothing is kept of a reader that is gone, whichever series is recorded next."""
     short = Measuring(shorten=True)
     for attributes in SERIES:
@@ -270,7 +272,7 @@ def test_storages_of_removed_readers_are_let_go() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["cumulative", "delta"])
-def test_the_cardinality_limit_holds(number: int) -> None:
+def test_cardinality_limit_is_applied(number: int) -> None:
     """2500 series leave 2000 points and one that holds the other 500, also when seen again."""
     usual, short = both()
     series = [{"n": each} for each in range(2500)]
@@ -284,7 +286,7 @@ def test_the_cardinality_limit_holds(number: int) -> None:
     assert [p["count"] for p in points if "otel.metric.overflow" in p["attributes"]] == [1000]
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_number_of_kept_series_is_bounded() -> None:
     """A caller that passes fresh attributes each time costs no memory, and counts are right."""
     short = Measuring(shorten=True)
     for _ in range(5000):
@@ -294,7 +296,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -0.5])
-def test_what_no_histogram_takes_is_dropped(value: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_measurement_is_dropped(value: float, caplog: pytest.LogCaptureFixture) -> None:
     """NaN, infinities and negative values are not recorded, with the SDK's warning."""
     short = Measuring(shorten=True)
     short.record(value, SERIES[0], NOWHERE)
@@ -302,7 +304,7 @@ def test_what_no_histogram_takes_is_dropped(value: float, caplog: pytest.LogCapt
     assert short.read_all() == [None, None]
 
 
-def test_a_disabled_meter_records_nothing() -> None:
+def test_disabled_meter_records_nothing() -> None:
     """A meter switched off and on again by configuration is heard each time."""
     short = Measuring(shorten=True)
     config = type(short.histogram._meter_config._config)
@@ -313,7 +315,7 @@ def test_a_disabled_meter_records_nothing() -> None:
     assert [point["count"] for point in short.points()] == [2]
 
 
-def test_after_shutdown_all_is_as_with_the_sdk() -> None:
+def test_measurement_after_shutdown_is_as_with_the_sdk() -> None:
     """A record after the provider's shutdown raises nothing and is read by nobody."""
     usual, short = both()
     for measuring in (usual, short):
@@ -323,7 +325,7 @@ def test_after_shutdown_all_is_as_with_the_sdk() -> None:
     assert usual.read_all() == short.read_all()
 
 
-def test_a_proxy_made_before_the_provider_is_resolved() -> None:
+def test_proxy_histogram_is_resolved_once_there_is_a_provider() -> None:
     """An instrument of the API is none of the SDK's until there is a provider."""
     early = metrics.get_meter("early").create_histogram("work")
     assert fastpath.bind(early) is None
@@ -337,7 +339,7 @@ def test_a_proxy_made_before_the_provider_is_resolved() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["cumulative", "delta"])
-def test_nothing_is_lost_between_threads(number: int) -> None:
+def test_measurements_of_many_threads_are_all_counted(number: int) -> None:
     """Records of many threads, while a reader collects and another comes and goes, add up."""
     short = Measuring(shorten=True)
     reads: list[int] = []
@@ -368,7 +370,7 @@ def test_nothing_is_lost_between_threads(number: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_counts_its_own() -> None:
+def test_forked_child_counts_from_its_own_start() -> None:
     """After the swap that a fork needs, parent and child count apart, each from its own start."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)

@@ -70,14 +70,14 @@ def _as_another_would_patch(method: Any) -> Any:
     return patched
 
 
-def test_the_sdk_is_shortened(tracer: Any, histogram: Any) -> None:
+def test_fast_path_is_used_with_the_installed_sdk(tracer: Any, histogram: Any) -> None:
     """What all other tests here take away from."""
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
 
 
 @pytest.mark.parametrize("said", ["off", "OFF", " false ", "0", "No"])
-def test_the_switch_turns_all_off(
+def test_fastpath_off_turns_all_parts_off(
     tracer: Any,
     histogram: Any,
     said: str,
@@ -93,7 +93,7 @@ def test_the_switch_turns_all_off(
     assert caplog.records == []
 
 
-def test_a_version_that_is_not_proven_is_not_shortened(
+def test_version_outside_the_table_turns_the_fast_path_off(
     tracer: Any,
     histogram: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +115,7 @@ def test_a_version_that_is_not_proven_is_not_shortened(
 
 
 @pytest.mark.parametrize("said", ["on", "TRUE", "1"])
-def test_the_switch_leaves_the_version_out_of_account(
+def test_fastpath_on_ignores_the_table_of_versions(
     tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
@@ -129,7 +129,7 @@ def test_the_switch_leaves_the_version_out_of_account(
         assert fastpath.spans(tracer) is None
 
 
-def test_where_the_sdk_needs_no_shortening_nothing_is_said(
+def test_version_that_needs_no_fast_path_logs_nothing(
     histogram: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1.44 records measurements fast enough by itself."""
@@ -139,7 +139,7 @@ def test_where_the_sdk_needs_no_shortening_nothing_is_said(
     assert caplog.records == []
 
 
-def test_a_child_says_nothing_that_its_parent_has_said(
+def test_forked_child_does_not_repeat_the_log_line(
     tracer: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A worker may start a hundred pool processes; the first of all says it for all."""
@@ -155,7 +155,7 @@ def test_a_child_says_nothing_that_its_parent_has_said(
     assert capfd.readouterr().err.count("the fast path for spans is not used") == 1
 
 
-def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_line_names_attribute_limits_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     """What a user has set, a user may want to know the price of."""
     caplog.set_level(logging.INFO)
     limits = SpanLimits(max_span_attributes=10)
@@ -164,7 +164,7 @@ def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> Non
     assert "limits of attributes are set" in caplog.text
 
 
-def test_importing_imports_no_sdk() -> None:
+def test_import_of_the_fast_path_loads_no_sdk() -> None:
     """A process without the SDK's use pays nothing for it."""
     code = (
         "import sys, otel_queue_plugins.sdk.fastpath as s;"
@@ -176,7 +176,7 @@ def test_importing_imports_no_sdk() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
+def test_tracer_of_another_library_has_no_fast_path(tracer: Any) -> None:
     """No-op tracers, wrappers and subclasses are used as they are."""
 
     class Wrapper(sdk_trace.Tracer):
@@ -188,7 +188,7 @@ def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
         assert fastpath.spans(other) is None  # type: ignore[arg-type]
 
 
-def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
+def test_histogram_of_another_library_has_no_fast_path(histogram: Any) -> None:
     """No-op instruments and subclasses are used as they are."""
 
     class Wrapper(instrument._Histogram):
@@ -201,7 +201,7 @@ def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
     assert fastpath.bind(subclass) is None
 
 
-def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
+def test_proxy_tracer_has_a_fast_path_once_there_is_a_provider() -> None:
     """A tracer got early stands for the real one from the moment a provider is set."""
     early = trace.get_tracer("early")
     assert fastpath.spans(early) is None
@@ -221,13 +221,13 @@ def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
     ],
     ids=str,
 )
-def test_limits_of_attributes_are_left_to_the_sdk(limits: dict[str, int]) -> None:
+def test_tracer_with_attribute_limits_has_no_fast_path(limits: dict[str, int]) -> None:
     """Anything but the default limits means that the SDK has to look at every attribute."""
     provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
     assert fastpath.spans(provider.get_tracer("scope")) is None
 
 
-def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
+def test_set_attributes_applies_the_limits_of_other_spans(tracer: Any) -> None:
     """A span of another provider is treated by that provider's limits."""
     assert fastpath.spans(tracer) is not None
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
@@ -240,7 +240,7 @@ def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["start_span", "_is_enabled"])
-def test_a_patched_tracer_is_left_alone(
+def test_patched_tracer_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who patches the SDK's methods wants them called."""
@@ -249,14 +249,14 @@ def test_a_patched_tracer_is_left_alone(
     assert fastpath.spans(tracer) is None
 
 
-def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
+def test_patched_tracer_object_has_no_fast_path(tracer: Any) -> None:
     """Also where only this one tracer is patched."""
     tracer.start_span = _as_another_would_patch(tracer.start_span)
     assert fastpath.spans(tracer) is None
 
 
 @pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "add_event", "_new_links"])
-def test_a_patched_span_is_left_alone(
+def test_patched_span_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Methods that the fast path would not call must be the SDK's own."""
@@ -265,7 +265,7 @@ def test_a_patched_span_is_left_alone(
     assert fastpath.spans(tracer) is None
 
 
-def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampler_of_another_library_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """None means that a sampler, or the one it delegates to, must be asked."""
     decide = decider()
     assert decide(sampling.DEFAULT_ON, None, 1) is sampling.Decision.RECORD_AND_SAMPLE
@@ -295,7 +295,7 @@ def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) ->
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_a_patched_metrics_sdk_is_left_alone(
+def test_patched_metrics_class_has_no_fast_path(
     histogram: Any, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Methods that the fast path would not call must be the SDK's own."""
@@ -303,7 +303,7 @@ def test_a_patched_metrics_sdk_is_left_alone(
     assert fastpath.bind(histogram) is None
 
 
-def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
+def test_patched_histogram_has_no_fast_path(histogram: Any) -> None:
     """Also where only this one instrument, or what it reports to, is another's."""
     counter = MeterProvider(shutdown_on_exit=False).get_meter("scope").create_counter("count")
     assert fastpath.bind(counter) is None  # type: ignore[arg-type]
@@ -315,7 +315,7 @@ def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
     assert fastpath.bind(histogram) is None
 
 
-def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
+def test_exemplar_filter_of_the_application_has_no_fast_path() -> None:
     """It may do anything with the attributes that it is given."""
 
     class Mine(AlwaysOnExemplarFilter):
@@ -396,7 +396,7 @@ def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
         _unequal_span,
     ],
 )
-def test_spans_of_an_unknown_sdk_are_not_shortened(
+def test_spans_of_a_changed_sdk_have_no_fast_path(
     tracer: Any, break_sdk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What differs or raises in the trial means the public API, for good; one INFO line."""
@@ -456,7 +456,7 @@ def _unequal_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     "break_sdk",
     [_broken_measurement, _broken_hash, _other_hash, _broken_match, _unequal_measurement],
 )
-def test_measurements_of_an_unknown_sdk_are_not_shortened(
+def test_measurements_of_a_changed_sdk_have_no_fast_path(
     histogram: Any,
     break_sdk: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -472,7 +472,7 @@ def test_measurements_of_an_unknown_sdk_are_not_shortened(
     assert [entry.levelno for entry in ours] == [logging.INFO]
 
 
-def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
+def test_trial_exports_nothing(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
     """It logs nothing when it passes, and runs once."""
     caplog.set_level(logging.DEBUG)
     fastpath.spans(tracer)

@@ -237,7 +237,7 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
     told=operations,
     sampler=st.sampled_from(SAMPLERS),
 )
-def test_any_span_comes_out_as_the_sdk_would_have_made_it(
+def test_any_span_is_equal_to_that_of_the_sdk(
     name, parent, kind, attributes, links, told, sampler
 ) -> None:
     """Whatever is done to it, the exported span and what processors see are the same."""
@@ -253,7 +253,7 @@ def test_any_span_comes_out_as_the_sdk_would_have_made_it(
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.get_description()[:40])
-def test_the_decision_is_the_samplers(sampler: Sampler) -> None:
+def test_sampling_decision_is_that_of_the_sampler(sampler: Sampler) -> None:
     """Every sampler decides as it would, for every kind of parent; the span context is the same."""
     usual, short = both(sampler=sampler)
     for parent in PARENTS * 3:
@@ -266,7 +266,7 @@ def test_the_decision_is_the_samplers(sampler: Sampler) -> None:
         assert type(spans[0]) is type(spans[1])
 
 
-def test_a_users_sampler_is_asked_the_same() -> None:
+def test_application_sampler_gets_the_same_arguments() -> None:
     """It gets the context, ids, name, kind, attributes and links; what it adds is cleaned."""
     questions = []
     for shorten in (False, True):
@@ -281,7 +281,7 @@ def test_a_users_sampler_is_asked_the_same() -> None:
     assert exported["attributes"]["sampler.rule"] == ["a", "b"]
 
 
-def test_the_bytes_on_the_wire_are_the_same() -> None:
+def test_exported_bytes_are_equal_to_those_of_the_sdk() -> None:
     """A span with all there can be on it encodes to the same OTLP message."""
     encoded = []
     for tracing in both():
@@ -296,7 +296,7 @@ def test_the_bytes_on_the_wire_are_the_same() -> None:
     assert encoded[0] == encoded[1]
 
 
-def test_what_a_user_does_with_it_works() -> None:
+def test_span_supports_all_calls_of_an_application() -> None:
     """It is a span of the SDK: a context manager that records exceptions, with all its methods."""
     short = Tracing(shorten=True)
     span = short.start("n", Context(), SpanKind.INTERNAL, dict(ATTRIBUTES), [], STARTED)
@@ -310,7 +310,7 @@ def test_what_a_user_does_with_it_works() -> None:
     assert [event["name"] for event in exported["events"]] == ["exception"]
 
 
-def test_the_limits_of_a_span_hold() -> None:
+def test_span_limits_are_applied() -> None:
     """200 attributes, events and links leave the newest 128 and the number dropped."""
     usual, short = both()
     for tracing in (usual, short):
@@ -331,7 +331,7 @@ def test_the_limits_of_a_span_hold() -> None:
     assert started[1].dropped_attributes == started[0].dropped_attributes > 0
 
 
-def test_other_limits_of_events_and_links_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_and_link_limits_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that have nothing to do with attributes are the SDK's own business."""
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "1")
     monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "2")
@@ -346,7 +346,7 @@ def test_other_limits_of_events_and_links_hold(monkeypatch: pytest.MonkeyPatch) 
     assert len(short.processor.exported[0]["links"]) == 2
 
 
-def test_two_spans_share_nothing_that_changes() -> None:
+def test_two_spans_share_no_mutable_state() -> None:
     """What is put on one span, event or link never shows on another."""
     short = Tracing(shorten=True)
     shared = SpanContext(5, 6, is_remote=True)
@@ -367,7 +367,7 @@ def test_two_spans_share_nothing_that_changes() -> None:
         spans[0].links[0].attributes["c"] = 3
 
 
-def test_an_ended_span_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_ended_span_does_not_change(caplog: pytest.LogCaptureFixture) -> None:
     """A late `put` or `note` is dropped with the SDK's warning."""
     short = Tracing(shorten=True)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
@@ -382,7 +382,7 @@ def test_an_ended_span_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     assert "late" not in span.attributes
 
 
-def test_put_and_note_suit_any_span() -> None:
+def test_set_attributes_and_add_event_accept_any_span() -> None:
     """Spans that record nothing, or are not the SDK's, get `set_attributes` and `add_event`."""
     given: list[object] = []
 
@@ -399,7 +399,7 @@ def test_put_and_note_suit_any_span() -> None:
     assert given == [{"a": 1}, ("b", None, 2)]
 
 
-def test_what_is_not_clean_is_cleaned() -> None:
+def test_unclean_attributes_are_cleaned() -> None:
     """A value we should never have passed is treated as the SDK treats it, not exported raw."""
     usual, short = both()
     for tracing in (usual, short):
@@ -410,7 +410,7 @@ def test_what_is_not_clean_is_cleaned() -> None:
     assert usual.seen() == short.seen()
 
 
-def test_the_resource_is_that_of_the_start() -> None:
+def test_span_has_the_resource_of_its_start() -> None:
     """A fork gives the provider a new resource; spans started from then on have it."""
     short = Tracing(shorten=True)
     short.tracer.resource = Resource({"service.instance.id": "child"})
@@ -418,7 +418,7 @@ def test_the_resource_is_that_of_the_start() -> None:
     assert span.resource.attributes["service.instance.id"] == "child"
 
 
-def test_ids_come_from_the_generator_in_use() -> None:
+def test_span_ids_come_from_the_current_generator() -> None:
     """The generator may be replaced at any time, and say that its ids are not random."""
     usual, short = both()
     for tracing in (usual, short):
@@ -431,7 +431,7 @@ def test_ids_come_from_the_generator_in_use() -> None:
     assert contexts[1][3] == TraceFlags(1)
 
 
-def test_a_sampler_put_in_later_is_asked() -> None:
+def test_replaced_sampler_is_called() -> None:
     """The sampler is the tracer's at the start of the span, not the one it had at first."""
     short = Tracing(shorten=True)
     short.tracer.sampler = sampler = Asked(Decision.DROP)
@@ -440,7 +440,7 @@ def test_a_sampler_put_in_later_is_asked() -> None:
     assert len(sampler.questions) == 1
 
 
-def test_processors_added_later_see_the_spans() -> None:
+def test_processor_added_later_gets_the_spans() -> None:
     """`add_span_processor` works at any time."""
     short = Tracing(shorten=True)
     late = Adding()
@@ -449,7 +449,7 @@ def test_processors_added_later_see_the_spans() -> None:
     assert len(late.exported) == 1
 
 
-def test_nothing_is_recorded_by_a_disabled_tracer() -> None:
+def test_disabled_tracer_records_nothing() -> None:
     """A tracer switched off by configuration makes spans that record nothing."""
     short = Tracing(shorten=True)
     off = type(short.tracer._tracer_config)(is_enabled=False)
@@ -459,7 +459,7 @@ def test_nothing_is_recorded_by_a_disabled_tracer() -> None:
     assert span.get_span_context().span_id == 3
 
 
-def test_a_parent_that_is_no_span_context_is_an_error() -> None:
+def test_parent_without_a_span_context_raises() -> None:
     """What the SDK raises, we raise."""
     short = Tracing(shorten=True)
     odd = set_span_in_context(NonRecordingSpan("odd"), Context())  # type: ignore[arg-type]
@@ -467,13 +467,13 @@ def test_a_parent_that_is_no_span_context_is_an_error() -> None:
         short.start("n", odd, SpanKind.INTERNAL, {}, [], STARTED)
 
 
-def test_a_missing_start_time_is_now() -> None:
+def test_span_without_start_time_starts_now() -> None:
     """None means the time of the call, as with the SDK."""
     span = Tracing(shorten=True).start("n", None, SpanKind.INTERNAL, {}, [], None)
     assert span.start_time > STARTED
 
 
-def test_spans_of_many_threads_do_not_mix() -> None:
+def test_spans_of_many_threads_are_separate() -> None:
     """Every span keeps its own attributes, whoever starts one at the same time."""
     short = Tracing(shorten=True)
     numbers = count()
@@ -497,7 +497,7 @@ def test_spans_of_many_threads_do_not_mix() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_makes_spans() -> None:
+def test_forked_child_records_spans() -> None:
     """Nothing of the fast path is tied to the process it was made in."""
     short = Tracing(shorten=True)
     short.start("parent", None, SpanKind.INTERNAL, {"a": 1}, [], STARTED).end(ENDED)

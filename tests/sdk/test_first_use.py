@@ -20,7 +20,7 @@ SIGNALS = ("traces", "metrics", "logs")
 
 
 @pytest.mark.parametrize("order", list(permutations(SIGNALS)), ids="-".join)
-def test_what_was_obtained_before_records_from_the_first_use(
+def test_proxies_got_before_set_up_record_from_the_first_use(
     moments: Programs, http_receiver: FaultyReceiver, order: tuple[str, ...]
 ) -> None:
     """Tracers, instruments and loggers from before `set_up_on_first_use`, whatever comes first."""
@@ -35,7 +35,7 @@ def test_what_was_obtained_before_records_from_the_first_use(
 
 
 @pytest.mark.parametrize("only", [*SIGNALS, "logging"])
-def test_each_signal_is_set_up_for_itself(
+def test_first_use_sets_up_its_own_signal_only(
     moments: Programs, http_receiver: FaultyReceiver, only: str
 ) -> None:
     """What nobody uses has no provider, no thread and no request."""
@@ -45,7 +45,9 @@ def test_each_signal_is_set_up_for_itself(
     assert sent == {f"/v1/{'logs' if only == 'logging' else only}"}
 
 
-def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: FaultyReceiver) -> None:
+def test_decorator_of_a_tracer_sets_up_nothing(
+    moments: Programs, http_receiver: FaultyReceiver
+) -> None:
     """`@tracer.start_as_current_span(...)` runs at import; the span comes with the call."""
     program = moments.start("decorated", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
@@ -54,7 +56,7 @@ def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: Fault
 
 
 @pytest.mark.parametrize("count", ["one", "two"])
-def test_an_observable_instrument_alone_is_read(
+def test_observable_instrument_alone_is_collected(
     moments: Programs, http_receiver: FaultyReceiver, count: str
 ) -> None:
     """Its callbacks have nobody who asks them until there is a reader; in a forked child, too."""
@@ -67,7 +69,7 @@ def test_an_observable_instrument_alone_is_read(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", SIGNALS)
-def test_a_provider_of_the_application_wins_until_something_is_recorded(
+def test_application_provider_set_before_first_use_wins(
     moments: Programs, http_receiver: FaultyReceiver, when: str, what: str
 ) -> None:
     """In either order, without a word of the API; the other signals come from the environment."""
@@ -78,7 +80,7 @@ def test_a_provider_of_the_application_wins_until_something_is_recorded(
     assert sent == {f"/v1/{signal}" for signal in SIGNALS if signal != what}
 
 
-def test_a_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
+def test_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
     """The parent's providers serve the child, too, once it records, under another id."""
     assert moments.start("forked", "records", endpoint=http_receiver.endpoint).wait() == 0
     child = http_receiver.expect_span("child", timeout=1)
@@ -89,7 +91,7 @@ def test_a_forked_child_counts_from_zero(moments: Programs, http_receiver: Fault
 
 
 @pytest.mark.parametrize("what", ["sets", "sets late"])
-def test_a_forked_child_may_set_its_own(
+def test_forked_child_may_set_its_own_provider(
     moments: Programs, http_receiver: FaultyReceiver, what: str
 ) -> None:
     """As a post_fork recipe does; what comes after the child's first measurement is too late."""
@@ -102,7 +104,7 @@ def test_a_forked_child_may_set_its_own(
     http_receiver.expect_total("work", 11, timeout=1)
 
 
-def test_nothing_named_leaves_the_api_as_it_is() -> None:
+def test_first_use_without_exporters_restores_the_api() -> None:
     """After the first use nothing of ours is around it, and the SDK was not loaded."""
     program = (
         "import sys; from opentelemetry import metrics, trace; from otel_queue_plugins import sdk;"
@@ -117,7 +119,7 @@ def test_nothing_named_leaves_the_api_as_it_is() -> None:
     subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
 
 
-def test_an_api_with_other_private_names_is_left_alone() -> None:
+def test_api_without_the_patched_names_is_left_unchanged() -> None:
     """A version without them gets its providers with the first message, and no error."""
     program = (
         "from opentelemetry import trace; from opentelemetry.metrics import _internal as m;"

@@ -71,7 +71,7 @@ def ends_in_time(act: Any, seconds: float = 2) -> bool:
     return not thread.is_alive()
 
 
-def test_a_reader_whose_locks_are_held_for_ever_collects_again(
+def test_reader_with_held_locks_collects_after_repair(
     provider: MeterProvider, exporter: Collected
 ) -> None:
     """Forked while the parent exported and collected: neither lock will ever be released."""
@@ -92,7 +92,7 @@ def test_a_reader_whose_locks_are_held_for_ever_collects_again(
     assert exporter.values == [1]
 
 
-def test_a_ticker_that_hangs_is_replaced(exporter: Collected) -> None:
+def test_hanging_reader_thread_is_replaced(exporter: Collected) -> None:
     """Forked at the moment the parent's ticker held its event: the SDK's new ticker never ticks."""
     reader: Any = PeriodicExportingMetricReader(exporter, export_interval_millis=50)
     provider = MeterProvider([reader], shutdown_on_exit=False)
@@ -108,7 +108,7 @@ def test_a_ticker_that_hangs_is_replaced(exporter: Collected) -> None:
     provider.shutdown()
 
 
-def test_pull_readers_start_from_zero_too() -> None:
+def test_pull_reader_starts_from_zero() -> None:
     """Whatever reads the numbers, the parent's are not the child's."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
@@ -117,7 +117,7 @@ def test_pull_readers_start_from_zero_too() -> None:
     assert reader.get_metrics_data() is None
 
 
-def test_an_http_session_is_replaced_by_one_like_it() -> None:
+def test_http_session_is_replaced_by_an_equal_one() -> None:
     """Another pool of connections, the same headers, certificates and authentication."""
     exporter: Any = HttpExporter(endpoint="http://localhost:1", certificate_file="ca.pem")
     before = _session(exporter)
@@ -135,7 +135,7 @@ def test_an_http_session_is_replaced_by_one_like_it() -> None:
     )
 
 
-def test_a_grpc_channel_is_made_at_the_first_call() -> None:
+def test_grpc_channel_is_made_at_the_first_call() -> None:
     """Not in the fork itself, and the parent's is not closed: either could hang."""
     exporter: Any = GrpcExporter(endpoint="http://localhost:1", insecure=True)
     before = exporter._channel
@@ -147,7 +147,7 @@ def test_a_grpc_channel_is_made_at_the_first_call() -> None:
     exporter.shutdown()
 
 
-def test_exporters_are_found_inside_wrappers() -> None:
+def test_exporters_inside_wrappers_are_repaired() -> None:
     """Distributions wrap processors and exporters in their own."""
 
     class Wrapper(SpanProcessor):
@@ -162,7 +162,7 @@ def test_exporters_are_found_inside_wrappers() -> None:
     assert _session(exporter) is not before
 
 
-def test_the_given_id_becomes_a_prefix() -> None:
+def test_configured_instance_id_becomes_a_prefix() -> None:
     """Spans that start from now on carry it, also from tracers made before."""
     provider = TracerProvider(
         resource=Resource({"service.instance.id": "pod-7"}), shutdown_on_exit=False
@@ -173,7 +173,7 @@ def test_the_given_id_becomes_a_prefix() -> None:
     assert str(span.resource.attributes["service.instance.id"]).startswith("pod-7-")
 
 
-def test_a_provider_of_another_kind_is_left_alone() -> None:
+def test_provider_of_another_library_is_left_unchanged() -> None:
     """Not everything global is the SDK's."""
     repair(object(), "pod-7")
 

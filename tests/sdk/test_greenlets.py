@@ -26,7 +26,7 @@ ADVICE = "grpc.experimental.gevent.init_gevent()"
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 @pytest.mark.parametrize("fault", [Fault.OK, Fault.HANG])
-def test_the_hub_goes_on(
+def test_hub_continues_during_an_export(
     processes: Processes, receiver: Receiver, protocol: str, library: str, fault: Fault
 ) -> None:
     """Neither an export nor a flush stops other greenlets, and the process ends on time."""
@@ -37,7 +37,7 @@ def test_the_hub_goes_on(
 
 
 @pytest.mark.parametrize("fault", [Fault.OK, Fault.HANG])
-def test_the_hub_goes_on_with_a_users_grpc_that_knows_of_gevent(
+def test_hub_continues_with_application_grpc_that_supports_gevent(
     processes: Processes, fault: Fault
 ) -> None:
     """What the warning advises works, and is advised no more."""
@@ -50,7 +50,9 @@ def test_the_hub_goes_on_with_a_users_grpc_that_knows_of_gevent(
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_a_users_grpc_that_would_stop_the_hub_is_said(processes: Processes, library: str) -> None:
+def test_application_grpc_that_blocks_the_hub_is_warned_of(
+    processes: Processes, library: str
+) -> None:
     """One line with the remedy; the exporter is the user's, and stays as it is."""
     with GrpcReceiver() as receiver:
         program = start(processes, receiver, "grpc", library, "user")
@@ -59,7 +61,7 @@ def test_a_users_grpc_that_would_stop_the_hub_is_said(processes: Processes, libr
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_a_users_http_needs_no_advice(
+def test_application_http_exporter_is_not_warned_of(
     processes: Processes, http_receiver: FaultyReceiver, library: str
 ) -> None:
     """Sockets are green there."""
@@ -90,7 +92,7 @@ def expect_the_hub_went_on(program: ManagedProcess) -> None:
     assert int(gap[1]) < LONGEST_GAP_MS
 
 
-def test_without_greenlets_a_call_is_left_as_it_is() -> None:
+def test_call_without_greenlets_is_not_wrapped() -> None:
     """No thread, no wrapper where nothing was patched."""
     code = (
         "from otel_queue_plugins.sdk.process.greenlets import in_native_thread as run;"

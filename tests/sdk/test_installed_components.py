@@ -64,7 +64,7 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{ROOT}"
 
 
-def test_a_sampler_by_entry_point(
+def test_sampler_of_an_entry_point_is_built(
     programs: Programs, http_receiver: FaultyReceiver, path: str
 ) -> None:
     """It gets `OTEL_TRACES_SAMPLER_ARG` as it is written."""
@@ -81,7 +81,7 @@ def test_a_sampler_by_entry_point(
     assert http_receiver.spans() == []
 
 
-def test_a_sampler_that_is_none(
+def test_sampler_factory_returning_something_else_turns_traces_off(
     programs: Programs, http_receiver: FaultyReceiver, path: str
 ) -> None:
     """A broken plugin is said, and never stops the application."""
@@ -97,7 +97,7 @@ def test_a_sampler_that_is_none(
     assert http_receiver.spans() == []
 
 
-def test_an_exporter_by_entry_point(programs: Programs, path: str) -> None:
+def test_exporter_of_an_entry_point_is_used(programs: Programs, path: str) -> None:
     """`OTEL_TRACES_EXPORTER` may name any installed one, without an endpoint."""
     program = programs.start("script", PYTHONPATH=path, OTEL_TRACES_EXPORTER="printing")
     assert program.wait() == 0
@@ -116,7 +116,7 @@ def test_an_exporter_by_entry_point(programs: Programs, path: str) -> None:
         ("datadog,b3", {"b3"}),
     ],
 )
-def test_propagators(
+def test_propagators_of_the_environment_are_used(
     programs: Programs, http_receiver: FaultyReceiver, propagators: str, keys: set[str]
 ) -> None:
     """Known ones are used. With an unknown one, the API itself could not be imported."""
@@ -128,7 +128,7 @@ def test_propagators(
     assert ("datadog: not installed" in program.log) is ("datadog" in propagators)
 
 
-def test_a_propagator_by_entry_point(programs: Programs, path: str) -> None:
+def test_propagator_of_an_entry_point_is_used(programs: Programs, path: str) -> None:
     """As packages for `jaeger`, `xray` and others bring one."""
     program = programs.start("carrying", PYTHONPATH=path, OTEL_PROPAGATORS="tracecontext,marking")
     assert program.wait() == 0
@@ -139,7 +139,7 @@ def test_a_propagator_by_entry_point(programs: Programs, path: str) -> None:
     ("name", "package"),
     [("jaeger", "jaeger"), ("xray", "aws-xray"), ("ottrace", "ot-trace")],
 )
-def test_a_known_propagator_that_is_not_installed(
+def test_propagator_that_is_not_installed_is_reported_with_its_package(
     programs: Programs, http_receiver: FaultyReceiver, name: str, package: str
 ) -> None:
     """The line says what to install; the others in the list are used."""
@@ -157,7 +157,7 @@ def test_a_known_propagator_that_is_not_installed(
 @pytest.mark.parametrize(
     "module", ["otel_queue_plugins.core.carrier.propagation", "otel_queue_plugins"]
 )
-def test_an_unknown_propagator_stops_no_import(processes: Processes, module: str) -> None:
+def test_unknown_propagator_stops_no_import(processes: Processes, module: str) -> None:
     """Whatever of ours is imported first; strict mode still refuses to start."""
     code = f"import {module}; from otel_queue_plugins import sdk; sdk.validate(); print('runs')"
     env = clean_environment(OTEL_PROPAGATORS="datadog")

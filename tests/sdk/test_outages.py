@@ -41,7 +41,7 @@ def dictate(program: ManagedProcess, *counts: int) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
-def test_every_span_arrives_or_is_counted_as_dropped(
+def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
     programs: Programs, receiver: Receiver, protocol: str, fault: Fault
 ) -> None:
     """After an outage telemetry goes on by itself, and says how many spans the outage cost."""
@@ -76,7 +76,7 @@ def test_every_span_arrives_or_is_counted_as_dropped(
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
-def test_what_ended_children_could_not_send_is_counted_by_their_parent(
+def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
     programs: Programs, receiver: Receiver, protocol: str, fault: Fault
 ) -> None:
     """They are gone when the backend comes back; each of their spans has arrived or is counted."""
@@ -108,7 +108,7 @@ def test_what_ended_children_could_not_send_is_counted_by_their_parent(
     assert "lost" not in arrived()
 
 
-def test_what_could_not_be_sent_in_time_is_counted(
+def test_spans_not_sent_in_time_are_counted_as_dropped(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`; that, too, is a drop."""
@@ -128,7 +128,7 @@ def test_what_could_not_be_sent_in_time_is_counted(
     )
 
 
-def test_an_outage_is_one_line_a_minute(
+def test_outage_is_logged_once_a_minute(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """Dozens of failed attempts and hundreds of dropped spans: one line."""
@@ -148,7 +148,7 @@ def test_an_outage_is_one_line_a_minute(
     assert "said once in 60 s" in lines[0]
 
 
-def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver: Receiver) -> None:
+def test_outage_keeps_memory_bounded(programs: Programs, http_receiver: Receiver) -> None:
     """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
     http_receiver.fault = Fault.HANG
     program = programs.start("dictated", endpoint=http_receiver.endpoint)
@@ -158,7 +158,9 @@ def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver
     assert int(after) - int(before) < 3_000
 
 
-def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClock) -> None:
+def test_failure_filter_passes_one_record_per_interval_over_all_loggers(
+    fake_clock: FakeClock,
+) -> None:
     """Traces, metrics and logs fail together: together they are allowed one line."""
     once = ExportFailureFilter(
         lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9, warned=Moment()
@@ -180,7 +182,7 @@ def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClo
     assert [passes(), passes()] == [True, False]
 
 
-def test_a_child_that_ends_leaves_the_number_of_what_it_could_not_send() -> None:
+def test_ending_child_leaves_the_number_of_its_unsent_spans() -> None:
     """Queued, under way, or counted where nobody heard of it; never twice, never less than before.
 
     What gets out in the last moment is taken back, and the parent's count waits for it.
@@ -241,14 +243,14 @@ def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
     return {str(point.attributes[REASON]): point.value for point in metric.data.data_points}
 
 
-def test_a_process_with_no_family_leaves_nothing() -> None:
+def test_process_without_children_leaves_nothing() -> None:
     """What it dropped it reports itself, or nobody does."""
     lost = Tally()
     leave(Dropped(lost), waiting=3, counted=4)
     assert lost.total() == 0
 
 
-def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
+def test_forked_processes_share_the_limit_of_warnings(fake_clock: FakeClock) -> None:
     """One line a minute for all of them, not for each."""
     warned = Moment()
     record = logging.LogRecord("any", logging.WARNING, __file__, 1, "failed", (), None)
@@ -263,7 +265,7 @@ def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
     assert warns()
 
 
-def test_dropped_spans_are_a_metric() -> None:
+def test_dropped_spans_are_exported_as_a_metric() -> None:
     """`taskqueue.telemetry.dropped`, {span}, by reason; no points before the first drop."""
     dropped, reader = Dropped(), InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)

@@ -38,14 +38,16 @@ def metrics(environ: dict[str, str]) -> tuple[str, ...]:
     return tuple(str(each) for each in read(environ).exporters.get("metrics", ()))
 
 
-def test_a_single_process_keeps_them() -> None:
+def test_scraped_exporter_of_a_single_process_is_kept() -> None:
     """A script, a web process, a worker of threads."""
     assert metrics(PROMETHEUS) == ("prometheus",)
     scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
-def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """One ERROR line; in strict mode it stops the start."""
     scraping.set_siblings_check(lambda: True)
     assert metrics(PROMETHEUS) == ()
@@ -60,7 +62,7 @@ def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixt
         validate({**PROMETHEUS, "OTEL_QUEUE_STRICT": "on"})
 
 
-def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     """What can be had is had."""
     scraping.set_siblings_check(lambda: True)
     environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
@@ -70,7 +72,7 @@ def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) ->
     assert "off)" not in record.getMessage()
 
 
-def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forked_process_counts_as_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless somebody knows better: a pool of one, a reloader."""
     monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
     assert metrics(PROMETHEUS) == ()
@@ -78,7 +80,7 @@ def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
-def test_one_of_a_family_speaks() -> None:
+def test_refusal_is_reported_by_one_of_forked_processes() -> None:
     """The first that is asked; the others are as silent as they are without metrics."""
     scraping.set_siblings_check(lambda: True)
     pid = os.fork()
@@ -90,7 +92,7 @@ def test_one_of_a_family_speaks() -> None:
 
 
 @pytest.mark.parametrize(("name", "speaks"), [("Process-1", True), ("Process-11", False)])
-def test_of_siblings_that_share_no_memory_the_first_speaks(
+def test_refusal_is_reported_by_the_first_of_spawned_processes(
     name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Worker processes of Dramatiq import us after they were forked."""
@@ -102,7 +104,7 @@ def test_of_siblings_that_share_no_memory_the_first_speaks(
     assert metrics(PROMETHEUS) == ()
 
 
-def test_nobody_is_asked_who_does_not_scrape() -> None:
+def test_siblings_check_is_not_called_without_a_scraped_exporter() -> None:
     """Finding out may cost."""
 
     def fail() -> bool:
@@ -112,7 +114,7 @@ def test_nobody_is_asked_who_does_not_scrape() -> None:
     assert metrics({"OTEL_METRICS_EXPORTER": "console"}) == ("console",)
 
 
-def test_a_port_that_is_taken_has_a_remedy() -> None:
+def test_port_in_use_is_logged_with_the_remedy() -> None:
     """Two web workers that know nothing of each other."""
     line = scraping.describe(OSError(errno.EADDRINUSE, "Address already in use"))
     assert "another process has this port" in line

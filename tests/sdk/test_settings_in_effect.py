@@ -20,7 +20,9 @@ def rich_span(programs: Programs, receiver: FaultyReceiver, **environ: str) -> R
     return receiver.expect_span("rich", timeout=1)
 
 
-def test_limits_of_a_span(programs: Programs, http_receiver: FaultyReceiver) -> None:
+def test_span_limits_of_the_environment_are_applied(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
     """Numbers of attributes, events and links, and the length of a value."""
     span = rich_span(
         programs,
@@ -37,9 +39,7 @@ def test_limits_of_a_span(programs: Programs, http_receiver: FaultyReceiver) -> 
     assert all(len(event.attributes) <= 1 for event in span.events)
 
 
-def test_without_limits_everything_is_there(
-    programs: Programs, http_receiver: FaultyReceiver
-) -> None:
+def test_span_without_limits_is_complete(programs: Programs, http_receiver: FaultyReceiver) -> None:
     """None of ours is added."""
     span = rich_span(programs, http_receiver)
     assert dict(span.attributes) == {"a": "abcdef", "b": 2, "c": 3}
@@ -49,7 +49,7 @@ def test_without_limits_everything_is_there(
 
 @pytest.mark.parametrize("sampler", ["traceidratio", "parentbased_traceidratio"])
 @pytest.mark.parametrize(("ratio", "spans"), [("0", 0), ("1", 2), ("", 2)])
-def test_ratios(
+def test_sampling_ratio_decides_by_trace_id(
     programs: Programs, http_receiver: FaultyReceiver, sampler: str, ratio: str, spans: int
 ) -> None:
     """From 0 to 1; unset is 1."""
@@ -68,7 +68,7 @@ def test_ratios(
         ("Base2_Exponential_Bucket_Histogram", "exponential_histogram"),
     ],
 )
-def test_kinds_of_histogram(
+def test_histogram_aggregation_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver, preference: str, kind: str
 ) -> None:
     """Explicit buckets unless asked otherwise."""
@@ -89,7 +89,7 @@ def test_kinds_of_histogram(
         ("ALWAYS_ON", {"OTEL_TRACES_SAMPLER": "always_off"}, 1),
     ],
 )
-def test_exemplars(
+def test_exemplar_filter_of_the_environment_is_used(
     programs: Programs,
     http_receiver: FaultyReceiver,
     preference: str,
@@ -113,7 +113,7 @@ def point_of_histogram(
     return point
 
 
-def test_an_emptied_endpoint_holds_for_spawned_children(
+def test_empty_endpoint_switches_the_signal_off_in_spawned_children(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """They read the environment anew: what is off stays off."""
@@ -125,7 +125,7 @@ def test_an_emptied_endpoint_holds_for_spawned_children(
     assert http_receiver.requests("/v1/metrics") == []
 
 
-def test_a_foreign_provider_is_used_and_metrics_come_from_the_environment(
+def test_application_tracer_provider_is_kept_and_metrics_are_set_up(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """A vendor's tracer provider decides about traces, before and after a fork, and no more."""

@@ -21,7 +21,9 @@ BOUND_S = 5.0
 
 
 @pytest.mark.parametrize("how", ["default", "restored", "asyncio"])
-def test_sigterm_loses_nothing(moments: Programs, http_receiver: FaultyReceiver, how: str) -> None:
+def test_sigterm_exports_everything(
+    moments: Programs, http_receiver: FaultyReceiver, how: str
+) -> None:
     """The process dies of the signal as it would without us, after a flush."""
     program = moments.start("terminated", how, endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
@@ -31,7 +33,7 @@ def test_sigterm_loses_nothing(moments: Programs, http_receiver: FaultyReceiver,
     assert program.log.splitlines()[0] == f"shown {signal.SIG_DFL!s}"
 
 
-def test_the_default_action_put_back_later_is_replaced_too(
+def test_restored_default_action_flushes_too(
     moments: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """A server has its own handler while it loads the application, and maybe in a thread."""
@@ -42,7 +44,7 @@ def test_the_default_action_put_back_later_is_replaced_too(
 
 
 @pytest.mark.parametrize("how", ["handled before", "handled after"])
-def test_a_handler_of_the_application_is_left_alone(
+def test_application_handler_is_left_unchanged(
     moments: Programs, http_receiver: FaultyReceiver, how: str
 ) -> None:
     """It is called at once, and decides how the process ends."""
@@ -54,7 +56,7 @@ def test_a_handler_of_the_application_is_left_alone(
     assert "on_term" in program.log
 
 
-def test_an_ignored_signal_stays_ignored(moments: Programs, http_receiver: FaultyReceiver) -> None:
+def test_ignored_signal_stays_ignored(moments: Programs, http_receiver: FaultyReceiver) -> None:
     """Who ignores SIGTERM means it."""
     program = moments.start("terminated", "ignored", endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
@@ -63,7 +65,7 @@ def test_an_ignored_signal_stays_ignored(moments: Programs, http_receiver: Fault
     assert f"shown {signal.SIG_IGN!s}" in program.log
 
 
-def test_a_hanging_collector_delays_death_by_the_bound_at_most(
+def test_hanging_collector_delays_sigterm_within_the_bound(
     moments: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """Also when the signal comes again and again."""
@@ -78,7 +80,7 @@ def test_a_hanging_collector_delays_death_by_the_bound_at_most(
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
-def test_children_of_multiprocessing_lose_nothing(
+def test_multiprocessing_children_export_everything_on_sigterm(
     moments: Programs, http_receiver: FaultyReceiver, how: str
 ) -> None:
     """A process that ends, and the processes of a pool, which are ended by SIGTERM."""
@@ -88,7 +90,7 @@ def test_children_of_multiprocessing_lose_nothing(
     http_receiver.expect_total("work", 3, timeout=1)
 
 
-def test_nothing_named_leaves_signals_alone() -> None:
+def test_sigterm_without_exporters_is_left_unchanged() -> None:
     """There is nothing to flush: the default action is the kernel's."""
     program = (
         "import signal; before = signal.signal, signal.getsignal;"

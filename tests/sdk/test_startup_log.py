@@ -18,7 +18,7 @@ def lines(log: str) -> list[str]:
     return [line for line in log.splitlines() if "telemetry" in line]
 
 
-def test_signals_endpoint_protocol_and_service(
+def test_startup_line_names_signals_endpoint_protocol_and_service(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
     """For all signals in one line, which its children do not repeat."""
@@ -28,14 +28,16 @@ def test_signals_endpoint_protocol_and_service(
     assert lines(program.log) == [ON + goal]
 
 
-def test_of_children_the_first_says_it(programs: Programs, http_receiver: FaultyReceiver) -> None:
+def test_startup_line_of_forked_children_is_logged_once(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
     """Where their parent had nothing to set up before them; it has nothing to add after them."""
     program = programs.start("talkative", "children", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     assert len(lines(program.log)) == 1
 
 
-def test_a_signal_of_its_own_is_named_by_itself(
+def test_startup_line_names_each_destination_separately(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
     """With the path it has; and no secret is shown."""
@@ -58,7 +60,9 @@ def test_a_signal_of_its_own_is_named_by_itself(
     assert "s3cret" not in program.log
 
 
-def test_providers_of_the_application(programs: Programs, http_receiver: FaultyReceiver) -> None:
+def test_startup_line_names_application_providers(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
     """They go where the application wants; a signal that it left to us goes where we say."""
     program = programs.start("talkative", "own", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
@@ -67,7 +71,9 @@ def test_providers_of_the_application(programs: Programs, http_receiver: FaultyR
 
 
 @pytest.mark.parametrize("extra", [{}, {"OTEL_QUEUE_SETUP": "off"}], ids=["unset", "off"])
-def test_nothing_is_said_while_nothing_is_on(programs: Programs, extra: dict[str, str]) -> None:
+def test_startup_line_is_missing_without_exporters(
+    programs: Programs, extra: dict[str, str]
+) -> None:
     """Telemetry that nobody asked for is not news."""
     program = programs.start("talkative", **extra)
     assert program.wait() == 0
