@@ -34,10 +34,10 @@ LATE = {
     ROOT / "sdk" / "fastpath" / "encoding" / "__init__.py",
     ROOT / "sdk" / "fastpath" / "encoding" / "attaching.py",
 }
-TOLD = "['process add', 'send add'] traces 1 sent [1]"
+EXPECTED = "['process add', 'send add'] traces 1 sent [1]"
 
 
-@pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda said: said or "unset")
+@pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda switch: switch or "unset")
 def outcomes(request: pytest.FixtureRequest, module_processes: Processes) -> dict[str, list[str]]:
     """What came of each change, in all positions of the switch."""
     program = module_processes.start(
@@ -58,7 +58,7 @@ def outcomes(request: pytest.FixtureRequest, module_processes: Processes) -> dic
 def test_both_adapters_are_imported_and_work(outcomes: dict[str, list[str]], change: str) -> None:
     """Every span, one trace, every count; and what the environment asks for is set up."""
     *used, recorded = outcomes[change]
-    assert used == [f"use_celery | {TOLD}", f"use_dramatiq | {TOLD}"]
+    assert used == [f"use_celery | {EXPECTED}", f"use_dramatiq | {EXPECTED}"]
     if not change.endswith("PROVIDER_SET_ONCE"):  # without it the API itself can set no provider
         assert recorded == "record | True ['/v1/metrics', '/v1/traces']"
 

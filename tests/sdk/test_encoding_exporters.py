@@ -87,16 +87,16 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     batches: list[Any] = []
     for encoder in (encoding.span_encoder(), encoding.log_encoder()):
         assert encoder is not None
-        monkeypatch.setattr(encoder, "request", _told(encoder.request, batches))
+        monkeypatch.setattr(encoder, "request", _recording(encoder.request, batches))
     return batches
 
 
-def _told(request: Callable[[Any], bytes], batches: list[Any]) -> Callable[[Any], bytes]:
-    def told(batch: Any) -> bytes:
+def _recording(request: Callable[[Any], bytes], batches: list[Any]) -> Callable[[Any], bytes]:
+    def record_batch(batch: Any) -> bytes:
         batches.append(batch)
         return request(batch)
 
-    return told
+    return record_batch
 
 
 def batch_of(signal: str, **attributes: Any) -> tuple[list[Any], Any]:

@@ -44,10 +44,10 @@ def test_encoders_are_proven_with_the_installed_sdk() -> None:
     assert encoding.log_encoder() is not None
 
 
-@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
-def test_fastpath_off_turns_the_encoders_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["off", "OFF", " false ", "0"])
+def test_fastpath_off_turns_the_encoders_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_QUEUE_FASTPATH=off."""
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert encoding.span_encoder() is None
     assert encoding.log_encoder() is None
 

@@ -239,8 +239,8 @@ def test_equal_values_of_different_types_are_encoded_by_type(encoder: Encoder) -
         encoded.assert_same(encoder, batch)
 
 
-def test_equal_scopes_share_one_group(encoder: Encoder) -> None:
-    """The first of a batch speaks for all of its equals; what another batch had does not matter."""
+def test_equal_scopes_are_grouped_as_officially(encoder: Encoder) -> None:
+    """Equal scopes are exported as the first of them in a batch; other batches do not matter."""
     scopes = [InstrumentationScope("x", attributes={"a": each}) for each in (1, True, 1.0)]
     for first, second in permutations(scopes, 2):
         spans = [

@@ -10,7 +10,7 @@ import pytest
 from otel_queue_plugins.sdk.export.outage import Outage
 from otel_queue_plugins.sdk.process.shared_memory import Moment
 from tests.receiver import Fault
-from tests.sdk.conftest import tell
+from tests.sdk.conftest import run_child
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -89,10 +89,10 @@ def test_outage_delays_the_first_child_only(
     receiver.fault = Fault.HANG
     parent = programs.start("one_task_children", endpoint=receiver.endpoint, protocol=protocol)
     for name in ("first", "second", "third"):
-        tell(parent, name)
+        run_child(parent, name)
     receiver.fault = Fault.OK
-    tell(parent, "back")
-    tell(parent, "healthy")
+    run_child(parent, "back")
+    run_child(parent, "healthy")
     first, *others = [float(took) for took in re.findall(r"took ([\d.]+) s", parent.log)]
     assert first > 2
     assert max(others) < 1.5
@@ -100,14 +100,14 @@ def test_outage_delays_the_first_child_only(
 
 
 def test_outage_is_forgotten_after_a_minute(fake_clock: FakeClock) -> None:
-    """A success ends it, and so does a minute without news."""
+    """A flush that succeeds ends it, and so does a minute without a flush."""
     outage = Outage(Moment(), clock=lambda: fake_clock() / 1e9)
     assert not outage.is_on()
-    outage.begins()
+    outage.begin()
     assert outage.is_on()
-    outage.ends()
+    outage.end()
     assert not outage.is_on()
-    outage.begins()
+    outage.begin()
     fake_clock.advance(59)
     assert outage.is_on()
     fake_clock.advance(1)

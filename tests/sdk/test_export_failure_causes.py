@@ -65,30 +65,30 @@ def test_cause_of_404_names_the_path_to_correct(status: int, signal: str) -> Non
     asked = {f"OTEL_{signal.upper()}_EXPORTER": "otlp"}
     own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
     answer = Answer(status, "No")
-    said, meaning = words_of_answer(answer, signal, **asked, **{own: "http://collector:5000"})
+    text, meaning = words_of_answer(answer, signal, **asked, **{own: "http://collector:5000"})
     assert (
-        said == f"answered {status} No: {own} is used as it is, so it has to end with /v1/{signal}"
+        text == f"answered {status} No: {own} is used as it is, so it has to end with /v1/{signal}"
     )
-    said, _ = words_of_answer(answer, signal, **asked, **{ENDPOINT: "http://c:5000/v1/traces"})
-    assert said.endswith(f"write {ENDPOINT} without /v1/..., which is appended for each signal")
-    said, _ = words_of_answer(answer, signal, **asked)
-    assert said.endswith("is this the endpoint of an OTLP receiver?")
+    text, _ = words_of_answer(answer, signal, **asked, **{ENDPOINT: "http://c:5000/v1/traces"})
+    assert text.endswith(f"write {ENDPOINT} without /v1/..., which is appended for each signal")
+    text, _ = words_of_answer(answer, signal, **asked)
+    assert text.endswith("is this the endpoint of an OTLP receiver?")
     assert meaning == BROKEN
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_cause_of_401_names_the_credentials(status: int) -> None:
     """Which variable sends which header; never a value."""
-    said, meaning = words_of_answer(Answer(status))
-    assert said == f"answered {status}: it wants credentials, and {HEADERS} is not set"
-    said, _ = words_of_answer(Answer(status), **{HEADERS: "Api-Key=s3cret,x-team=t3am"})
+    text, meaning = words_of_answer(Answer(status))
+    assert text == f"answered {status}: it wants credentials, and {HEADERS} is not set"
+    text, _ = words_of_answer(Answer(status), **{HEADERS: "Api-Key=s3cret,x-team=t3am"})
     expected = f"it does not accept the credentials; {HEADERS} sends api-key, x-team"
-    assert said == f"answered {status}: {expected}"
+    assert text == f"answered {status}: {expected}"
     assert meaning == BROKEN
     for code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        said, meaning = words_of_code(code, "no", **{HEADERS: "Api-Key=s3cret"})
+        text, meaning = words_of_code(code, "no", **{HEADERS: "Api-Key=s3cret"})
         assert (
-            said == f"answered {code}: it does not accept the credentials; {HEADERS} sends api-key"
+            text == f"answered {code}: it does not accept the credentials; {HEADERS} sends api-key"
         )
         assert meaning == BROKEN
 
@@ -114,8 +114,8 @@ def test_cause_of_401_names_the_credentials(status: int) -> None:
 )
 def test_cause_of_other_http_answers(answer: Answer, expected: str, meaning: str) -> None:
     """What the SDK tries again is an outage, the rest is not."""
-    said, found = words_of_answer(answer)
-    assert said.endswith(expected)
+    text, found = words_of_answer(answer)
+    assert text.endswith(expected)
     assert found == meaning
 
 
@@ -164,8 +164,8 @@ def _untrusted() -> ssl.SSLError:
 )
 def test_cause_of_network_errors(error: BaseException, expected: str, meaning: str) -> None:
     """However deep they are wrapped."""
-    said, found = words_of_error(_wrapped(error))
-    assert said.startswith(expected)
+    text, found = words_of_error(_wrapped(error))
+    assert text.startswith(expected)
     assert found == meaning
 
 
@@ -201,8 +201,8 @@ NO_ADDRESS = "failed to connect to all addresses; last error: "
 )
 def test_cause_of_grpc_codes(code: str, details: str, expected: str, meaning: str) -> None:
     """Most of what is wrong with a connection has one code; the details tell it apart."""
-    said, found = words_of_code(code, details)
-    assert said.startswith(expected)
+    text, found = words_of_code(code, details)
+    assert text.startswith(expected)
     assert found == meaning
 
 
@@ -229,18 +229,18 @@ def test_cause_of_closed_connection_is_found_by_a_probe(
     environ = {ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     reset = ConnectionResetError(104, "x")
     if protocol == "grpc":
-        said, _ = words_of_code("UNAVAILABLE", "Socket closed", **environ)
+        text, _ = words_of_code("UNAVAILABLE", "Socket closed", **environ)
     else:
-        said, _ = words_of_error(reset, **environ)
-    assert said.startswith(expected)
+        text, _ = words_of_error(reset, **environ)
+    assert text.startswith(expected)
 
 
 def test_cause_contains_no_value_of_a_header() -> None:
     """Some servers and libraries repeat what they got."""
     details = "bad header: s3cret-key\nat https://u:p@h/?key=k " + "x" * 1000
-    said, _ = words_of_code("INTERNAL", details, **{HEADERS: "api-key=s3cret-key"})
-    assert said.startswith("answered INTERNAL: bad header: *** at https://***@h/?*** xxx")
-    assert len(said) < 300
+    text, _ = words_of_code("INTERNAL", details, **{HEADERS: "api-key=s3cret-key"})
+    assert text.startswith("answered INTERNAL: bad header: *** at https://***@h/?*** xxx")
+    assert len(text) < 300
 
 
 def test_cause_without_facts_is_the_logged_text() -> None:
@@ -277,7 +277,7 @@ def _serve(server: socket.socket, sayings: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "spoken"),
+    ("text", "spoken"),
     [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", probing.HTTP1),
         (b"\0\0\6\4\0\0\0\0\0\0\5\0\0\x40\0", probing.HTTP2),
@@ -288,7 +288,7 @@ def _serve(server: socket.socket, sayings: list[bytes]) -> None:
 )
 def test_probe_of_a_port_finds_its_protocol(
     port: tuple[int, list[bytes]],
-    said: bytes,
+    text: bytes,
     spoken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -296,7 +296,7 @@ def test_probe_of_a_port_finds_its_protocol(
     monkeypatch.undo()
     probing.forget()
     number, sayings = port
-    sayings[0] = said
+    sayings[0] = text
     assert probing.protocol_at("127.0.0.1", number) == spoken
     sayings[0] = b"something else"
     assert probing.protocol_at("127.0.0.1", number) == spoken

@@ -12,6 +12,7 @@ import pytest
 
 from otel_queue_plugins.cli.receiver import Reply
 from tests.receiver import Fault, FaultyReceiver, GrpcReceiver
+from tests.sdk.conftest import record_spans
 from tests.sdk.test_tls import certificate  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
@@ -42,11 +43,8 @@ def test_refused_http_export_is_logged_once_per_signal(
 ) -> None:
     """With the URL, once for each signal; nothing says that it is tried again."""
     http_receiver.fault, http_receiver.rejection = Fault.REJECT, Reply(status)
-    program = programs.start(
-        "script",
-        endpoint=http_receiver.endpoint,
-        OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret",
-        **ALL,
+    program = programs.start_sending(
+        http_receiver, "script", OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret", **ALL
     )
     assert program.wait() == 0
     lines = lines_of(program.log)
@@ -73,12 +71,8 @@ def test_refused_grpc_export_is_logged_once_per_signal(
     """The same over gRPC."""
     with GrpcReceiver() as receiver:
         receiver.fault, receiver.rejection_code = Fault.REJECT, code
-        program = programs.start(
-            "script",
-            endpoint=receiver.endpoint,
-            protocol="grpc",
-            OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret",
-            **ALL,
+        program = programs.start_sending(
+            receiver, "script", OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret", **ALL
         )
         assert program.wait() == 0
         lines = lines_of(program.log)
@@ -88,19 +82,16 @@ def test_refused_grpc_export_is_logged_once_per_signal(
             assert MENDED in line
 
 
-def test_failure_line_counts_the_refused_spans(
-    programs: Programs, receiver: Receiver, protocol: str
-) -> None:
+def test_failure_line_counts_the_refused_spans(programs: Programs, receiver: Receiver) -> None:
     """The batch that the line is about is in it."""
-    receiver.fault = Fault.REJECT
-    program = programs.start(
-        "dictated",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
+    program = programs.start_sending(
+        receiver,
+        "spans_on_request",
+        fault=Fault.REJECT,
         OTEL_METRICS_EXPORTER="none",
         OTEL_BSP_SCHEDULE_DELAY="60000",
     )
-    program.stdin.write(b"7\n")
+    record_spans(program, 7)
     program.stdin.close()
     assert program.wait() == 0
     assert "; dropped so far: 7 spans; said once in 60 s)" in lines_of(program.log)["traces"]
@@ -108,10 +99,10 @@ def test_failure_line_counts_the_refused_spans(
 
 def test_failure_line_counts_log_records(programs: Programs, http_receiver: FaultyReceiver) -> None:
     """By their own name."""
-    http_receiver.fault = Fault.REJECT
-    program = programs.start(
+    program = programs.start_sending(
+        http_receiver,
         "script",
-        endpoint=http_receiver.endpoint,
+        fault=Fault.REJECT,
         OTEL_TRACES_EXPORTER="none",
         OTEL_METRICS_EXPORTER="none",
         **ALL,
@@ -153,9 +144,7 @@ def test_redirect_is_logged_as_a_refusal(programs: Programs, http_receiver: Faul
     """The SDK takes it for a success, and everything is lost without a word."""
     http_receiver.fault = Fault.REJECT
     http_receiver.rejection = Reply(308, b"", {"Location": "https://collector/v1/traces"})
-    program = programs.start(
-        "script", endpoint=http_receiver.endpoint, OTEL_METRICS_EXPORTER="none"
-    )
+    program = programs.start_sending(http_receiver, "script", OTEL_METRICS_EXPORTER="none")
     assert program.wait() == 0
     line = lines_of(program.log)["traces"]
     assert "a redirect: write https://collector in OTEL_EXPORTER_OTLP_ENDPOINT" in line
@@ -229,12 +218,11 @@ def test_http_export_to_a_grpc_port_is_recognised(programs: Programs) -> None:
 
 
 def test_collector_without_an_answer_is_logged_at_the_end(
-    programs: Programs, receiver: Receiver, protocol: str
+    programs: Programs, receiver: Receiver
 ) -> None:
     """Even where the process ends before the time of an export is over."""
-    receiver.fault = Fault.HANG
-    program = programs.start(
-        "script", endpoint=receiver.endpoint, protocol=protocol, OTEL_QUEUE_FLUSH_TIMEOUT="1"
+    program = programs.start_sending(
+        receiver, "script", fault=Fault.HANG, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
     assert program.wait() == 0
     (line,) = lines_of(program.log).values()

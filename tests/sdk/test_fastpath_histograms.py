@@ -184,15 +184,15 @@ def swap(measuring: Measuring) -> None:
 
 
 @settings(deadline=None)
-@given(told=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
+@given(sequence=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
 def test_any_sequence_of_measurements_is_exported_as_by_the_sdk(
-    told, views, exemplar_filter
+    sequence, views, exemplar_filter
 ) -> None:
     """Whatever the values, series, views, readers and exemplars, every read gives the same."""
     logging.disable(logging.WARNING)
     try:
         usual, short = both(views=views, exemplar_filter=exemplar_filter)
-        for step in told:
+        for step in sequence:
             random.seed(1)  # reservoirs of exemplars draw lots
             expected = take(usual, step)
             random.seed(1)
@@ -309,8 +309,10 @@ def test_disabled_meter_records_nothing() -> None:
     short = Measuring(shorten=True)
     config = type(short.histogram._meter_config._config)
     for enabled in (True, False, True):
-        said = config(is_enabled=enabled)
-        short.provider._set_meter_configurator(meter_configurator=lambda _scope, said=said: said)
+        answer = config(is_enabled=enabled)
+        short.provider._set_meter_configurator(
+            meter_configurator=lambda _scope, answer=answer: answer
+        )
         short.record(1.0, SERIES[0], NOWHERE)
     assert [point["count"] for point in short.points()] == [2]
 

@@ -76,17 +76,17 @@ def test_fast_path_is_used_with_the_installed_sdk(tracer: Any, histogram: Any) -
     assert fastpath.bind(histogram) is not None
 
 
-@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0", "No"])
+@pytest.mark.parametrize("value", ["off", "OFF", " false ", "0", "No"])
 def test_fastpath_off_turns_all_parts_off(
     tracer: Any,
     histogram: Any,
-    said: str,
+    value: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """OTEL_QUEUE_FASTPATH=off: neither spans nor measurements nor `put`, and no word about it."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is None
     assert fastpath.bind(histogram) is None
     assert not fastpath._updates
@@ -114,13 +114,13 @@ def test_version_outside_the_table_turns_the_fast_path_off(
         assert "OTEL_QUEUE_FASTPATH=on" in line
 
 
-@pytest.mark.parametrize("said", ["on", "TRUE", "1"])
+@pytest.mark.parametrize("value", ["on", "TRUE", "1"])
 def test_fastpath_on_ignores_the_table_of_versions(
-    tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    tracer: Any, histogram: Any, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
     with monkeypatch.context() as patch:

@@ -76,8 +76,8 @@ class Asked(Sampler):
     def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None):
         links = [link.context for link in links]
         self.questions.append((parent_context, trace_id, name, kind, dict(attributes), links))
-        said = {**attributes, "sampler.rule": ["a", "b"], "odd": object}
-        return SamplingResult(self._decision, said, TraceState([("asked", "yes")]))
+        changed = {**attributes, "sampler.rule": ["a", "b"], "odd": object}
+        return SamplingResult(self._decision, changed, TraceState([("asked", "yes")]))
 
     def get_description(self) -> str:
         return "Asked"
@@ -234,18 +234,18 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
     kind=st.sampled_from(list(SpanKind)),
     attributes=st.dictionaries(names, clean, max_size=12),
     links=st.lists(link_arguments, max_size=4),
-    told=operations,
+    sequence=operations,
     sampler=st.sampled_from(SAMPLERS),
 )
 def test_any_span_is_equal_to_that_of_the_sdk(
-    name, parent, kind, attributes, links, told, sampler
+    name, parent, kind, attributes, links, sequence, sampler
 ) -> None:
     """Whatever is done to it, the exported span and what processors see are the same."""
     usual, short = both(sampler=sampler)
     for tracing in (usual, short):
         given_links = [Link(*arguments) for arguments in links]
         span = tracing.start(name, parent, kind, dict(attributes), given_links, STARTED)
-        for operation in told:
+        for operation in sequence:
             apply(tracing, span, operation)
         span.end(ENDED)
         tracing.processor.seen += [span.get_span_context(), span.is_recording(), type(span)]

@@ -43,7 +43,7 @@ def test_hub_continues_with_application_grpc_that_supports_gevent(
     """What the warning advises works, and is advised no more."""
     with GrpcReceiver() as receiver:
         receiver.fault = fault
-        program = start(processes, receiver, "grpc", "gevent", "told")
+        program = start(processes, receiver, "grpc", "gevent", "init_gevent")
         expect_the_hub_went_on(program)
         assert len(receiver.spans()) == (30 if fault is Fault.OK else 0)
         assert ADVICE not in program.log

@@ -16,13 +16,12 @@ from otel_queue_plugins.sdk.diagnosis.export_failures import ExportFailureFilter
 from otel_queue_plugins.sdk.export.dropped import Dropped
 from otel_queue_plugins.sdk.process.shared_memory import Moment, Tally
 from tests.receiver import Fault
-from tests.sdk.conftest import tell
+from tests.sdk.conftest import record_spans, run_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import FakeClock
-    from tests.processes import ManagedProcess
     from tests.sdk.conftest import Programs, Receiver
 
 pytestmark = pytest.mark.slow
@@ -31,31 +30,17 @@ SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"
 REASON = "taskqueue.telemetry.drop_reason"
 
 
-def dictate(program: ManagedProcess, *counts: int) -> None:
-    """Have that many spans recorded, one number after the other."""
-    for number in counts:
-        seen = program.log.count("recorded")
-        program.stdin.write(f"{number}\n".encode())
-        program.stdin.flush()
-        program.wait_for_log("recorded", count=seen + 1)
-
-
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
 def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
-    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+    programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
     """After an outage telemetry goes on by itself, and says how many spans the outage cost."""
-    receiver.fault = fault
-    program = programs.start(
-        "dictated",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
-        OTEL_EXPORTER_OTLP_TIMEOUT="1",
-        **SMALL,
+    program = programs.start_sending(
+        receiver, "spans_on_request", fault=fault, OTEL_EXPORTER_OTLP_TIMEOUT="1", **SMALL
     )
-    dictate(program, 200)
+    record_spans(program, 200)
     receiver.fault = Fault.OK
-    dictate(program, 1)
+    record_spans(program, 1)
 
     def accounted() -> float:
         return len(receiver.spans()) + receiver.total("taskqueue.telemetry.dropped")
@@ -77,21 +62,17 @@ def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
 def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
-    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+    programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
     """They are gone when the backend comes back; each of their spans has arrived or is counted."""
-    receiver.fault = fault
-    parent = programs.start(
-        "one_task_children",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
-        OTEL_QUEUE_FLUSH_TIMEOUT="1",
+    parent = programs.start_sending(
+        receiver, "one_task_children", fault=fault, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
     for _ in range(5):
-        tell(parent, "lost")
+        run_child(parent, "lost")
     receiver.fault = Fault.OK
-    tell(parent, "back")
-    tell(parent, "healthy")
+    run_child(parent, "back")
+    run_child(parent, "healthy")
 
     def arrived() -> list[str]:
         return [span.name for span in receiver.spans()]
@@ -109,39 +90,35 @@ def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
 
 
 def test_spans_not_sent_in_time_are_counted_as_dropped(
-    programs: Programs, receiver: Receiver, protocol: str
+    programs: Programs, receiver: Receiver
 ) -> None:
     """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`; that, too, is a drop."""
-    receiver.fault = Fault.UNAVAILABLE
-    program = programs.start(
-        "dictated", endpoint=receiver.endpoint, protocol=protocol, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
+    program = programs.start_sending(
+        receiver, "spans_on_request", fault=Fault.UNAVAILABLE, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
     )
-    dictate(program, 10)
+    record_spans(program, 10)
     receiver.until(lambda: bool(receiver.requests("/v1/traces")), "attempt")
-    dictate(program, 10)
+    record_spans(program, 10)
     receiver.until(lambda: len(receiver.requests("/v1/traces")) > 1, "second attempt")
     receiver.fault = Fault.OK
-    dictate(program, 1)
+    record_spans(program, 1)
     receiver.expect_span("work")
     receiver.expect_total(
         "taskqueue.telemetry.dropped", 20, taskqueue__telemetry__drop_reason="export_failed"
     )
 
 
-def test_outage_is_logged_once_a_minute(
-    programs: Programs, receiver: Receiver, protocol: str
-) -> None:
+def test_outage_is_logged_once_a_minute(programs: Programs, receiver: Receiver) -> None:
     """Dozens of failed attempts and hundreds of dropped spans: one line."""
-    receiver.fault = Fault.UNAVAILABLE
-    program = programs.start(
-        "dictated",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
+    program = programs.start_sending(
+        receiver,
+        "spans_on_request",
+        fault=Fault.UNAVAILABLE,
         OTEL_EXPORTER_OTLP_TIMEOUT="1",
         OTEL_METRIC_EXPORT_INTERVAL="100",
         **SMALL,
     )
-    dictate(program, 100, 100)
+    record_spans(program, 100, 100)
     receiver.until(lambda: len(receiver.requests()) >= 8, "8 attempts")
     lines = [line for line in program.log.splitlines() if not line.startswith("recorded")]
     assert len(lines) == 1
@@ -150,9 +127,8 @@ def test_outage_is_logged_once_a_minute(
 
 def test_outage_keeps_memory_bounded(programs: Programs, http_receiver: Receiver) -> None:
     """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
-    http_receiver.fault = Fault.HANG
-    program = programs.start("dictated", endpoint=http_receiver.endpoint)
-    dictate(program, 5_000, 40_000)
+    program = programs.start_sending(http_receiver, "spans_on_request", fault=Fault.HANG)
+    record_spans(program, 5_000, 40_000)
     found = re.findall(r"recorded ([\d.]+) us each, (\d+) kB", program.log)
     (_, before), (_, after) = found
     assert int(after) - int(before) < 3_000

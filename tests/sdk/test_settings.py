@@ -405,7 +405,7 @@ def test_own_variable_of_a_signal_is_checked(suffix: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["traceidratio", "parentbased_traceidratio"])
 @pytest.mark.parametrize("ratio", ["1.5", "-0.1", "half", "nan"])
-def test_sampling_ratio_above_one_is_rejected(name: str, ratio: str) -> None:
+def test_sampling_ratio_outside_0_to_1_is_rejected(name: str, ratio: str) -> None:
     """The SDK would sample everything."""
     environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": ratio}
     plan = read(environ)

@@ -49,7 +49,7 @@ def test_span_without_limits_is_complete(programs: Programs, http_receiver: Faul
 
 @pytest.mark.parametrize("sampler", ["traceidratio", "parentbased_traceidratio"])
 @pytest.mark.parametrize(("ratio", "spans"), [("0", 0), ("1", 2), ("", 2)])
-def test_sampling_ratio_decides_by_trace_id(
+def test_sampling_ratio_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver, sampler: str, ratio: str, spans: int
 ) -> None:
     """From 0 to 1; unset is 1."""

@@ -51,12 +51,12 @@ def test_startup_line_names_each_destination_separately(
         OTEL_SERVICE_NAME="",
     )
     assert program.wait() == 0
-    said = (
+    rest = (
         f"traces to http://{host}/own?*** (http/protobuf); metrics to http://***@{host} "
         "(http/protobuf); logs to console; service unknown_service (OTEL_SERVICE_NAME is not set)"
     )
     # The SDK adds the name of the program, from 1.45 on.
-    assert lines(program.log)[0].replace("unknown_service:python", "unknown_service") == ON + said
+    assert lines(program.log)[0].replace("unknown_service:python", "unknown_service") == ON + rest
     assert "s3cret" not in program.log
 
 
