@@ -23,7 +23,7 @@ Receiver = FaultyReceiver | GrpcReceiver
 
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
-    """Both of them, one after the other."""
+    """Each of both protocols."""
     chosen: str = request.param
     return chosen
 
@@ -37,7 +37,7 @@ def receiver(protocol: str) -> Iterator[Receiver]:
 
 @pytest.fixture
 def http_receiver() -> Iterator[FaultyReceiver]:
-    """A receiver for what does not depend on the protocol."""
+    """A receiver over HTTP, for tests that do not depend on the protocol."""
     with FaultyReceiver() as receiver:
         yield receiver
 
@@ -79,7 +79,7 @@ def programs(processes: Processes) -> Programs:
 
 @pytest.fixture
 def moments(processes: Processes) -> Programs:
-    """Programs about the first and the last moment, which export only when they end."""
+    """Programs that record at the first and the last moment, and export only at their end."""
     return Programs(processes=processes, module="tests.sdk.moments")
 
 

@@ -17,12 +17,12 @@ PAGE = configuration_page.current()
 
 
 def test_page_has_the_generated_tables() -> None:
-    """`python -m tests.configuration_page` writes them anew."""
+    """If not, `python -m tests.configuration_page` writes them."""
     assert configuration_page.generated() == PAGE
 
 
 def test_page_has_text_values_and_default_of_each_variable() -> None:
-    """And values and a default, where it is one of this package."""
+    """For each variable of this package."""
     for setting in variable_names.SETTINGS:
         assert setting.text
         row = next(line for line in PAGE.splitlines() if f"| `{setting.variable}` |" in line)
@@ -48,19 +48,19 @@ def test_plan_reads_no_variable_without_a_definition(monkeypatch: pytest.MonkeyP
 
 
 def test_page_has_a_row_for_each_variable_of_ours() -> None:
-    """And none that does not exist has one."""
+    """And no row for one that does not exist."""
     rows = re.findall(r"^\| `(OTEL_QUEUE_\w+)` \|", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(OURS)
 
 
 def test_page_has_each_option_beside_its_variable() -> None:
-    """By the name it has as an argument."""
+    """With its name as an argument."""
     for name, setting in options.SETTINGS.items():
         assert f"| `{setting.variable}` | `{name}` |" in PAGE
 
 
 def test_page_has_the_table_of_proven_versions() -> None:
-    """Part by part, and no part is missing."""
+    """For every part of the fast path."""
     words = {"yes": "proven", "not needed": "not_needed"}
     heading, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -79,6 +79,6 @@ def test_page_has_the_table_of_proven_versions() -> None:
 
 
 def test_page_has_the_costs_without_the_fast_path() -> None:
-    """In microseconds a message, in the order of the columns."""
+    """In microseconds per message, in the order of the columns."""
     *most, last = [part.cost.removesuffix(" us") for part in gate.PARTS.values()]
     assert f"about {', '.join(most)} and {last} us for the four" in PAGE

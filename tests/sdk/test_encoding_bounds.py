@@ -1,4 +1,4 @@
-"""What the encoder keeps is bounded, and right in all threads and forked children."""
+"""The encoder's caches are bounded, and correct in all threads and forked children."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def span(
     resource: Resource = RESOURCE,
     scope: InstrumentationScope = SCOPE,
 ) -> ReadableSpan:
-    """One that nothing but its id tells from others."""
+    """A span that differs from others by its id only."""
     return ReadableSpan(
         name,
         SpanContext(1, next(IDS), is_remote=False),
@@ -50,7 +50,7 @@ def span(
 
 
 class Small:
-    """An encoder of our own with a budget that is soon used up."""
+    """An encoder with a small budget."""
 
     def __init__(self, most: int) -> None:
         usual = encoding.span_encoder()
@@ -62,13 +62,13 @@ class Small:
         self.encoder = Encoder(signal, encode_spans)
 
     def is_right(self, batch: list[ReadableSpan]) -> bool:
-        """Whether it makes of `batch` what the official encoder does."""
+        """Whether `batch` is encoded as by the official encoder."""
         request = ExportTraceServiceRequest.FromString(self.encoder.request(batch))
         return bool(request == encode_spans(batch))
 
 
 def varied(seed: int, spans: int) -> list[ReadableSpan]:
-    """Keys, values and types that come again, in an order of their own."""
+    """Keys, values and types that repeat, in different orders."""
     draw = random.Random(seed)
     values = ["a", "b" * 300, 1, True, 1.0, -5, None, ["a", 1], {"a": 1.5}, "\u00e9"]
     return [
@@ -81,7 +81,7 @@ def varied(seed: int, spans: int) -> list[ReadableSpan]:
 
 
 def test_encoder_memory_stays_within_the_budget() -> None:
-    """Ids, keys, names, resources and scopes that never come again: two MiB, however many."""
+    """Any number of ids, keys, names, resources and scopes takes at most two MiB."""
     small = Small(caching.MOST_BYTES)
     assert small.is_right(varied(0, 10))
     tracemalloc.start()
@@ -103,7 +103,7 @@ def test_encoder_memory_stays_within_the_budget() -> None:
 
 
 def test_cache_of_a_key_with_ids_keeps_nothing() -> None:
-    """Other keys keep what they have: the budget is not for what never comes again."""
+    """Other keys keep their values: ids do not use up the budget."""
     small = Small(caching.MOST_BYTES)
     small.encoder.request([span({"queue": "shop"})])
     used = small.budget.used
@@ -116,14 +116,14 @@ def test_cache_of_a_key_with_ids_keeps_nothing() -> None:
 
 @pytest.mark.parametrize("most", [0, 500, 5_000])
 def test_emptied_cache_encodes_the_same(most: int) -> None:
-    """Also in the middle of a span."""
+    """Also if it is emptied in the middle of a span."""
     small = Small(most)
     for seed in range(20):
         assert small.is_right(varied(seed, 20))
 
 
 def test_encoder_in_many_threads_encodes_the_same() -> None:
-    """Each gets what it gave, while all of them fill and empty what they share."""
+    """Also while all threads fill and empty the same caches."""
     small = Small(3_000)
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -136,7 +136,7 @@ def test_encoder_in_many_threads_encodes_the_same() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_encoder_in_a_forked_child_encodes_the_same() -> None:
-    """It goes on with what its parent kept, and keeps more for itself."""
+    """The child uses the caches of its parent, and adds to them."""
     small = Small(10_000)
     assert small.is_right(varied(1, 50))
     child = os.fork()
@@ -147,7 +147,7 @@ def test_encoder_in_a_forked_child_encodes_the_same() -> None:
 
 
 def test_resources_and_scopes_beyond_the_bound_are_released() -> None:
-    """Those of tracers that were made for one request, say."""
+    """An application may make a tracer for each request."""
     small = Small(caching.MOST_BYTES)
     scopes = [InstrumentationScope(f"scope{number}") for number in range(1_000)]
     assert small.is_right([span({}, scope=scope) for scope in scopes])
@@ -157,7 +157,7 @@ def test_resources_and_scopes_beyond_the_bound_are_released() -> None:
 
 
 def test_large_resources_are_kept_within_a_bound_of_bytes() -> None:
-    """Each may hold any number of attributes, of any length."""
+    """A resource may have any number of attributes of any length."""
     small = Small(caching.MOST_BYTES)
     for number in range(20):
         assert small.is_right([span({}, resource=Resource({"n": number, "text": "x" * 50_000}))])

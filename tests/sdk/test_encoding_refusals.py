@@ -1,4 +1,4 @@
-"""Where our encoder is not proven to be equal there is none, and the official one is used."""
+"""Where our encoder is not proven to be equal, the official one is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def fresh_trials() -> Iterator[None]:
-    """Each test is a process of its own, as far as the trials go."""
+    """Each test runs the trials anew."""
     _forget()
     yield
     _forget()
@@ -39,7 +39,7 @@ def _forget() -> None:
 
 
 def test_encoders_are_proven_with_the_installed_sdk() -> None:
-    """What all other tests here take away from."""
+    """The other tests change one condition of this one."""
     assert encoding.span_encoder() is not None
     assert encoding.log_encoder() is not None
 
@@ -59,7 +59,7 @@ def test_fastpath_off_turns_the_encoders_off(value: str, monkeypatch: pytest.Mon
 def test_version_outside_the_table_turns_the_encoders_off(
     name: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A version that both were not compared with may encode more, or otherwise; `on` forces it."""
+    """Another version may encode differently; `on` uses the encoder all the same."""
     monkeypatch.setattr(name, version)
     assert encoding.span_encoder() is None
     assert encoding.log_encoder() is None
@@ -88,7 +88,7 @@ def _as_another_would_patch(method: Any) -> Any:
 def test_patched_class_turns_the_encoders_off(
     cls: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody may hide a value there from the official encoder."""
+    """A patch may hide a value from the official encoder."""
     member = vars(cls)[name]
     is_property = isinstance(member, property)
     patched = _as_another_would_patch(member.fget if is_property else member)
@@ -98,14 +98,14 @@ def test_patched_class_turns_the_encoders_off(
 
 
 def test_patched_official_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody may have made the official encoder say more."""
+    """A patch may make the official encoder export more."""
     patched = _as_another_would_patch(signals.encode_spans)
     monkeypatch.setattr(signals, "encode_spans", patched)
     assert encoding.span_encoder() is None
 
 
 def test_different_trial_turns_the_span_encoder_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official encoder has the last word."""
+    """The official encoder decides."""
     original = trace_encoder._span_flags
     monkeypatch.setattr(trace_encoder, "_span_flags", lambda parent: original(parent) | 1)
     assert encoding.span_encoder() is None
@@ -116,7 +116,7 @@ def test_different_trial_turns_the_span_encoder_off(monkeypatch: pytest.MonkeyPa
 def test_failing_trial_turns_the_encoder_off_and_is_logged(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it is, telemetry goes on without our encoder, and a line says why."""
+    """Export goes on with the official encoder, and a log line has the reason."""
 
     def fail() -> Any:
         raise error("no such thing")
@@ -137,7 +137,7 @@ def test_trial_with_a_record_left_to_the_official_encoder_does_not_pass(
 
 
 class Hiding(ReadableSpan):
-    """Somebody's span, which shows less than it has."""
+    """A subclass of a span that shows less than it has."""
 
     @property
     def attributes(self) -> Any:
@@ -166,7 +166,7 @@ class OwnAttributes(BoundedAttributes):
 
 
 class MoreAttributes(BoundedAttributes):
-    """Counts what it drops, as those of the SDK do."""
+    """Attributes that count dropped ones, as those of the SDK do."""
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ class MoreAttributes(BoundedAttributes):
     ids=lambda span: type(span).__name__,
 )
 def test_subclasses_are_encoded_by_their_public_properties(span: ReadableSpan) -> None:
-    """Only the classes of the SDK are known to us, not those made from them."""
+    """Only the exact classes of the SDK are encoded by their private fields."""
     encoder = encoding.span_encoder()
     assert encoder is not None
     plain = encoded.ended_span(attributes={"a": 1, "b": 2})
@@ -193,7 +193,7 @@ def test_subclasses_are_encoded_by_their_public_properties(span: ReadableSpan) -
 
 
 def test_import_of_the_encoding_loads_no_sdk() -> None:
-    """A process that exports nothing pays nothing for it."""
+    """A process that exports nothing has no cost."""
     code = (
         "import sys, otel_queue_plugins.sdk.fastpath.encoding.attaching;"
         "sys.exit(any(name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))"

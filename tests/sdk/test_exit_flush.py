@@ -1,4 +1,4 @@
-"""A process ends with everything sent, and on time when nothing can be sent."""
+"""A process exports everything at its end, and ends in time if nothing can be exported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOUND_S = 5.0
 
 
 def seconds_until_end(process: ManagedProcess) -> float:
-    """How long the handlers of the end took, and that nothing after them hung."""
+    """How long the exit handlers took; nothing after them may hang."""
     assert process.wait(30) == 0
     (seconds,) = re.findall(r"left after ([\d.]+) s", process.log)
     return float(seconds)
@@ -32,7 +32,7 @@ def seconds_until_end(process: ManagedProcess) -> float:
 def test_script_exports_everything_at_its_end(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """A script needs no flush of its own: what it recorded last arrives when it ends."""
+    """A script needs no flush of its own."""
     script = programs.start("script", endpoint=receiver.endpoint, protocol=protocol)
     assert script.wait() == 0
     receiver.expect_span("script", timeout=1)
@@ -43,7 +43,7 @@ def test_script_exports_everything_at_its_end(
 def test_script_end_without_a_backend_stays_within_the_bound(
     programs: Programs, receiver: Receiver, protocol: str, fault: Fault
 ) -> None:
-    """The collector away, hanging or answering 503: late by 5 s at most, over all signals."""
+    """The collector is away, hangs or answers 503: 5 s at most, for all signals together."""
     receiver.fault = fault
     script = programs.start(
         "script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"
@@ -54,7 +54,7 @@ def test_script_end_without_a_backend_stays_within_the_bound(
 def test_flush_timeout_bounds_the_end_of_a_script(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """`OTEL_QUEUE_FLUSH_TIMEOUT` (seconds) says how long an end may take."""
+    """`OTEL_QUEUE_FLUSH_TIMEOUT` is in seconds."""
     receiver.fault = Fault.HANG
     script = programs.start(
         "script", endpoint=receiver.endpoint, protocol=protocol, OTEL_QUEUE_FLUSH_TIMEOUT="1"
@@ -63,7 +63,7 @@ def test_flush_timeout_bounds_the_end_of_a_script(
 
 
 def test_hanging_flush_is_waited_for_once(programs: Programs, http_receiver: Receiver) -> None:
-    """A worker flushes, then the interpreter does: the bound is one for both."""
+    """A worker flushes, then the interpreter does: the bound is for both together."""
     http_receiver.fault = Fault.HANG
     script = programs.start("flushing_script", endpoint=http_receiver.endpoint)
     assert seconds_until_end(script) < BOUND_S
@@ -74,7 +74,7 @@ def test_hanging_flush_is_waited_for_once(programs: Programs, http_receiver: Rec
 def test_multiprocessing_child_exports_at_its_end(
     programs: Programs, receiver: Receiver, protocol: str, method: str
 ) -> None:
-    """Children of multiprocessing run no atexit handlers before Python 3.13; theirs arrive too."""
+    """Children of multiprocessing run no atexit handlers before Python 3.13."""
     parent = programs.start("family", method, endpoint=receiver.endpoint, protocol=protocol)
     assert parent.wait() == 0
     receiver.expect_total("work", 3, timeout=2, who="child")
@@ -85,7 +85,7 @@ def test_multiprocessing_child_exports_at_its_end(
 def test_outage_delays_the_first_child_only(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """With children that end after one task, each would cost the whole bound; one does."""
+    """With children that end after one task, each would otherwise take the whole bound."""
     receiver.fault = Fault.HANG
     parent = programs.start("one_task_children", endpoint=receiver.endpoint, protocol=protocol)
     for name in ("first", "second", "third"):

@@ -1,4 +1,4 @@
-"""Why an export failed, in words that say what to do. No process, no exporter."""
+"""The cause of a failed export in words, with the remedy. Without processes and exporters."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 @pytest.fixture(autouse=True)
 def unknown_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found out by looking, unless a test says what."""
+    """A probe finds out nothing, unless a test sets the result."""
     monkeypatch.setattr(probing, "protocol_at", lambda *_: "")
 
 
 def export_call(signal: str = "traces", **environ: str) -> ExportCall:
-    """One to where the environment says."""
+    """An export to the endpoint in `environ`."""
     (target,) = read({ENDPOINT: "http://collector:5000", **environ}).exporters[signal]
     assert isinstance(target, Target)
     return ExportCall(target, [])
 
 
 def words_of_answer(answer: Answer, signal: str = "traces", **environ: str) -> tuple[str, str]:
-    """What is said of an answer over HTTP, and what it means."""
+    """The cause for an HTTP answer: words and effect."""
     sent = export_call(signal, **environ)
     sent.answered(answer)
     return causes.cause_of(sent)
 
 
 def words_of_error(error: BaseException, **environ: str) -> tuple[str, str]:
-    """What is said of an exception."""
+    """The cause for an exception: words and effect."""
     sent = export_call(**environ)
     sent.failed(error)
     return causes.cause_of(sent)
 
 
 def words_of_code(code: str, details: str, **environ: str) -> tuple[str, str]:
-    """What is said of a status of gRPC."""
+    """The cause for a status code of gRPC: words and effect."""
     sent = export_call(**{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ})
     sent.code, sent.details = code, details
     return causes.cause_of(sent)
@@ -61,7 +61,7 @@ def words_of_code(code: str, details: str, **environ: str) -> tuple[str, str]:
 @pytest.mark.parametrize("status", [404, 405])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_cause_of_404_names_the_path_to_correct(status: int, signal: str) -> None:
-    """The two usual mistakes have their remedy; otherwise it is the wrong server."""
+    """The line has the remedy for the two usual mistakes; otherwise it is another server."""
     asked = {f"OTEL_{signal.upper()}_EXPORTER": "otlp"}
     own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
     answer = Answer(status, "No")
@@ -78,7 +78,7 @@ def test_cause_of_404_names_the_path_to_correct(status: int, signal: str) -> Non
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_cause_of_401_names_the_credentials(status: int) -> None:
-    """Which variable sends which header; never a value."""
+    """The line says which variable sends which header, and never a value."""
     text, meaning = words_of_answer(Answer(status))
     assert text == f"answered {status}: it wants credentials, and {HEADERS} is not set"
     text, _ = words_of_answer(Answer(status), **{HEADERS: "Api-Key=s3cret,x-team=t3am"})
@@ -113,20 +113,20 @@ def test_cause_of_401_names_the_credentials(status: int) -> None:
     ],
 )
 def test_cause_of_other_http_answers(answer: Answer, expected: str, meaning: str) -> None:
-    """What the SDK tries again is an outage, the rest is not."""
+    """Statuses that the SDK retries are an outage, all others are a refusal."""
     text, found = words_of_answer(answer)
     assert text.endswith(expected)
     assert found == meaning
 
 
 def test_cause_of_413_names_the_batch_size() -> None:
-    """Each signal has its own variable, or none."""
+    """Traces and logs have a variable for it, metrics have none."""
     assert "OTEL_BLRP_" in words_of_answer(Answer(413), "logs", OTEL_LOGS_EXPORTER="otlp")[0]
     assert "too many series" in words_of_answer(Answer(413), "metrics")[0]
 
 
 def _wrapped(error: BaseException) -> requests.ConnectionError:
-    """As requests and urllib3 hand it on."""
+    """An error as requests and urllib3 wrap it."""
     reason: Any = Exception("pool")
     reason.reason = error
     return requests.ConnectionError(reason)
@@ -163,7 +163,7 @@ def _untrusted() -> ssl.SSLError:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_cause_of_network_errors(error: BaseException, expected: str, meaning: str) -> None:
-    """However deep they are wrapped."""
+    """The cause is found however deeply the errors are wrapped."""
     text, found = words_of_error(_wrapped(error))
     assert text.startswith(expected)
     assert found == meaning
@@ -200,7 +200,7 @@ NO_ADDRESS = "failed to connect to all addresses; last error: "
     ],
 )
 def test_cause_of_grpc_codes(code: str, details: str, expected: str, meaning: str) -> None:
-    """Most of what is wrong with a connection has one code; the details tell it apart."""
+    """Most connection errors have the same code; the details distinguish them."""
     text, found = words_of_code(code, details)
     assert text.startswith(expected)
     assert found == meaning
@@ -224,7 +224,7 @@ def test_cause_of_grpc_codes(code: str, details: str, expected: str, meaning: st
 def test_cause_of_closed_connection_is_found_by_a_probe(
     endpoint: str, protocol: str, spoken: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be one that speaks something else, at any port."""
+    """The port may speak another protocol; any port may."""
     monkeypatch.setattr(probing, "protocol_at", lambda *_: spoken)
     environ = {ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     reset = ConnectionResetError(104, "x")
@@ -236,7 +236,7 @@ def test_cause_of_closed_connection_is_found_by_a_probe(
 
 
 def test_cause_contains_no_value_of_a_header() -> None:
-    """Some servers and libraries repeat what they got."""
+    """Some servers and libraries repeat the headers that they got."""
     details = "bad header: s3cret-key\nat https://u:p@h/?key=k " + "x" * 1000
     text, _ = words_of_code("INTERNAL", details, **{HEADERS: "api-key=s3cret-key"})
     assert text.startswith("answered INTERNAL: bad header: *** at https://***@h/?*** xxx")
@@ -244,7 +244,7 @@ def test_cause_contains_no_value_of_a_header() -> None:
 
 
 def test_cause_without_facts_is_the_logged_text() -> None:
-    """Better than nothing; and an export without any facts has no answer yet."""
+    """Without facts the SDK's text is shown; without a text there is no answer yet."""
     sent = export_call()
     assert causes.cause_of(sent) == ("no answer yet", RETRIED)
     sent.text = "odd\nnews"
@@ -253,7 +253,7 @@ def test_cause_without_facts_is_the_logged_text() -> None:
 
 @pytest.fixture
 def port() -> Iterator[tuple[int, list[bytes]]]:
-    """One that says the first of the given texts to whoever comes, and closes."""
+    """A server that sends the first of the given texts to each client, and closes."""
     sayings: list[bytes] = [b""]
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -292,7 +292,7 @@ def test_probe_of_a_port_finds_its_protocol(
     spoken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By its first bytes; what it is counts for a minute."""
+    """The first bytes decide; the result is kept for a minute."""
     monkeypatch.undo()
     probing.forget()
     number, sayings = port
@@ -303,7 +303,7 @@ def test_probe_of_a_port_finds_its_protocol(
 
 
 def test_probe_with_a_proxy_connects_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would not be what the exporter sees. Where nothing listens there is nothing to see."""
+    """A probe would not see what the exporter sees. A closed port gives no result."""
     monkeypatch.undo()
     probing.forget()
     assert probing.protocol_at("127.0.0.1", 1) == ""

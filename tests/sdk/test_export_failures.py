@@ -1,4 +1,4 @@
-"""A backend that refuses: each signal's line says where, why, what to do, and what it has cost."""
+"""A refused export is one log line per signal: where, why, what to do, and what was lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MENDED = "it is lost, and so is what follows until this is mended"
 
 
 def lines_of(log: str) -> dict[str, str]:
-    """What is said of each signal; one line each."""
+    """The log lines about exports by signal; one for each."""
     lines = [line for line in log.splitlines() if re.match(r"(traces|metrics|logs) to ", line)]
     assert len({line.split()[0] for line in lines}) == len(lines), log
     assert "Traceback" not in log
@@ -41,7 +41,7 @@ def lines_of(log: str) -> dict[str, str]:
 def test_refused_http_export_is_logged_once_per_signal(
     programs: Programs, http_receiver: FaultyReceiver, status: int
 ) -> None:
-    """With the URL, once for each signal; nothing says that it is tried again."""
+    """The line has the URL; it does not say that the export is retried."""
     http_receiver.fault, http_receiver.rejection = Fault.REJECT, Reply(status)
     program = programs.start_sending(
         http_receiver, "script", OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cret", **ALL
@@ -68,7 +68,7 @@ def test_refused_http_export_is_logged_once_per_signal(
 def test_refused_grpc_export_is_logged_once_per_signal(
     programs: Programs, code: str, words: str
 ) -> None:
-    """The same over gRPC."""
+    """As over HTTP, with the status code."""
     with GrpcReceiver() as receiver:
         receiver.fault, receiver.rejection_code = Fault.REJECT, code
         program = programs.start_sending(
@@ -83,7 +83,7 @@ def test_refused_grpc_export_is_logged_once_per_signal(
 
 
 def test_failure_line_counts_the_refused_spans(programs: Programs, receiver: Receiver) -> None:
-    """The batch that the line is about is in it."""
+    """The number includes the batch that the line is about."""
     program = programs.start_sending(
         receiver,
         "spans_on_request",
@@ -98,7 +98,7 @@ def test_failure_line_counts_the_refused_spans(programs: Programs, receiver: Rec
 
 
 def test_failure_line_counts_log_records(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """By their own name."""
+    """They are counted separately from spans."""
     program = programs.start_sending(
         http_receiver,
         "script",
@@ -129,7 +129,7 @@ def test_failure_line_counts_log_records(programs: Programs, http_receiver: Faul
 def test_failure_line_names_the_remedy_for_a_wrong_path(
     programs: Programs, http_receiver: FaultyReceiver, variable: str, path: str, remedy: str
 ) -> None:
-    """A receiver that takes its own paths only, as they all do."""
+    """An OTLP receiver accepts its own paths only."""
     endpoint = f"{http_receiver.endpoint}{path}"
     program = programs.start(
         "script", **{variable: endpoint, "OTEL_METRICS_EXPORTER": "none", "OTEL_SERVICE_NAME": "s"}
@@ -141,7 +141,7 @@ def test_failure_line_names_the_remedy_for_a_wrong_path(
 
 
 def test_redirect_is_logged_as_a_refusal(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """The SDK takes it for a success, and everything is lost without a word."""
+    """The SDK takes a redirect for success, and the data would be lost without a log line."""
     http_receiver.fault = Fault.REJECT
     http_receiver.rejection = Reply(308, b"", {"Location": "https://collector/v1/traces"})
     program = programs.start_sending(http_receiver, "script", OTEL_METRICS_EXPORTER="none")
@@ -152,7 +152,7 @@ def test_redirect_is_logged_as_a_refusal(programs: Programs, http_receiver: Faul
 
 
 class _Deaf(BaseHTTPRequestHandler):
-    """A web server like any other."""
+    """A web server that is no OTLP receiver."""
 
     protocol_version = "HTTP/1.1"
 
@@ -165,7 +165,7 @@ def web(
     request: pytest.FixtureRequest,
     certificate: Path,  # noqa: F811
 ) -> Iterator[tuple[str, int]]:
-    """A web server that is no OTLP receiver, and how it speaks."""
+    """A running `_Deaf`: whether it speaks TLS, and its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Deaf) as server:
         server.handle_error = lambda *_: None  # type: ignore[method-assign]
         if request.param == "tls":
@@ -183,7 +183,7 @@ def web(
 def test_web_server_in_place_of_a_receiver_is_recognised(
     programs: Programs, web: tuple[str, int], protocol: str, scheme: str
 ) -> None:
-    """Plain text to TLS, TLS to plain text, gRPC to HTTP: each is said, whatever the port."""
+    """The line names TLS and protocol mistakes, whatever the port is."""
     kind, port = web
     if (kind, scheme, protocol) == ("tls", "https", "http/protobuf"):
         pytest.skip("a certificate that nobody knows is another matter")
@@ -205,7 +205,7 @@ def test_web_server_in_place_of_a_receiver_is_recognised(
 
 
 def test_http_export_to_a_grpc_port_is_recognised(programs: Programs) -> None:
-    """At any port, not only at 4317."""
+    """The port need not be 4317."""
     with GrpcReceiver() as receiver:
         program = programs.start("script", endpoint=receiver.endpoint, **ALL)
         assert program.wait() == 0
@@ -220,7 +220,7 @@ def test_http_export_to_a_grpc_port_is_recognised(programs: Programs) -> None:
 def test_collector_without_an_answer_is_logged_at_the_end(
     programs: Programs, receiver: Receiver
 ) -> None:
-    """Even where the process ends before the time of an export is over."""
+    """Also if the process ends before the export has timed out."""
     program = programs.start_sending(
         receiver, "script", fault=Fault.HANG, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )

@@ -120,7 +120,7 @@ def without_times(data: Any) -> Any:
 
 
 def both(**options: Any) -> tuple[Measuring, Measuring]:
-    """Two equal worlds: one as usual, one on the fast path."""
+    """Two equal set-ups: one with the public API, one with the fast path."""
     return Measuring(shorten=False, **options), Measuring(shorten=True, **options)
 
 
@@ -156,7 +156,7 @@ steps = st.lists(
 
 
 def take(measuring: Measuring, step: tuple[Any, ...]) -> Any:
-    """One step of a story, and what it shows."""
+    """Do one step of a sequence, and return what it shows."""
     what, *arguments = step
     if what == "record":
         value, series, context = arguments
@@ -176,7 +176,7 @@ def take(measuring: Measuring, step: tuple[Any, ...]) -> Any:
 
 
 def swap(measuring: Measuring) -> None:
-    """What a forked child does to start from zero."""
+    """What the repair of a forked child does to the readers."""
     consumer = measuring.provider._measurement_consumer
     for reader in measuring.readers:
         consumer.remove_metric_reader(reader)
@@ -188,7 +188,7 @@ def swap(measuring: Measuring) -> None:
 def test_any_sequence_of_measurements_is_exported_as_by_the_sdk(
     sequence, views, exemplar_filter
 ) -> None:
-    """Whatever the values, series, views, readers and exemplars, every read gives the same."""
+    """For all values, series, views, readers and exemplars each collection gives the same."""
     logging.disable(logging.WARNING)
     try:
         usual, short = both(views=views, exemplar_filter=exemplar_filter)
@@ -237,7 +237,7 @@ def test_measurement_without_context_uses_the_current_one() -> None:
 
 
 def test_removed_reader_gets_nothing_and_new_reader_later_measurements() -> None:
-    """Bound series follow the readers, in whatever order these come and go."""
+    """Bound series use the current readers, whenever one is added or removed."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)
     new = InMemoryMetricReader()
@@ -249,7 +249,7 @@ def test_removed_reader_gets_nothing_and_new_reader_later_measurements() -> None
 
 
 def test_readded_reader_starts_from_zero() -> None:
-    """A series bound before the readers were swapped does not write where nobody reads."""
+    """A series bound before uses the new storages."""
     short = Measuring(shorten=True)
     for _ in range(3):
         short.record(1.0, SERIES[0], NOWHERE)
@@ -260,7 +260,7 @@ def test_readded_reader_starts_from_zero() -> None:
 
 
 def test_storages_of_removed_readers_are_released() -> None:
-    """Nothing is kept of a reader that is gone, whichever series is recorded next."""
+    """No series keeps the storage of a removed reader."""
     short = Measuring(shorten=True)
     for attributes in SERIES:
         short.record(1.0, attributes, NOWHERE)
@@ -305,7 +305,7 @@ def test_invalid_measurement_is_dropped(value: float, caplog: pytest.LogCaptureF
 
 
 def test_disabled_meter_records_nothing() -> None:
-    """A meter switched off and on again by configuration is heard each time."""
+    """A meter may be disabled and enabled again by configuration."""
     short = Measuring(shorten=True)
     config = type(short.histogram._meter_config._config)
     for enabled in (True, False, True):
@@ -328,7 +328,7 @@ def test_measurement_after_shutdown_is_as_with_the_sdk() -> None:
 
 
 def test_proxy_histogram_is_resolved_once_there_is_a_provider() -> None:
-    """An instrument of the API is none of the SDK's until there is a provider."""
+    """Before there is a provider, an instrument of the API has no fast path."""
     early = metrics.get_meter("early").create_histogram("work")
     assert fastpath.bind(early) is None
     reader = InMemoryMetricReader()
@@ -373,7 +373,7 @@ def test_measurements_of_many_threads_are_all_counted(number: int) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_forked_child_counts_from_its_own_start() -> None:
-    """After the swap that a fork needs, parent and child count apart, each from its own start."""
+    """After the repair of a fork parent and child count separately, each from its own start."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)
     child = os.fork()

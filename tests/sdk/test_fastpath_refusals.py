@@ -35,7 +35,7 @@ from otel_queue_plugins.sdk.fastpath.sampling import decider
 
 @pytest.fixture(autouse=True)
 def fresh_trials() -> Iterator[None]:
-    """Each test is a process of its own, as far as the trials go."""
+    """Each test runs the trials anew."""
     _forget()
     yield
     _forget()
@@ -71,7 +71,7 @@ def _as_another_would_patch(method: Any) -> Any:
 
 
 def test_fast_path_is_used_with_the_installed_sdk(tracer: Any, histogram: Any) -> None:
-    """What all other tests here take away from."""
+    """The other tests change one condition of this one."""
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
 
@@ -84,7 +84,7 @@ def test_fastpath_off_turns_all_parts_off(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """OTEL_QUEUE_FASTPATH=off: neither spans nor measurements nor `put`, and no word about it."""
+    """OTEL_QUEUE_FASTPATH=off: spans, measurements and updates use the API, without a log line."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is None
@@ -99,7 +99,7 @@ def test_version_outside_the_table_turns_the_fast_path_off(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One INFO line for spans and one for measurements: why, what it costs, what may be done."""
+    """One INFO line for spans and one for measurements: reason, cost and remedy."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0.dev1")
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_version_outside_the_table_turns_the_fast_path_off(
 def test_fastpath_on_ignores_the_table_of_versions(
     tracer: Any, histogram: Any, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
+    """OTEL_QUEUE_FASTPATH=on; the trial must still come out equal."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
     monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is not None
@@ -132,7 +132,7 @@ def test_fastpath_on_ignores_the_table_of_versions(
 def test_version_that_needs_no_fast_path_logs_nothing(
     histogram: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """1.44 records measurements fast enough by itself."""
+    """1.44 records measurements fast enough without it."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.44.0")
     assert fastpath.bind(histogram) is None
@@ -142,7 +142,7 @@ def test_version_that_needs_no_fast_path_logs_nothing(
 def test_forked_child_does_not_repeat_the_log_line(
     tracer: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A worker may start a hundred pool processes; the first of all says it for all."""
+    """A worker may start a hundred pool processes; the first process logs it for all."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_forked_child_does_not_repeat_the_log_line(
 
 
 def test_log_line_names_attribute_limits_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    """What a user has set, a user may want to know the price of."""
+    """A user who sets limits can see what they cost."""
     caplog.set_level(logging.INFO)
     limits = SpanLimits(max_span_attributes=10)
     provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
@@ -165,7 +165,7 @@ def test_log_line_names_attribute_limits_as_the_reason(caplog: pytest.LogCapture
 
 
 def test_import_of_the_fast_path_loads_no_sdk() -> None:
-    """A process without the SDK's use pays nothing for it."""
+    """A process that does not use the SDK has no cost."""
     code = (
         "import sys, otel_queue_plugins.sdk.fastpath as s;"
         "from opentelemetry import trace, metrics;"
@@ -202,7 +202,7 @@ def test_histogram_of_another_library_has_no_fast_path(histogram: Any) -> None:
 
 
 def test_proxy_tracer_has_a_fast_path_once_there_is_a_provider() -> None:
-    """A tracer got early stands for the real one from the moment a provider is set."""
+    """A tracer that was got early uses the real one once a provider is set."""
     early = trace.get_tracer("early")
     assert fastpath.spans(early) is None
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
@@ -222,13 +222,13 @@ def test_proxy_tracer_has_a_fast_path_once_there_is_a_provider() -> None:
     ids=str,
 )
 def test_tracer_with_attribute_limits_has_no_fast_path(limits: dict[str, int]) -> None:
-    """Anything but the default limits means that the SDK has to look at every attribute."""
+    """With other limits than the defaults the SDK has to check every attribute."""
     provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
     assert fastpath.spans(provider.get_tracer("scope")) is None
 
 
 def test_set_attributes_applies_the_limits_of_other_spans(tracer: Any) -> None:
-    """A span of another provider is treated by that provider's limits."""
+    """A span of another provider has the limits of that provider."""
     assert fastpath.spans(tracer) is not None
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
     other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
@@ -243,14 +243,14 @@ def test_set_attributes_applies_the_limits_of_other_spans(tracer: Any) -> None:
 def test_patched_tracer_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who patches the SDK's methods wants them called."""
+    """A patched method of the SDK has to be called."""
     patched = _as_another_would_patch(getattr(sdk_trace.Tracer, name))
     monkeypatch.setattr(sdk_trace.Tracer, name, patched)
     assert fastpath.spans(tracer) is None
 
 
 def test_patched_tracer_object_has_no_fast_path(tracer: Any) -> None:
-    """Also where only this one tracer is patched."""
+    """Also if only this tracer is patched."""
     tracer.start_span = _as_another_would_patch(tracer.start_span)
     assert fastpath.spans(tracer) is None
 
@@ -259,14 +259,14 @@ def test_patched_tracer_object_has_no_fast_path(tracer: Any) -> None:
 def test_patched_span_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that the fast path would not call must be the SDK's own."""
+    """Methods that the fast path does not call must be the SDK's own."""
     patched = _as_another_would_patch(getattr(sdk_trace._Span, name))
     monkeypatch.setattr(sdk_trace._Span, name, patched)
     assert fastpath.spans(tracer) is None
 
 
 def test_sampler_of_another_library_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None means that a sampler, or the one it delegates to, must be asked."""
+    """No decision means that the sampler, or its delegate, has to be called."""
     decide = decider()
     assert decide(sampling.DEFAULT_ON, None, 1) is sampling.Decision.RECORD_AND_SAMPLE
     own: Any = sampling.StaticSampler(sampling.Decision.DROP)
@@ -298,13 +298,13 @@ def test_sampler_of_another_library_is_called(monkeypatch: pytest.MonkeyPatch) -
 def test_patched_metrics_class_has_no_fast_path(
     histogram: Any, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that the fast path would not call must be the SDK's own."""
+    """Methods that the fast path does not call must be the SDK's own."""
     monkeypatch.setattr(owner, name, _as_another_would_patch(getattr(owner, name)))
     assert fastpath.bind(histogram) is None
 
 
 def test_patched_histogram_has_no_fast_path(histogram: Any) -> None:
-    """Also where only this one instrument, or what it reports to, is another's."""
+    """Also if only this instrument, or its consumer, is of another library."""
     counter = MeterProvider(shutdown_on_exit=False).get_meter("scope").create_counter("count")
     assert fastpath.bind(counter) is None  # type: ignore[arg-type]
     consumer = histogram._measurement_consumer
@@ -316,7 +316,7 @@ def test_patched_histogram_has_no_fast_path(histogram: Any) -> None:
 
 
 def test_exemplar_filter_of_the_application_has_no_fast_path() -> None:
-    """It may do anything with the attributes that it is given."""
+    """It may do anything with the attributes."""
 
     class Mine(AlwaysOnExemplarFilter):
         pass
@@ -326,7 +326,7 @@ def test_exemplar_filter_of_the_application_has_no_fast_path() -> None:
 
 
 class _SpanOfTomorrow(sdk_trace._Span):
-    """A later SDK's span: it has one field more."""
+    """A span of a later SDK, with one more field."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -334,7 +334,7 @@ class _SpanOfTomorrow(sdk_trace._Span):
 
 
 class _AttributesOfTomorrow(api_attributes.BoundedAttributes):
-    """A later SDK's attributes: they count what they hold."""
+    """Attributes of a later SDK, which count their items."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.size = 0
@@ -356,7 +356,7 @@ def _broken_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
 def _broken_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     class Recording:
         def start_span(self, parent: object, decision: object, kind: object) -> None:
-            """Takes one argument more than today."""
+            """Has one more argument than today."""
 
     init = sdk_trace.Tracer.__init__
 
@@ -399,7 +399,7 @@ def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_spans_of_a_changed_sdk_have_no_fast_path(
     tracer: Any, break_sdk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    """A trial that differs or raises turns it off for good, with one INFO line."""
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
@@ -422,7 +422,7 @@ def _broken_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _other_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The match hashes in a way of its own; ours would open a second series."""
+    """The SDK hashes in another way; ours would open a second series."""
     own = _view_instrument_match._hash_attributes
     match = _view_instrument_match._ViewInstrumentMatch
     create = match._get_or_create_aggregation
@@ -462,7 +462,7 @@ def test_measurements_of_a_changed_sdk_have_no_fast_path(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    """A trial that differs or raises turns it off for good, with one INFO line."""
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
@@ -473,7 +473,7 @@ def test_measurements_of_a_changed_sdk_have_no_fast_path(
 
 
 def test_trial_exports_nothing(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
-    """It logs nothing when it passes, and runs once."""
+    """A trial that passes logs nothing, and runs once."""
     caplog.set_level(logging.DEBUG)
     fastpath.spans(tracer)
     fastpath.spans(tracer)

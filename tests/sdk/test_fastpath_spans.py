@@ -67,7 +67,7 @@ class Ids(IdGenerator):
 
 
 class Asked(Sampler):
-    """A user's sampler: remembers what it is asked, adds an attribute and a trace state."""
+    """A sampler of an application: keeps its arguments, adds an attribute and a trace state."""
 
     def __init__(self, decision: Decision = Decision.RECORD_AND_SAMPLE) -> None:
         self.questions: list[tuple[Any, ...]] = []
@@ -84,7 +84,7 @@ class Asked(Sampler):
 
 
 class Adding(SpanProcessor):
-    """What a user's processor does: copies attributes from the context and looks at the rest."""
+    """An application's span processor: copies attributes from the context, and reads the span."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -141,7 +141,7 @@ def _add_event(span: Any, name: str, at_ns: int) -> None:
 
 
 def both(**options: Any) -> tuple[Tracing, Tracing]:
-    """Two equal worlds: one as usual, one on the fast path."""
+    """Two equal set-ups: one with the public API, one with the fast path."""
     return Tracing(shorten=False, **options), Tracing(shorten=True, **options)
 
 
@@ -207,7 +207,7 @@ operations = st.lists(
 
 
 def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
-    """Do one thing to a span, as our code or a user's would."""
+    """Do one operation on a span, as our code or an application would."""
     what, *arguments = operation
     if what == "put":
         tracing.set_attributes(span, dict(arguments[0]))
@@ -240,7 +240,7 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
 def test_any_span_is_equal_to_that_of_the_sdk(
     name, parent, kind, attributes, links, sequence, sampler
 ) -> None:
-    """Whatever is done to it, the exported span and what processors see are the same."""
+    """After any operations the exported span is the same, and so is what processors see."""
     usual, short = both(sampler=sampler)
     for tracing in (usual, short):
         given_links = [Link(*arguments) for arguments in links]
@@ -254,7 +254,7 @@ def test_any_span_is_equal_to_that_of_the_sdk(
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.get_description()[:40])
 def test_sampling_decision_is_that_of_the_sampler(sampler: Sampler) -> None:
-    """Every sampler decides as it would, for every kind of parent; the span context is the same."""
+    """For every kind of parent the decision and the span context are the same."""
     usual, short = both(sampler=sampler)
     for parent in PARENTS * 3:
         spans = [
@@ -332,7 +332,7 @@ def test_span_limits_are_applied() -> None:
 
 
 def test_event_and_link_limits_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that have nothing to do with attributes are the SDK's own business."""
+    """Limits of events and links are left to the SDK's own lists."""
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "1")
     monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "2")
     usual, short = both()
@@ -347,7 +347,7 @@ def test_event_and_link_limits_are_applied(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_two_spans_share_no_mutable_state() -> None:
-    """What is put on one span, event or link never shows on another."""
+    """An attribute of one span, event or link never appears on another."""
     short = Tracing(shorten=True)
     shared = SpanContext(5, 6, is_remote=True)
     spans = [
@@ -368,7 +368,7 @@ def test_two_spans_share_no_mutable_state() -> None:
 
 
 def test_ended_span_does_not_change(caplog: pytest.LogCaptureFixture) -> None:
-    """A late `put` or `note` is dropped with the SDK's warning."""
+    """A late `set_attributes` or `add_event` is dropped with the SDK's warning."""
     short = Tracing(shorten=True)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
     span.end(ENDED)
@@ -383,7 +383,7 @@ def test_ended_span_does_not_change(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_set_attributes_and_add_event_accept_any_span() -> None:
-    """Spans that record nothing, or are not the SDK's, get `set_attributes` and `add_event`."""
+    """Spans that do not record, or are not the SDK's, get the calls of the API."""
     given: list[object] = []
 
     class Foreign(NonRecordingSpan):
@@ -400,7 +400,7 @@ def test_set_attributes_and_add_event_accept_any_span() -> None:
 
 
 def test_unclean_attributes_are_cleaned() -> None:
-    """A value we should never have passed is treated as the SDK treats it, not exported raw."""
+    """A value that must not be passed is cleaned by the SDK, not exported as it is."""
     usual, short = both()
     for tracing in (usual, short):
         odd: Any = {"list": [1, 2], "object": Status}
@@ -419,7 +419,7 @@ def test_span_has_the_resource_of_its_start() -> None:
 
 
 def test_span_ids_come_from_the_current_generator() -> None:
-    """The generator may be replaced at any time, and say that its ids are not random."""
+    """The generator may be replaced at any time, and may say that its ids are not random."""
     usual, short = both()
     for tracing in (usual, short):
         tracing.tracer.id_generator = Ids(is_random=False)
@@ -432,7 +432,7 @@ def test_span_ids_come_from_the_current_generator() -> None:
 
 
 def test_replaced_sampler_is_called() -> None:
-    """The sampler is the tracer's at the start of the span, not the one it had at first."""
+    """The tracer's sampler at the start of the span decides."""
     short = Tracing(shorten=True)
     short.tracer.sampler = sampler = Asked(Decision.DROP)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
@@ -441,7 +441,7 @@ def test_replaced_sampler_is_called() -> None:
 
 
 def test_processor_added_later_gets_the_spans() -> None:
-    """`add_span_processor` works at any time."""
+    """`add_span_processor` has effect at any time."""
     short = Tracing(shorten=True)
     late = Adding()
     short.provider.add_span_processor(late)
@@ -450,7 +450,7 @@ def test_processor_added_later_gets_the_spans() -> None:
 
 
 def test_disabled_tracer_records_nothing() -> None:
-    """A tracer switched off by configuration makes spans that record nothing."""
+    """A tracer that is disabled by configuration makes non-recording spans."""
     short = Tracing(shorten=True)
     off = type(short.tracer._tracer_config)(is_enabled=False)
     short.provider._set_tracer_configurator(tracer_configurator=lambda _scope: off)
@@ -460,7 +460,7 @@ def test_disabled_tracer_records_nothing() -> None:
 
 
 def test_parent_without_a_span_context_raises() -> None:
-    """What the SDK raises, we raise."""
+    """The error is that of the SDK."""
     short = Tracing(shorten=True)
     odd = set_span_in_context(NonRecordingSpan("odd"), Context())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="SpanContext"):
@@ -468,13 +468,13 @@ def test_parent_without_a_span_context_raises() -> None:
 
 
 def test_span_without_start_time_starts_now() -> None:
-    """None means the time of the call, as with the SDK."""
+    """None means the time of the call, as in the SDK."""
     span = Tracing(shorten=True).start("n", None, SpanKind.INTERNAL, {}, [], None)
     assert span.start_time > STARTED
 
 
 def test_spans_of_many_threads_are_separate() -> None:
-    """Every span keeps its own attributes, whoever starts one at the same time."""
+    """Every span has its own attributes."""
     short = Tracing(shorten=True)
     numbers = count()
 
@@ -498,7 +498,7 @@ def test_spans_of_many_threads_are_separate() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_forked_child_records_spans() -> None:
-    """Nothing of the fast path is tied to the process it was made in."""
+    """The fast path does not depend on the process it was made in."""
     short = Tracing(shorten=True)
     short.start("parent", None, SpanKind.INTERNAL, {"a": 1}, [], STARTED).end(ENDED)
     child = os.fork()

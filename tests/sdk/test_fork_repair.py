@@ -1,4 +1,4 @@
-"""What a fork leaves in a child, made by hand: locks that nobody will release, old connections."""
+"""What a fork leaves in a child, made by hand: locks that nobody releases, old connections."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def exporter() -> Collected:
 
 @pytest.fixture
 def provider(exporter: Collected) -> Iterator[MeterProvider]:
-    """Collects only when told."""
+    """Collects only when a test asks for it."""
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     yield provider
@@ -64,7 +64,7 @@ def provider(exporter: Collected) -> Iterator[MeterProvider]:
 
 
 def ends_in_time(act: Any, seconds: float = 2) -> bool:
-    """Whether `act` comes back, tried in a thread that may be left behind."""
+    """Whether `act` returns in time, in a thread that may be left behind."""
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -74,7 +74,7 @@ def ends_in_time(act: Any, seconds: float = 2) -> bool:
 def test_reader_with_held_locks_collects_after_repair(
     provider: MeterProvider, exporter: Collected
 ) -> None:
-    """Forked while the parent exported and collected: neither lock will ever be released."""
+    """The parent's threads held the locks at the fork; nobody releases them in the child."""
     counter = provider.get_meter("tests").create_counter("work")
     counter.add(10)
     reader: Any = provider._metric_readers[0]
@@ -93,7 +93,7 @@ def test_reader_with_held_locks_collects_after_repair(
 
 
 def test_hanging_reader_thread_is_replaced(exporter: Collected) -> None:
-    """Forked at the moment the parent's ticker held its event: the SDK's new ticker never ticks."""
+    """The parent's thread held the lock of its event at the fork: the SDK's new thread hangs."""
     reader: Any = PeriodicExportingMetricReader(exporter, export_interval_millis=50)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     counter = provider.get_meter("tests").create_counter("work")
@@ -109,7 +109,7 @@ def test_hanging_reader_thread_is_replaced(exporter: Collected) -> None:
 
 
 def test_pull_reader_starts_from_zero() -> None:
-    """Whatever reads the numbers, the parent's are not the child's."""
+    """The parent's numbers are not the child's, whatever kind of reader collects them."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     provider.get_meter("tests").create_counter("work").add(10)
@@ -118,7 +118,7 @@ def test_pull_reader_starts_from_zero() -> None:
 
 
 def test_http_session_is_replaced_by_an_equal_one() -> None:
-    """Another pool of connections, the same headers, certificates and authentication."""
+    """It has new connections and the same headers, certificates and authentication."""
     exporter: Any = HttpExporter(endpoint="http://localhost:1", certificate_file="ca.pem")
     before = _session(exporter)
     before.auth, before.headers["x-mine"] = ("user", "secret"), "kept"
@@ -136,7 +136,7 @@ def test_http_session_is_replaced_by_an_equal_one() -> None:
 
 
 def test_grpc_channel_is_made_at_the_first_call() -> None:
-    """Not in the fork itself, and the parent's is not closed: either could hang."""
+    """It is not made in the fork, and the parent's is not closed: either could hang."""
     exporter: Any = GrpcExporter(endpoint="http://localhost:1", insecure=True)
     before = exporter._channel
     repair(_provider_with(exporter), None)
@@ -148,7 +148,7 @@ def test_grpc_channel_is_made_at_the_first_call() -> None:
 
 
 def test_exporters_inside_wrappers_are_repaired() -> None:
-    """Distributions wrap processors and exporters in their own."""
+    """Distributions wrap processors and exporters."""
 
     class Wrapper(SpanProcessor):
         def __init__(self, *inner: object) -> None:
@@ -163,7 +163,7 @@ def test_exporters_inside_wrappers_are_repaired() -> None:
 
 
 def test_configured_instance_id_becomes_a_prefix() -> None:
-    """Spans that start from now on carry it, also from tracers made before."""
+    """Spans that start after the repair have it, also those of older tracers."""
     provider = TracerProvider(
         resource=Resource({"service.instance.id": "pod-7"}), shutdown_on_exit=False
     )
@@ -174,7 +174,7 @@ def test_configured_instance_id_becomes_a_prefix() -> None:
 
 
 def test_provider_of_another_library_is_left_unchanged() -> None:
-    """Not everything global is the SDK's."""
+    """A global provider need not be the SDK's."""
     repair(object(), "pod-7")
 
 

@@ -40,7 +40,7 @@ def test_hub_continues_during_an_export(
 def test_hub_continues_with_application_grpc_that_supports_gevent(
     processes: Processes, fault: Fault
 ) -> None:
-    """What the warning advises works, and is advised no more."""
+    """The remedy in the warning works, and there is no warning then."""
     with GrpcReceiver() as receiver:
         receiver.fault = fault
         program = start(processes, receiver, "grpc", "gevent", "init_gevent")
@@ -53,7 +53,7 @@ def test_hub_continues_with_application_grpc_that_supports_gevent(
 def test_application_grpc_that_blocks_the_hub_is_warned_of(
     processes: Processes, library: str
 ) -> None:
-    """One line with the remedy; the exporter is the user's, and stays as it is."""
+    """One line with the remedy; the application's exporter is not changed."""
     with GrpcReceiver() as receiver:
         program = start(processes, receiver, "grpc", library, "user")
         program.wait_for_log("ends")
@@ -64,7 +64,7 @@ def test_application_grpc_that_blocks_the_hub_is_warned_of(
 def test_application_http_exporter_is_not_warned_of(
     processes: Processes, http_receiver: FaultyReceiver, library: str
 ) -> None:
-    """Sockets are green there."""
+    """Its sockets are those of gevent or eventlet."""
     http_receiver.fault = Fault.HANG
     program = start(processes, http_receiver, "http/protobuf", library, "user")
     expect_the_hub_went_on(program)
@@ -74,7 +74,7 @@ def test_application_http_exporter_is_not_warned_of(
 def start(
     processes: Processes, receiver: Receiver, protocol: str, library: str, whose: str
 ) -> ManagedProcess:
-    """`tests.sdk.green_program`, as its first lines say."""
+    """Start `tests.sdk.green_program`."""
     if find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     named = telemetry_environment(receiver.endpoint, service="green", protocol=protocol)
@@ -84,7 +84,7 @@ def start(
 
 
 def expect_the_hub_went_on(program: ManagedProcess) -> None:
-    """No greenlet waited for long, and the process ends."""
+    """No greenlet waited long, and the process ends."""
     program.wait_for_log("ends")
     assert program.wait(5) == 0
     gap = re.search(r"longest gap (\d+) ms", program.log)
@@ -93,7 +93,7 @@ def expect_the_hub_went_on(program: ManagedProcess) -> None:
 
 
 def test_call_without_greenlets_is_not_wrapped() -> None:
-    """No thread, no wrapper where nothing was patched."""
+    """There is neither a thread nor a wrapper."""
     code = (
         "from otel_queue_plugins.sdk.process.greenlets import in_native_thread as run;"
         "assert run(len) is len"

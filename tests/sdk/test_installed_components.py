@@ -55,7 +55,7 @@ marking = plugin:Marking
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A PYTHONPATH with an installed package that offers all of them."""
+    """A PYTHONPATH with an installed package that has entry points for all of them."""
     (tmp_path / "plugin.py").write_text(PLUGIN)
     metadata = tmp_path / "plugin-1.0.dist-info"
     metadata.mkdir()
@@ -84,7 +84,7 @@ def test_sampler_of_an_entry_point_is_built(
 def test_sampler_factory_returning_something_else_turns_traces_off(
     programs: Programs, http_receiver: FaultyReceiver, path: str
 ) -> None:
-    """A broken plugin is said, and never stops the application."""
+    """A broken package is logged, and never stops the application."""
     program = programs.start(
         "script",
         endpoint=http_receiver.endpoint,
@@ -98,7 +98,7 @@ def test_sampler_factory_returning_something_else_turns_traces_off(
 
 
 def test_exporter_of_an_entry_point_is_used(programs: Programs, path: str) -> None:
-    """`OTEL_TRACES_EXPORTER` may name any installed one, without an endpoint."""
+    """`OTEL_TRACES_EXPORTER` may name any installed exporter, without an endpoint."""
     program = programs.start("script", PYTHONPATH=path, OTEL_TRACES_EXPORTER="printing")
     assert program.wait() == 0
     assert "printed ['script']" in program.log
@@ -119,7 +119,7 @@ def test_exporter_of_an_entry_point_is_used(programs: Programs, path: str) -> No
 def test_propagators_of_the_environment_are_used(
     programs: Programs, http_receiver: FaultyReceiver, propagators: str, keys: set[str]
 ) -> None:
-    """Known ones are used. With an unknown one, the API itself could not be imported."""
+    """Unknown ones are removed: with one the API could not be imported."""
     program = programs.start(
         "carrying", endpoint=http_receiver.endpoint, OTEL_PROPAGATORS=propagators
     )
@@ -129,7 +129,7 @@ def test_propagators_of_the_environment_are_used(
 
 
 def test_propagator_of_an_entry_point_is_used(programs: Programs, path: str) -> None:
-    """As packages for `jaeger`, `xray` and others bring one."""
+    """Packages for `jaeger`, `xray` and others have one."""
     program = programs.start("carrying", PYTHONPATH=path, OTEL_PROPAGATORS="tracecontext,marking")
     assert program.wait() == 0
     assert program.log == "carrier ['x-mark']\n"
@@ -142,7 +142,7 @@ def test_propagator_of_an_entry_point_is_used(programs: Programs, path: str) -> 
 def test_propagator_that_is_not_installed_is_reported_with_its_package(
     programs: Programs, http_receiver: FaultyReceiver, name: str, package: str
 ) -> None:
-    """The line says what to install; the others in the list are used."""
+    """The line says which package to install; the others in the list are used."""
     if entry_points(group="opentelemetry_propagator", name=name):
         pytest.skip(f"{name} is installed")
     program = programs.start(
@@ -158,7 +158,7 @@ def test_propagator_that_is_not_installed_is_reported_with_its_package(
     "module", ["otel_queue_plugins.core.carrier.propagation", "otel_queue_plugins"]
 )
 def test_unknown_propagator_stops_no_import(processes: Processes, module: str) -> None:
-    """Whatever of ours is imported first; strict mode still refuses to start."""
+    """Whichever module of ours is imported first; strict mode still refuses to start."""
     code = f"import {module}; from otel_queue_plugins import sdk; sdk.validate(); print('runs')"
     env = clean_environment(OTEL_PROPAGATORS="datadog")
     lenient = processes.python("-c", code, env=env)

@@ -1,4 +1,4 @@
-"""A log record says which trace and which task it belongs to, and can go out over OTLP."""
+"""Log records have their trace and task, and can be exported over OTLP."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_log_record_in_a_task_has_trace_and_task(
 
 
 def test_log_record_outside_a_task_has_empty_labels(written: io.StringIO) -> None:
-    """A format string names the labels everywhere: outside they are empty, not missing."""
+    """A format string may name the labels everywhere."""
     logging.getLogger("tests.logs").warning("hello")
     assert written.getvalue() == "hello    \n"
 
@@ -85,7 +85,7 @@ def test_log_labels_survive_new_handlers_and_record_factories(
 def test_log_records_are_exported_when_configured(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task, whatever the handlers are."""
+    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task, with any handlers."""
     program = programs.start(
         "logging_script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"
     )
@@ -108,7 +108,7 @@ def test_log_records_are_exported_when_configured(
 def test_log_records_are_not_exported_by_default(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """An endpoint alone sends traces and metrics: log lines may hold anything."""
+    """An endpoint alone exports traces and metrics: log records may have secrets."""
     program = programs.start("logging_script", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     http_receiver.expect_span("work", timeout=1)

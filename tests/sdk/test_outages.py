@@ -1,4 +1,4 @@
-"""While the backend is away: same speed, bounded memory, one warning a minute, a true count."""
+"""During an outage: unchanged speed, bounded memory, one warning a minute, exact counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REASON = "taskqueue.telemetry.drop_reason"
 def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
     programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
-    """After an outage telemetry goes on by itself, and says how many spans the outage cost."""
+    """After an outage export continues by itself, and the number of lost spans is exported."""
     program = programs.start_sending(
         receiver, "spans_on_request", fault=fault, OTEL_EXPORTER_OTLP_TIMEOUT="1", **SMALL
     )
@@ -64,7 +64,7 @@ def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
 def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
     programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
-    """They are gone when the backend comes back; each of their spans has arrived or is counted."""
+    """They have ended when the backend answers again; each span arrives or is counted."""
     parent = programs.start_sending(
         receiver, "one_task_children", fault=fault, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
@@ -92,7 +92,7 @@ def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
 def test_spans_not_sent_in_time_are_counted_as_dropped(
     programs: Programs, receiver: Receiver
 ) -> None:
-    """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`; that, too, is a drop."""
+    """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`, and counted."""
     program = programs.start_sending(
         receiver, "spans_on_request", fault=Fault.UNAVAILABLE, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
     )
@@ -109,7 +109,7 @@ def test_spans_not_sent_in_time_are_counted_as_dropped(
 
 
 def test_outage_is_logged_once_a_minute(programs: Programs, receiver: Receiver) -> None:
-    """Dozens of failed attempts and hundreds of dropped spans: one line."""
+    """Dozens of failed attempts and hundreds of dropped spans give one line."""
     program = programs.start_sending(
         receiver,
         "spans_on_request",
@@ -126,7 +126,7 @@ def test_outage_is_logged_once_a_minute(programs: Programs, receiver: Receiver) 
 
 
 def test_outage_keeps_memory_bounded(programs: Programs, http_receiver: Receiver) -> None:
-    """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
+    """Default queue: 2,048 spans wait and 512 are being exported, however long it lasts."""
     program = programs.start_sending(http_receiver, "spans_on_request", fault=Fault.HANG)
     record_spans(program, 5_000, 40_000)
     found = re.findall(r"recorded ([\d.]+) us each, (\d+) kB", program.log)
@@ -137,7 +137,7 @@ def test_outage_keeps_memory_bounded(programs: Programs, http_receiver: Receiver
 def test_failure_filter_passes_one_record_per_interval_over_all_loggers(
     fake_clock: FakeClock,
 ) -> None:
-    """Traces, metrics and logs fail together: together they are allowed one line."""
+    """Traces, metrics and logs fail together, and have one line together."""
     once = ExportFailureFilter(
         lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9, warned=Moment()
     )
@@ -179,7 +179,7 @@ def test_ending_child_leaves_the_number_of_its_unsent_spans() -> None:
 
 
 def in_a_child(act: Callable[[], object]) -> bool:
-    """Whether a child that does no more than that has done it."""
+    """Whether `act` returns without an error in a forked child."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] == 0
@@ -191,7 +191,7 @@ def in_a_child(act: Callable[[], object]) -> bool:
 
 
 def leave(dropped: Dropped, *, waiting: int, counted: int) -> None:
-    """End as a process does whose flush failed; saying it again changes nothing."""
+    """End as a process whose flush has failed; a second call has no effect."""
     dropped.watch(lambda: waiting)
     if counted:
         dropped.add("queue_full", counted)
@@ -200,7 +200,7 @@ def leave(dropped: Dropped, *, waiting: int, counted: int) -> None:
 
 
 def leave_and_send_after_all(dropped: Dropped) -> None:
-    """End with five spans on their way and two counted, all of which the backend takes."""
+    """End with five unsent and two counted spans, all of which arrive later."""
     waiting = [5]
     dropped.watch(lambda: waiting[0])
     dropped.add("export_failed", 2)
@@ -212,7 +212,7 @@ def leave_and_send_after_all(dropped: Dropped) -> None:
 
 
 def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
-    """What a collection now says."""
+    """The numbers of a collection, by reason."""
     data = reader.get_metrics_data()
     assert data is not None
     metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
@@ -220,14 +220,14 @@ def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
 
 
 def test_process_without_children_leaves_nothing() -> None:
-    """What it dropped it reports itself, or nobody does."""
+    """It reports its dropped spans itself."""
     lost = Tally()
     leave(Dropped(lost), waiting=3, counted=4)
     assert lost.total() == 0
 
 
 def test_forked_processes_share_the_limit_of_warnings(fake_clock: FakeClock) -> None:
-    """One line a minute for all of them, not for each."""
+    """One line a minute for all of them together."""
     warned = Moment()
     record = logging.LogRecord("any", logging.WARNING, __file__, 1, "failed", (), None)
 

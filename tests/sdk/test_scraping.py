@@ -1,4 +1,4 @@
-"""Metrics that are scraped: kept in one process, refused in one of several, by one line for all."""
+"""Scraped metrics are kept in a single process, and refused with one line in several."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def metrics(environ: dict[str, str]) -> tuple[str, ...]:
-    """Which exporters of metrics this process may have."""
+    """The exporters of metrics that this process may have."""
     return tuple(str(each) for each in read(environ).exporters.get("metrics", ()))
 
 
 def test_scraped_exporter_of_a_single_process_is_kept() -> None:
-    """A script, a web process, a worker of threads."""
+    """A script, a web process, or a worker of threads."""
     assert metrics(PROMETHEUS) == ("prometheus",)
     scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
@@ -48,7 +48,7 @@ def test_scraped_exporter_of_a_single_process_is_kept() -> None:
 def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One ERROR line; in strict mode it stops the start."""
+    """One ERROR line; strict mode stops the start."""
     scraping.set_siblings_check(lambda: True)
     assert metrics(PROMETHEUS) == ()
     validate(dict(PROMETHEUS))
@@ -63,7 +63,7 @@ def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
 
 
 def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCaptureFixture) -> None:
-    """What can be had is had."""
+    """The signal stays on."""
     scraping.set_siblings_check(lambda: True)
     environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
     assert metrics(environ) == ("console",)
@@ -73,7 +73,7 @@ def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCapture
 
 
 def test_forked_process_counts_as_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless somebody knows better: a pool of one, a reloader."""
+    """Unless a check says otherwise: a pool of one process, a reloader."""
     monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
     assert metrics(PROMETHEUS) == ()
     scraping.set_siblings_check(lambda: False)
@@ -81,7 +81,7 @@ def test_forked_process_counts_as_one_of_several(monkeypatch: pytest.MonkeyPatch
 
 
 def test_refusal_is_reported_by_one_of_forked_processes() -> None:
-    """The first that is asked; the others are as silent as they are without metrics."""
+    """The first process that checks reports it; the others log nothing."""
     scraping.set_siblings_check(lambda: True)
     pid = os.fork()
     if not pid:
@@ -95,7 +95,7 @@ def test_refusal_is_reported_by_one_of_forked_processes() -> None:
 def test_refusal_is_reported_by_the_first_of_spawned_processes(
     name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Worker processes of Dramatiq import us after they were forked."""
+    """Worker processes of Dramatiq import this package after they were forked."""
     monkeypatch.setattr(instance_id, "has_parent", lambda: True)
     monkeypatch.setattr(scraping, "LOST", shared_memory.Tally())
     named: Any = SimpleNamespace(name=name)
@@ -105,7 +105,7 @@ def test_refusal_is_reported_by_the_first_of_spawned_processes(
 
 
 def test_siblings_check_is_not_called_without_a_scraped_exporter() -> None:
-    """Finding out may cost."""
+    """The check may be slow."""
 
     def fail() -> bool:
         raise AssertionError
@@ -115,7 +115,7 @@ def test_siblings_check_is_not_called_without_a_scraped_exporter() -> None:
 
 
 def test_port_in_use_is_logged_with_the_remedy() -> None:
-    """Two web workers that know nothing of each other."""
+    """As with two web workers that do not know of each other."""
     line = scraping.describe(OSError(errno.EADDRINUSE, "Address already in use"))
     assert "another process has this port" in line
     assert "OTEL_METRICS_EXPORTER=otlp" in line

@@ -1,4 +1,4 @@
-"""What the environment asks for, and what is refused in it. No process, no SDK."""
+"""What is read from the environment, and what is rejected. Without processes and the SDK."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
 def target(signal: str = "traces", **environ: str) -> Target:
-    """Where the only exporter of `signal` sends to."""
+    """The only destination of `signal`."""
     (exporter,) = read(environ).exporters[signal]
     assert isinstance(exporter, Target)
     return exporter
 
 
 def test_plan_without_variables_is_empty() -> None:
-    """Without an endpoint or an exporter there is no plan and no complaint."""
+    """Without an endpoint or an exporter there is no plan, and no problem."""
     plan = read({"OTEL_SERVICE_NAME": "shop"})
     assert (dict(plan.exporters), plan.problems) == ({}, ())
 
@@ -58,7 +58,7 @@ def test_plan_without_variables_is_empty() -> None:
     ],
 )
 def test_endpoints_decide_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
-    """Signal endpoint, else general endpoint, else off; logs have to be asked for."""
+    """The signal's endpoint counts, then the general one; logs need their own."""
     plan = read(environ)
     assert set(plan.exporters) == signals
     assert plan.problems == ()
@@ -69,7 +69,7 @@ def test_endpoints_decide_which_signals_are_on(environ: dict[str, str], signals:
 def test_specified_boolean_other_than_true_is_false_with_a_warning(
     variable: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who writes `1` is told that it has no effect."""
+    """A user who writes `1` is warned that it has no effect."""
     environ = {
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -113,7 +113,7 @@ def test_own_variable_that_is_no_boolean_is_reported(
 def test_unknown_own_variable_is_reported_with_the_nearest(
     name: str, meant: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One ERROR line with the nearest that does, whatever else is on or off; never the value."""
+    """One ERROR line with the nearest name, whatever is on or off, and without the value."""
     for environ in ({}, ENDPOINT, {"OTEL_QUEUE_SETUP": "off"}):
         validate({**environ, name: "s3cret"})
     (record,) = caplog.records
@@ -126,7 +126,7 @@ def test_unknown_own_variable_is_reported_with_the_nearest(
 def test_unknown_own_variable_like_none_is_reported_with_all_names(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Then all there are."""
+    """If no name is near, all names are listed."""
     validate({"OTEL_QUEUE_Q": "1"})
     assert "no such variable; there are OTEL_QUEUE_RELATION, " in caplog.text
 
@@ -150,7 +150,7 @@ def test_unknown_own_variable_like_none_is_reported_with_all_names(
 def test_misspelt_opentelemetry_variable_is_warned_of(
     name: str, meant: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One WARNING line with the one that was meant, without its value; it stops nothing."""
+    """One WARNING line with the right name, without the value; nothing is turned off."""
     validate({**ENDPOINT, name: "key=s3cret", "OTEL_QUEUE_STRICT": "true"})
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -159,7 +159,7 @@ def test_misspelt_opentelemetry_variable_is_warned_of(
 
 
 def test_specified_variables_are_not_warned_of() -> None:
-    """Those of the SDK, of other exporters, of other languages, and those that are empty."""
+    """Those of the SDK, of other exporters and languages, and empty ones."""
     names = {
         value
         for module in (environment_variables, sdk_environment_variables)
@@ -194,7 +194,7 @@ def test_specified_variables_are_not_warned_of() -> None:
     ],
 )
 def test_problem_line_contains_no_secret(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the password of a URL nor what comes with it; the rest helps to find it."""
+    """No password and no query of a URL; the rest of it is shown."""
     validate({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
     (record,) = caplog.records
     assert "s3" not in record.getMessage()
@@ -202,7 +202,7 @@ def test_problem_line_contains_no_secret(endpoint: str, caplog: pytest.LogCaptur
 
 
 def test_problem_line_is_one_line_of_bounded_length(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever somebody has written."""
+    """Whatever the value is."""
     validate({**ENDPOINT, "OTEL_TRACES_EXPORTER": "a\nb\r\n" + "c" * 100_000})
     (record,) = caplog.records
     assert len(record.getMessage().splitlines()) == 1
@@ -243,7 +243,7 @@ def test_several_exporters_of_a_signal_are_planned() -> None:
 def test_endpoint_variables_decide_the_trace_endpoint(
     environ: dict[str, str], endpoint: str
 ) -> None:
-    """The general endpoint gets the signal's path over HTTP, a signal's own is taken as it is."""
+    """The signal's path is appended to the general endpoint over HTTP, not to its own."""
     assert target(**environ).endpoint == endpoint
 
 
@@ -286,7 +286,7 @@ def test_headers_are_parsed_as_specified(raw: str, headers: tuple[tuple[str, str
 
 
 def test_own_headers_of_a_signal_replace_the_general_ones() -> None:
-    """Not merged: the key to one signal's backend never goes to another's."""
+    """They are not merged: credentials for one backend are not sent to another."""
     environ = {
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_HEADERS": "a=1",
@@ -301,7 +301,7 @@ def test_own_headers_of_a_signal_replace_the_general_ones() -> None:
     [("", 10), ("10", 10), ("0.5", 0.5), ("2500", 2.5), ("100", 0.1), ("10000", 10)],
 )
 def test_timeout_is_read_in_seconds_or_milliseconds(raw: str, seconds: float) -> None:
-    """Milliseconds as the specification says; below 100 seconds as the Python SDK says."""
+    """Milliseconds as specified; numbers under 100 are seconds, as in the Python SDK."""
     assert target(**ENDPOINT, OTEL_EXPORTER_OTLP_TIMEOUT=raw).timeout == seconds
 
 
@@ -362,7 +362,7 @@ def test_wrong_setting_is_rejected_with_the_fix(variable: str, value: str, fix: 
 def test_port_of_the_other_protocol_is_warned_of(
     caplog: pytest.LogCaptureFixture, variable: str, protocol: str, port: int, advice: str
 ) -> None:
-    """It may be right, so it is a warning, in strict mode too, and the signals stay on."""
+    """It may be right: it is a warning, in strict mode too, and the signals stay on."""
     endpoint = f"http://doubted:{port}"
     environ = {variable: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     validate({**environ, "OTEL_QUEUE_STRICT": "true"})
@@ -375,7 +375,7 @@ def test_port_of_the_other_protocol_is_warned_of(
 
 @pytest.mark.parametrize(("protocol", "port"), [("", 4318), ("grpc", 4317), ("grpc", 55690)])
 def test_other_ports_are_not_warned_of(protocol: str, port: int) -> None:
-    """A port says nothing unless it is the other protocol's own."""
+    """Only OTLP's own ports have a known protocol."""
     environ = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://c:{port}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
@@ -396,7 +396,7 @@ def test_other_ports_are_not_warned_of(protocol: str, port: int) -> None:
     ],
 )
 def test_own_variable_of_a_signal_is_checked(suffix: str, value: str) -> None:
-    """And turns off that signal alone."""
+    """A problem turns off that signal alone."""
     name = f"OTEL_EXPORTER_OTLP_METRICS_{suffix}"
     plan = read({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318", name: value})
     assert [(each.variable, each.signals) for each in plan.problems] == [(name, ("metrics",))]
@@ -427,28 +427,28 @@ def test_grpc_without_fork_support_is_rejected() -> None:
 
 @pytest.mark.parametrize("bad", ["novalue", "a=1,=2", "sp ace=1", "a=%0Ainjected", "k=caf\u00e9"])
 def test_wrong_header_is_rejected_and_not_shown(bad: str) -> None:
-    """Headers hold keys to a backend: what is wrong is said by number, never by value."""
+    """Headers have credentials: the line has the number of the entry, not its value."""
     (problem, *_) = read({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": bad}).problems
     assert "is not key=value" in problem.fix
     assert bad not in str(problem)
 
 
 def test_problem_turns_off_its_own_signal_only() -> None:
-    """The rest of the telemetry goes on."""
+    """The other signals stay on."""
     plan = read({**ENDPOINT, "OTEL_METRIC_EXPORT_INTERVAL": "abc"})
     assert set(plan.exporters) == {"traces"}
     assert [problem.signals for problem in plan.problems] == [("metrics",)]
 
 
 def test_client_key_without_certificate_is_rejected(tmp_path: Path) -> None:
-    """Half a pair would be ignored without a word."""
+    """The SDK would ignore the key without a warning."""
     (tmp_path / "key.pem").write_text("key")
     environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem")}
     assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in read(environ).problems[0].fix
 
 
 def test_empty_variables_count_as_unset() -> None:
-    """Containers often set variables to nothing."""
+    """Containers often set variables to the empty string."""
     empty = dict.fromkeys(
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -472,20 +472,20 @@ def test_empty_variables_count_as_unset() -> None:
 
 @pytest.mark.parametrize("value", ["off", "OFF", "false", "0", "no"])
 def test_setup_off_leaves_the_plan_empty(value: str) -> None:
-    """`OTEL_QUEUE_SETUP`, in whatever words."""
+    """`OTEL_QUEUE_SETUP`, in each spelling of a flag."""
     assert is_off({"OTEL_QUEUE_SETUP": value})
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("", 5), ("2.5", 2.5), ("0", 0), ("-1", 5)])
 def test_flush_timeout_is_read_in_seconds(value: str, seconds: float) -> None:
-    """Seconds; what cannot be used is the default."""
+    """A wrong value is the default."""
     assert flush_timeout({"OTEL_QUEUE_FLUSH_TIMEOUT": value}) == seconds
 
 
 def test_problems_are_logged_once_and_raise_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One ERROR line per problem and process, whoever asks how often."""
+    """One ERROR line per problem and process, however often it is checked."""
     environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": "one-of-a-kind"}
     validate(environ)
     validate(environ)
@@ -495,7 +495,7 @@ def test_problems_are_logged_once_and_raise_nothing(
 
 
 def test_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A general variable concerns several signals: still one line."""
+    """A general variable concerns several signals."""
     validate({"OTEL_EXPORTER_OTLP_ENDPOINT": "gopher://one-line"})
     (record,) = caplog.records
     assert record.getMessage().endswith("(traces, metrics off)")
@@ -511,7 +511,7 @@ def test_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture) ->
     ],
 )
 def test_unknown_propagators_are_removed(before: str, after: str) -> None:
-    """`import opentelemetry.propagate` raises on an unknown name, which would stop the app."""
+    """With one `import opentelemetry.propagate` raises, which would stop the application."""
     environ = {"OTEL_PROPAGATORS": before}
     validate(environ)
     assert environ["OTEL_PROPAGATORS"] == after

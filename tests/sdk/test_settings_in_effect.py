@@ -1,4 +1,4 @@
-"""What a variable of OpenTelemetry's asks for is what leaves the process."""
+"""What leaves the process is what OpenTelemetry's variables ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def rich_span(programs: Programs, receiver: FaultyReceiver, **environ: str) -> ReceivedSpan:
-    """The one with much on it, recorded with these variables set."""
+    """The span of `rich_script`, recorded with these variables."""
     assert programs.start("rich_script", endpoint=receiver.endpoint, **environ).wait() == 0
     return receiver.expect_span("rich", timeout=1)
 
@@ -23,7 +23,7 @@ def rich_span(programs: Programs, receiver: FaultyReceiver, **environ: str) -> R
 def test_span_limits_of_the_environment_are_applied(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """Numbers of attributes, events and links, and the length of a value."""
+    """The numbers of attributes, events and links, and the length of a value."""
     span = rich_span(
         programs,
         http_receiver,
@@ -40,7 +40,7 @@ def test_span_limits_of_the_environment_are_applied(
 
 
 def test_span_without_limits_is_complete(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """None of ours is added."""
+    """This package adds no limits."""
     span = rich_span(programs, http_receiver)
     assert dict(span.attributes) == {"a": "abcdef", "b": 2, "c": 3}
     assert (len(span.events), len(span.links)) == (2, 3)
@@ -52,7 +52,7 @@ def test_span_without_limits_is_complete(programs: Programs, http_receiver: Faul
 def test_sampling_ratio_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver, sampler: str, ratio: str, spans: int
 ) -> None:
-    """From 0 to 1; unset is 1."""
+    """From 0 to 1; the default is 1."""
     environ = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": ratio}
     program = programs.start("rich_script", endpoint=http_receiver.endpoint, **environ)
     assert program.wait() == 0
@@ -71,7 +71,7 @@ def test_sampling_ratio_of_the_environment_is_used(
 def test_histogram_aggregation_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver, preference: str, kind: str
 ) -> None:
-    """Explicit buckets unless asked otherwise."""
+    """The default is explicit buckets."""
     point = point_of_histogram(
         programs,
         http_receiver,
@@ -96,7 +96,7 @@ def test_exemplar_filter_of_the_environment_is_used(
     environ: dict[str, str],
     count: int,
 ) -> None:
-    """Measurements point at their sampled span unless asked otherwise, in whatever case."""
+    """By default measurements in a sampled span have exemplars; any case is accepted."""
     point = point_of_histogram(
         programs, http_receiver, OTEL_METRICS_EXEMPLAR_FILTER=preference, **environ
     )
@@ -116,7 +116,7 @@ def point_of_histogram(
 def test_empty_endpoint_switches_the_signal_off_in_spawned_children(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """They read the environment anew: what is off stays off."""
+    """Spawned children read the environment again."""
     program = programs.start(
         "family", "spawn", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
     )
@@ -128,7 +128,7 @@ def test_empty_endpoint_switches_the_signal_off_in_spawned_children(
 def test_application_tracer_provider_is_kept_and_metrics_are_set_up(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """A vendor's tracer provider decides about traces, before and after a fork, and no more."""
+    """A vendor's tracer provider is used for traces only, before and after a fork."""
     # From 3.12 on Python warns of each fork of a process with threads.
     program = programs.start(
         "foreign_provider", endpoint=http_receiver.endpoint, PYTHONWARNINGS="ignore"

@@ -1,4 +1,4 @@
-"""Providers come from the environment, once, when they are needed and nobody else set them."""
+"""Providers are set up from the environment, once, when they are needed and nobody has set them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_import_and_validate_load_no_sdk() -> None:
-    """Neither the SDK nor an exporter is imported as long as nothing is named."""
+    """Neither the SDK nor an exporter is imported while no exporter is configured."""
     code = (
         "import sys, json; from otel_queue_plugins import sdk; sdk.validate();"
         "sdk.ensure_providers(); sdk.flush();"
@@ -37,7 +37,7 @@ def test_import_and_validate_load_no_sdk() -> None:
 
 
 def test_setup_without_variables_does_nothing(programs: Programs) -> None:
-    """No endpoint: no SDK, no warning, no waiting."""
+    """No SDK, no warning, no waiting."""
     idle = programs.start("idle")
     assert idle.wait() == 0
     assert idle.log == "flushed True sdk False\n"
@@ -46,7 +46,7 @@ def test_setup_without_variables_does_nothing(programs: Programs) -> None:
 def test_endpoint_alone_exports_traces_and_metrics(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """Traces and metrics, under the service's name; logs only when asked for."""
+    """With the name of the service; logs only when asked for."""
     assert programs.start("script", endpoint=receiver.endpoint, protocol=protocol).wait() == 0
     span = receiver.expect_span("script", timeout=1)
     assert span.service == "program"
@@ -58,7 +58,7 @@ def test_endpoint_alone_exports_traces_and_metrics(
 def test_empty_endpoint_of_a_signal_turns_it_off(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=` sends traces only."""
+    """`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=` exports traces only."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
     )
@@ -73,7 +73,7 @@ def test_empty_endpoint_of_a_signal_turns_it_off(
 def test_switched_off_setup_exports_nothing(
     programs: Programs, http_receiver: FaultyReceiver, off: dict[str, str]
 ) -> None:
-    """Either variable keeps us from setting anything up; an unknown one does not."""
+    """Either variable turns it off; an unknown one does not."""
     assert programs.start("script", endpoint=http_receiver.endpoint, **off).wait() == 0
     assert bool(http_receiver.requests()) is ("OTEL_X" in off)
 
@@ -81,7 +81,7 @@ def test_switched_off_setup_exports_nothing(
 def test_application_providers_are_used_unchanged(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """Who set providers first has them, and answers for them: no word about `OTEL_*` either."""
+    """There is no log line about `OTEL_*` either."""
     program = programs.start(
         "own_providers", endpoint=http_receiver.endpoint, OTEL_TRACES_EXPORTER="nonsense"
     )
@@ -94,7 +94,7 @@ def test_application_providers_are_used_unchanged(
 def test_headers_compression_and_sampler_are_used_in_export(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """Read as the specification says them, sent as the backend wants them."""
+    """They are read as specified, and sent to the backend."""
     program = programs.start(
         "script",
         endpoint=receiver.endpoint,
@@ -114,7 +114,7 @@ def test_headers_compression_and_sampler_are_used_in_export(
 def test_sampler_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """`always_off`: metrics, and no trace."""
+    """`always_off`: metrics, and no spans."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="always_off"
     )
@@ -130,7 +130,7 @@ def test_sampler_of_the_environment_is_used(
 def test_temporality_preference_is_used(
     programs: Programs, http_receiver: FaultyReceiver, preference: str, temporalities: set[str]
 ) -> None:
-    """Datadog takes delta only, Prometheus cumulative only: the user says which."""
+    """Datadog takes delta only, Prometheus cumulative only."""
     program = programs.start(
         "script",
         endpoint=http_receiver.endpoint,
@@ -145,7 +145,7 @@ def test_temporality_preference_is_used(
 def test_empty_variables_break_no_export(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """The SDK fails on several empty variables; here they are as good as unset."""
+    """The SDK fails on several empty variables."""
     program = programs.start(
         "script",
         endpoint=receiver.endpoint,
@@ -175,7 +175,7 @@ def test_console_exporter_needs_no_endpoint(programs: Programs) -> None:
 def test_wrong_setting_turns_off_its_signal_only(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """The application runs; one line says what is wrong."""
+    """The application runs, and one line has the problem."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="sometimes"
     )
@@ -186,7 +186,7 @@ def test_wrong_setting_turns_off_its_signal_only(
 
 
 def test_strict_mode_raises_at_the_start(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """`OTEL_QUEUE_STRICT=true`: better no worker than a blind one."""
+    """`OTEL_QUEUE_STRICT=true`: a worker without telemetry is not wanted."""
     program = programs.start(
         "script",
         endpoint=http_receiver.endpoint,
@@ -198,14 +198,14 @@ def test_strict_mode_raises_at_the_start(programs: Programs, http_receiver: Faul
 
 
 def test_ensure_providers_called_again_is_cheap() -> None:
-    """Adapters call it for every message: less than a microsecond."""
+    """Adapters call it for each message: less than a microsecond."""
     sdk.ensure_providers()
     fastest = min(timeit.repeat(sdk.ensure_providers, repeat=20, number=10_000))
     assert fastest / 10_000 < 1e-6
 
 
 def test_flush_works_on_providers_of_the_application() -> None:
-    """Also a provider that is no SDK one, or has nothing to flush, or fails to."""
+    """Also if one is not the SDK's, has no flush, or fails to flush."""
 
     class Failing(TracerProvider):
         def force_flush(self, timeout_millis: int = 0) -> bool:

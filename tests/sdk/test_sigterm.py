@@ -1,4 +1,4 @@
-"""The last moment: SIGTERM by default, and children of multiprocessing."""
+"""Flush at SIGTERM, and in children of multiprocessing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUND_S = 5.0
 def test_sigterm_exports_everything(
     moments: Programs, http_receiver: FaultyReceiver, how: str
 ) -> None:
-    """The process dies of the signal as it would without us, after a flush."""
+    """After a flush the process dies of the signal, as without this package."""
     program = moments.start("terminated", how, endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
     assert program.stop() == -signal.SIGTERM
@@ -36,7 +36,7 @@ def test_sigterm_exports_everything(
 def test_restored_default_action_flushes_too(
     moments: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """A server has its own handler while it loads the application, and maybe in a thread."""
+    """A server has its own handler while it loads the application, maybe in a thread."""
     program = moments.start("restored_in_thread", endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
     assert program.stop() == -signal.SIGTERM
@@ -57,7 +57,7 @@ def test_application_handler_is_left_unchanged(
 
 
 def test_ignored_signal_stays_ignored(moments: Programs, http_receiver: FaultyReceiver) -> None:
-    """Who ignores SIGTERM means it."""
+    """`SIG_IGN` is a choice of the application."""
     program = moments.start("terminated", "ignored", endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
     program.send_signal(signal.SIGTERM)
@@ -68,7 +68,7 @@ def test_ignored_signal_stays_ignored(moments: Programs, http_receiver: FaultyRe
 def test_hanging_collector_delays_sigterm_within_the_bound(
     moments: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """Also when the signal comes again and again."""
+    """Also if the signal is sent several times."""
     http_receiver.fault = Fault.HANG
     program = moments.start("terminated", "default", endpoint=http_receiver.endpoint)
     program.wait_for_log("ready")
@@ -83,7 +83,7 @@ def test_hanging_collector_delays_sigterm_within_the_bound(
 def test_multiprocessing_children_export_everything_on_sigterm(
     moments: Programs, http_receiver: FaultyReceiver, how: str
 ) -> None:
-    """A process that ends, and the processes of a pool, which are ended by SIGTERM."""
+    """A process that ends, and processes of a pool, which are ended by SIGTERM."""
     program = moments.start("pool", how, endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     assert sorted(span.name for span in http_receiver.spans()) == ["parent", "pool", "process"]
@@ -91,7 +91,7 @@ def test_multiprocessing_children_export_everything_on_sigterm(
 
 
 def test_sigterm_without_exporters_is_left_unchanged() -> None:
-    """There is nothing to flush: the default action is the kernel's."""
+    """There is nothing to flush, and no handler."""
     program = (
         "import signal; before = signal.signal, signal.getsignal;"
         "from otel_queue_plugins import sdk; sdk.set_up_on_first_use();"

@@ -14,14 +14,14 @@ ON = "INFO telemetry is on: "
 
 
 def lines(log: str) -> list[str]:
-    """What is said about it."""
+    """The log lines about the start."""
     return [line for line in log.splitlines() if "telemetry" in line]
 
 
 def test_startup_line_names_signals_endpoint_protocol_and_service(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """For all signals in one line, which its children do not repeat."""
+    """One line for all signals, which forked children do not repeat."""
     program = programs.start("talkative", endpoint=receiver.endpoint, protocol=protocol)
     assert program.wait() == 0
     goal = f"traces and metrics to {receiver.endpoint} ({protocol}); logs off; service program"
@@ -31,7 +31,7 @@ def test_startup_line_names_signals_endpoint_protocol_and_service(
 def test_startup_line_of_forked_children_is_logged_once(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """Where their parent had nothing to set up before them; it has nothing to add after them."""
+    """Their parent has set up nothing before the forks, and logs nothing after them."""
     program = programs.start("talkative", "children", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     assert len(lines(program.log)) == 1
@@ -40,7 +40,7 @@ def test_startup_line_of_forked_children_is_logged_once(
 def test_startup_line_names_each_destination_separately(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """With the path it has; and no secret is shown."""
+    """With its path, and without secrets."""
     host = http_receiver.endpoint.removeprefix("http://")
     program = programs.start(
         "talkative",
@@ -63,7 +63,7 @@ def test_startup_line_names_each_destination_separately(
 def test_startup_line_names_application_providers(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """They go where the application wants; a signal that it left to us goes where we say."""
+    """The other signals are named with their own destination."""
     program = programs.start("talkative", "own", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     own = "traces and metrics to the application's own provider"
@@ -74,7 +74,7 @@ def test_startup_line_names_application_providers(
 def test_startup_line_is_missing_without_exporters(
     programs: Programs, extra: dict[str, str]
 ) -> None:
-    """Telemetry that nobody asked for is not news."""
+    """Nothing is on, so there is nothing to log."""
     program = programs.start("talkative", **extra)
     assert program.wait() == 0
     assert lines(program.log) == []
