@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_queue_plugins.core.extras import required
-from otel_queue_plugins.sdk.config import environment
+from otel_queue_plugins.sdk.config import reader
 from otel_queue_plugins.sdk.config.plan import read
 from tests.environment import clean_environment
 
@@ -71,7 +71,7 @@ def test_an_exporter_that_is_not_installed(
 
 def test_an_exporter_by_name_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those that are well known, the package is."""
-    monkeypatch.setattr(environment, "entry_points_of", lambda *_, **__: ())
+    monkeypatch.setattr(reader, "entry_points_of", lambda *_, **__: ())
     plan = read({"OTEL_METRICS_EXPORTER": "prometheus"})
     install = "'prometheus' is not installed: pip install opentelemetry-exporter-prometheus"
     assert [problem.fix for problem in plan.problems] == [install]

@@ -254,18 +254,18 @@ def test_cause_without_facts_is_the_logged_text() -> None:
 @pytest.fixture
 def port() -> Iterator[tuple[int, list[bytes]]]:
     """A server that sends the first of the given texts to each client, and closes."""
-    sayings: list[bytes] = [b""]
+    texts: list[bytes] = [b""]
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        thread = threading.Thread(target=_serve, args=(server, sayings), daemon=True)
+        thread = threading.Thread(target=_serve, args=(server, texts), daemon=True)
         thread.start()
-        yield server.getsockname()[1], sayings
+        yield server.getsockname()[1], texts
         server.shutdown(socket.SHUT_RDWR)
     thread.join(5)
 
 
-def _serve(server: socket.socket, sayings: list[bytes]) -> None:
+def _serve(server: socket.socket, texts: list[bytes]) -> None:
     while True:
         try:
             connection, _ = server.accept()
@@ -273,7 +273,7 @@ def _serve(server: socket.socket, sayings: list[bytes]) -> None:
             return
         with connection:
             connection.recv(1000)
-            connection.sendall(sayings[0])
+            connection.sendall(texts[0])
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ def test_probe_of_a_port_finds_its_protocol(
     """The first bytes decide; the result is kept for a minute."""
     monkeypatch.undo()
     probing.forget()
-    number, sayings = port
-    sayings[0] = text
+    number, texts = port
+    texts[0] = text
     assert probing.protocol_at("127.0.0.1", number) == spoken
-    sayings[0] = b"something else"
+    texts[0] = b"something else"
     assert probing.protocol_at("127.0.0.1", number) == spoken
 
 

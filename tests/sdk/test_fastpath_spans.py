@@ -104,8 +104,8 @@ def eager(begin_span: Any) -> Any:
     """`begin_span` with the arguments of `Tracer.start_span`."""
 
     def start_span(name, parent, kind, attributes, links, at) -> Any:
-        here = context.get_current() if parent is None else parent
-        return begin_span(name, here, kind, lambda: (attributes, links), at)
+        local = context.get_current() if parent is None else parent
+        return begin_span(name, local, kind, lambda: (attributes, links), at)
 
     return start_span
 

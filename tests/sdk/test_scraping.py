@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.environment import Environment
 from otel_queue_plugins.sdk.config.plan import read
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.export import scraping
 from otel_queue_plugins.sdk.process import shared_memory
 from otel_queue_plugins.sdk.providers import instance_id

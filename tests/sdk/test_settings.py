@@ -9,8 +9,8 @@ from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.environment import Environment
 from otel_queue_plugins.sdk.config.plan import flush_timeout, is_off, read
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.config.variable_names import check_look_alikes
 

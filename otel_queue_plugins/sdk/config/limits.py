@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _BATCHES = {"traces": "OTEL_BSP", "logs": "OTEL_BLRP"}
 _COUNTS = {

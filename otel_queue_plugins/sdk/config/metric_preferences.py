@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from otel_queue_plugins.sdk.config.environment import Environment
+from otel_queue_plugins.sdk.config.reader import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

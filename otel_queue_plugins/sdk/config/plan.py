@@ -9,8 +9,8 @@ from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS
 from otel_queue_plugins.sdk.config import propagators, samplers, targets, variable_names
-from otel_queue_plugins.sdk.config.environment import SIGNALS, Environment
 from otel_queue_plugins.sdk.config.limits import check_numbers
+from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
 from otel_queue_plugins.sdk.export import scraping
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from otel_queue_plugins.sdk.config.installed import entry_points_of
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _VARIABLE = "OTEL_PROPAGATORS"
 _DEFAULT = "tracecontext,baggage"

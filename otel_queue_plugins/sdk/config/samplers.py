@@ -10,7 +10,7 @@ from otel_queue_plugins.sdk.config.installed import entry_points_of
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _VARIABLE = "OTEL_TRACES_SAMPLER"
 _ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"

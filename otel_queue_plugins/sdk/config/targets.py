@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from otel_queue_plugins.sdk.config.environment import SIGNALS
 from otel_queue_plugins.sdk.config.installed import is_importable
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 GRPC = "grpc"
 HTTP = "http/protobuf"

@@ -8,10 +8,10 @@ from otel_queue_plugins.core import options
 from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import nearest
 from otel_queue_plugins.sdk.config import specified
-from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 
 if TYPE_CHECKING:
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _PREFIX: Final = "OTEL_QUEUE_"
 SETTINGS: Final = (*options.SETTINGS.values(), *definitions.WITHOUT_ARGUMENT)

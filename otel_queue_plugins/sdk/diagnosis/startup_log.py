@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.settings.problems import without_secrets
-from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.process import fork_repair
 from otel_queue_plugins.sdk.process.shared_memory import Claim

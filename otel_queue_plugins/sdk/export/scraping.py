@@ -17,7 +17,7 @@ from otel_queue_plugins.sdk.providers import instance_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_queue_plugins.sdk.config.environment import Environment
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 SCRAPED: Final = frozenset({"prometheus"})
 _REMEDY: Final = (

@@ -48,19 +48,11 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
     if signal in _undo:
         return
     undo = _undo[signal] = []
-    for kind, module, owner, name in _USES:
-        if kind == signal:
-            _replace(
-                getattr(import_or_none(module), owner, None),
-                name,
-                _before(lambda: used(signal)),
-                undo,
-            )
-    for kind, module, owner, name in _OBSERVABLES:
-        if kind == signal:
-            _replace(
-                getattr(import_or_none(module), owner, None), name, _after(observable_made), undo
-            )
+    before, after = _before(lambda: used(signal)), _after(observable_made)
+    for patches, around in ((_USES, before), (_OBSERVABLES, after)):
+        for kind, module, owner, name in patches:
+            if kind == signal:
+                _replace(getattr(import_or_none(module), owner, None), name, around, undo)
 
 
 def unwatch(signal: str) -> None:

@@ -6,8 +6,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.sdk.config.environment import SIGNALS
 from otel_queue_plugins.sdk.config.installed import import_or_none
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

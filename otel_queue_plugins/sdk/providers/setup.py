@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.config import plan, validation
-from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.diagnosis import startup_log
 from otel_queue_plugins.sdk.export import scraping
 from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, greenlets, sigterm

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.config.environment import SIGNALS
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan

@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_queue_plugins.sdk.config import metric_preferences
-from otel_queue_plugins.sdk.config.environment import Environment
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.export import otlp_exporters
 from otel_queue_plugins.sdk.export.exporters import ProcessMetricExporter
 from otel_queue_plugins.sdk.relay import fields

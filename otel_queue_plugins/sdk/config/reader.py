@@ -1,4 +1,4 @@
-"""Read variables that name files and components of installed packages."""
+"""The reader of the environment for the SDK: variables, and what they name."""
 
 from __future__ import annotations
 
