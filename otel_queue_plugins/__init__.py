@@ -1,9 +1,9 @@
 """OpenTelemetry traces and metrics for Celery and Dramatiq.
 
-Importing this package imports neither a framework nor the OpenTelemetry SDK; import
-`otel_queue_plugins.celery` or `otel_queue_plugins.dramatiq` for the framework you use.
+Import `otel_queue_plugins.celery` or `otel_queue_plugins.dramatiq` for the framework you use; this
+package imports neither a framework nor the OpenTelemetry SDK.
 
-`ensure_providers()` sets up the providers that `OTEL_*` asks for now instead of at the first span,
+`ensure_providers()` sets up the providers that `OTEL_*` asks for, now instead of at the first span,
 measurement or log record. `flush(timeout=None)` exports what this process has recorded.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ensure_providers", "flush"]
 
 if os.environ.get("OTEL_PROPAGATORS"):
-    # Before anything below can import `opentelemetry.propagate`, which raises on an unknown name.
+    # Before any import of `opentelemetry.propagate`, which raises on an unknown name.
     from otel_queue_plugins.sdk.config import propagators
 
     propagators.guard(os.environ)

@@ -1,4 +1,4 @@
-"""Fixtures of every test: in-memory telemetry, a clock, processes, and nothing that leaks."""
+"""Fixtures of all tests: in-memory telemetry, a clock, processes, and checks for leaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PROCESSES = pytest.StashKey[list[Processes]]()
 
 @dataclass(slots=True)
 class FakeClock:
-    """A clock that stands still until told. Calling it gives nanoseconds since the epoch."""
+    """A clock that stands still until `advance`. Calling it returns nanoseconds since the epoch."""
 
     now_ns: int = 1_700_000_000_000_000_000
 
@@ -88,7 +88,7 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def span_exporter() -> InMemorySpanExporter:
-    """Where the spans of `tracer_provider` end up, each as it ends."""
+    """The exporter of `tracer_provider`, which gets each span as it ends."""
     return InMemorySpanExporter()
 
 
@@ -103,7 +103,7 @@ def tracer_provider(span_exporter: InMemorySpanExporter) -> Iterator[TracerProvi
 
 @pytest.fixture
 def metric_reader() -> InMemoryMetricReader:
-    """Where the metrics of `meter_provider` are read from."""
+    """The reader of `meter_provider`."""
     return InMemoryMetricReader()
 
 
@@ -117,12 +117,12 @@ def meter_provider(metric_reader: InMemoryMetricReader) -> Iterator[MeterProvide
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """No current span or baggage, no `OTEL_*`, no global provider, no log level outlives a test.
+    """No context, `OTEL_*` variable, global provider or log level of a test is left for the next.
 
-    What stays in the context is a bug of ours; what a test set on purpose is put back.
+    A context that is left is a bug and fails the test; the rest is restored.
     """
     environment = dict(os.environ)
-    problems.forget()
+    problems.forget_reported()
     logging.root.setLevel(logging.WARNING)
     assert not context.get_current(), "an earlier test left something in the context"
     yield

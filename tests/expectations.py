@@ -1,4 +1,4 @@
-"""What a test asks of received telemetry: wait for it, find it, add it up, or show what came."""
+"""Wait for received telemetry, find it and sum it up; show all of it in a failure."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ _NAMES = (
 
 
 def hide_module(name: str) -> None:
-    """As if nobody had ever written it; who has imported from it keeps what he has."""
+    """Make a module impossible to import; names imported from it before stay."""
     import_module(name)
     sys.modules[name] = None  # type: ignore[assignment]
     parent, _, own = name.rpartition(".")
@@ -85,12 +85,12 @@ def hide_module(name: str) -> None:
 
 
 def hide_name(module: str, name: str) -> None:
-    """As if the module had none of that name."""
+    """Delete a name of a module."""
     delattr(import_module(module), name)
 
 
 def attributes_with_another_signature() -> None:
-    """They want to be told something new."""
+    """The class has another required argument."""
 
     class BoundedAttributes:
         def __init__(self, *, budget: int) -> None:
@@ -221,7 +221,7 @@ def telemetry_of(use: Callable[..., None]) -> str:
 
 
 def try_out(name: str) -> None:
-    """Print what is left with one change; a traceback if that is nothing."""
+    """Print the telemetry with one change; a traceback if there is none."""
     signal.alarm(_SECONDS)
     try:
         with receiver() as paths:

@@ -1,4 +1,4 @@
-"""OTLP receivers that can be told to fail: `receiver.fault = Fault.HANG` at any moment."""
+"""OTLP receivers that fail on request: `receiver.fault = Fault.HANG` at any moment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GRPC_PATHS = {
 
 
 class Fault(enum.Enum):
-    """How a receiver behaves. In all but OK and SLOW nothing is kept."""
+    """How a receiver behaves. Only OK and SLOW store what was received."""
 
     OK = "ok"
     REFUSE = "the port is closed, and so are the connections"
@@ -72,7 +72,7 @@ class _Faults(Expectations):
 
     @property
     def fault(self) -> Fault:
-        """The behaviour now; setting it also lets hanging requests go."""
+        """The current behaviour; setting it also answers hanging requests."""
         return self._fault
 
     @fault.setter
@@ -125,12 +125,12 @@ class FaultyReceiver(_Faults, OtlpReceiver):
         return self
 
     def stop(self) -> None:
-        """Close the port, let hanging requests go."""
+        """Close the port and answer hanging requests."""
         self.fault = Fault.REFUSE
         self._reserved.close()
 
     def respond(self, export: RawExport) -> Reply:
-        """Record the request, then do what the fault says."""
+        """Record the request, then behave as `fault` says."""
         fault = self._note(export.path, export.headers, len(export.body))
         if fault is Fault.HANG:
             self._hang()
@@ -189,7 +189,7 @@ class GrpcReceiver(_Faults):
         self._server.stop(grace=None).wait()
 
     def answer(self, path: str, body: bytes, context: Any) -> bytes:
-        """Record one request, then do what the fault says. Runs in a thread of the server."""
+        """Record one request, then behave as `fault` says. Runs in a thread of the server."""
         headers = {key: str(value) for key, value in context.invocation_metadata()}
         fault = self._note(path, headers, len(body))
         if fault is Fault.HANG:

@@ -1,4 +1,4 @@
-"""Redis and RabbitMQ for tests: those named in the environment, else private ones started here.
+"""Redis and RabbitMQ for tests: those named in the environment, else private ones that are started.
 
 `REDIS_URL` and `AMQP_URL` name running servers. Without them the installed `redis-server` and
 `rabbitmq-server` are started on free ports, in a temporary directory, for the session. Without a
@@ -36,7 +36,7 @@ _REDIS_DATABASES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """A place for the messages of one module or test that nobody else reads or writes.
+    """A place for the messages of one module or test that no other test reads or writes.
 
     `system` is `redis` or `rabbitmq`. On Redis `url` names an empty database; on RabbitMQ the
     names that start with `queue` are yours. `results_url` is an empty Redis database in both.
@@ -94,12 +94,12 @@ def redis_database(server_url: str) -> Iterator[str]:
 
 
 def queue_name() -> str:
-    """A queue name that nobody else has. RabbitMQ keeps its queues: the server is for tests."""
+    """A queue name that no other test has. RabbitMQ keeps its queues: the server is for tests."""
     return f"shop-{uuid.uuid4().hex[:8]}"
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """A port on loopback that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -128,7 +128,7 @@ def _unavailable(reason: str) -> NoReturn:
 
 @contextmanager
 def _started(start: Callable[[], tuple[Processes, str]]) -> Iterator[str]:
-    """The URL of a server; another port is tried when somebody else took the first one."""
+    """The URL of a server; another port is tried if another process has taken the first one."""
     for attempt in range(_START_ATTEMPTS):
         try:
             processes, url = start()

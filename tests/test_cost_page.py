@@ -1,4 +1,4 @@
-"""What users read about cost is what was measured."""
+"""The page about cost has the measured figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks import documents, page
 LAB_BOOK = Path(page.__file__).with_name("COST.md")
 
 
-def test_chart_and_ratios_are_those_of_the_figures(tmp_path: Path) -> None:
+def test_cost_page_matches_the_figures(tmp_path: Path) -> None:
     """Made again from `cost.json`, the page and its chart are what is committed."""
     again = tmp_path / page.PAGE.name
     shutil.copy(page.PAGE, again)
@@ -20,8 +20,8 @@ def test_chart_and_ratios_are_those_of_the_figures(tmp_path: Path) -> None:
     assert again.with_suffix(".svg").read_text() == page.PAGE.with_suffix(".svg").read_text()
 
 
-def test_a_row_follows_its_figures(tmp_path: Path) -> None:
-    """A ratio that changes is changed on the page; rows of other tables and sentences stay."""
+def test_changed_figure_changes_only_its_row(tmp_path: Path) -> None:
+    """A changed ratio changes its row of the page; other tables and sentences stay."""
     document = tmp_path / "page.md"
     document.write_text("# Cost\n\n| of | at most |\n|---|---|\n| a; b | 0 | 0 |\n| c | 1 |\n")
     documents.put_rows(document, {"a; b": ["0.60", "0.53"], "d": ["9"]})
@@ -30,8 +30,8 @@ def test_a_row_follows_its_figures(tmp_path: Path) -> None:
     )
 
 
-def test_the_lab_book_has_a_place_for_each_table(tmp_path: Path) -> None:
-    """What a run measures replaces what was measured before, and nothing else."""
+def test_measured_table_replaces_the_earlier_one(tmp_path: Path) -> None:
+    """A run replaces the tables that it has measured, and nothing else."""
     book = tmp_path / "book.md"
     shutil.copy(LAB_BOOK, book)
     places = re.findall(r"<!-- measured: (.*) -->", LAB_BOOK.read_text())

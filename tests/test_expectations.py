@@ -1,4 +1,4 @@
-"""What the tests lean on when they assert: a missing, a surplus or a wrong thing does fail."""
+"""The assertions of the tests fail for missing, surplus and wrong telemetry."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ POINT = ReceivedPoint(
 
 
 class Filled(Expectations):
-    """A store that is told what it received."""
+    """A store with given points and spans."""
 
     def __init__(self, *received: ReceivedSpan | ReceivedPoint) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ class Filled(Expectations):
             self._points.extend([each] if isinstance(each, ReceivedPoint) else [])
 
 
-def test_a_trace_is_its_spans_by_start_and_nothing_else() -> None:
-    """Order of arrival is not order of time."""
+def test_trace_returns_its_spans_by_start_time() -> None:
+    """The order of arrival does not matter."""
     later, other = replace(SPAN, start_ns=9, span_id="2" * 16), replace(SPAN, trace_id="b" * 32)
     assert Filled(later, SPAN, other).expect_trace("a" * 32, 2, settle=0) == [SPAN, later]
 
 
-def test_too_few_and_too_many_spans_fail_with_the_list() -> None:
-    """The text of the failure has what arrived."""
+def test_expect_trace_with_another_count_fails_with_all_spans() -> None:
+    """The text of the failure lists what arrived."""
     with pytest.raises(AssertionError, match=r"no 2 spans after .*\n.*process add"):
         Filled(SPAN).expect_trace("a" * 32, 2, timeout=0)
     with pytest.raises(AssertionError, match=r"expected 1 spans, got:\n.*process add"):
@@ -80,8 +80,8 @@ def test_too_few_and_too_many_spans_fail_with_the_list() -> None:
         Filled().expect_trace("a" * 32, 1, timeout=0)
 
 
-def test_a_span_is_found_by_name_trace_and_attributes() -> None:
-    """Two that fit are as wrong as none."""
+def test_expect_span_finds_one_span_by_name_trace_and_attributes() -> None:
+    """Two spans that match fail as none does."""
     other = replace(SPAN, trace_id="b" * 32)
     assert Filled(SPAN, other).expect_span("process add", trace_id="b" * 32) == other
     assert Filled(SPAN).expect_span("process add", taskqueue__task__attempt=1) == SPAN
@@ -91,18 +91,18 @@ def test_a_span_is_found_by_name_trace_and_attributes() -> None:
         Filled(SPAN, other).expect_span("process add")
 
 
-def test_linked_spans_are_those_of_other_traces() -> None:
-    """A new trace that points at this one."""
+def test_linked_to_returns_spans_of_other_traces() -> None:
+    """Spans of a new trace with a link into this one."""
     link = ReceivedLink(trace_id="a" * 32, span_id="1" * 16, attributes={})
     linked = replace(SPAN, trace_id="b" * 32, links=(link,))
     assert Filled(SPAN, replace(SPAN, links=(link,)), linked).linked_to("a" * 32) == [linked]
 
 
-def test_a_total_adds_the_last_point_of_each_process() -> None:
-    """Cumulative points of one series replace each other; those of two processes add up."""
+def test_total_sums_the_last_point_of_each_process() -> None:
+    """Cumulative points of one series replace each other; those of two processes are summed."""
     again = replace(POINT, value=3)
-    elsewhere = replace(POINT, resource={"service.instance.id": "2"}, value=4)
-    store = Filled(POINT, again, elsewhere, replace(POINT, name="other"))
+    other_process = replace(POINT, resource={"service.instance.id": "2"}, value=4)
+    store = Filled(POINT, again, other_process, replace(POINT, name="other"))
     store.expect_total("done", 7, queue__name="q")
     assert store.total("done", queue__name="p") == 0
     with pytest.raises(AssertionError, match=r"done \{\} is 7, not 6"):
@@ -111,7 +111,7 @@ def test_a_total_adds_the_last_point_of_each_process() -> None:
         store.expect_total("done", 8, timeout=0)
 
 
-def test_the_total_of_a_histogram_is_its_count() -> None:
-    """How many were measured, not what they add up to."""
+def test_total_of_histogram_is_its_count() -> None:
+    """How many values were recorded, not their sum."""
     taken = ReceivedHistogram(count=5, sum=0.1, bounds=(), bucket_counts=())
     assert Filled(replace(POINT, value=None, histogram=taken)).total("done") == 5

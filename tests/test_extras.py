@@ -1,4 +1,4 @@
-"""A package that is missing: the error says what to install."""
+"""Errors for missing packages say what to install."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ USES = {
 
 
 @pytest.mark.parametrize("package", USES)
-def test_an_adapter_without_its_framework(processes: Processes, package: str) -> None:
-    """One line names the extra, and opentelemetry-instrument still passes it over."""
+def test_import_of_adapter_without_framework_names_the_extra(
+    processes: Processes, package: str
+) -> None:
+    """One line, and opentelemetry-instrument still leaves the adapter out."""
     code = (
         f"{HIDING.format(package=package)}\ntry:\n    {USES[package]}\n"
         "except ModuleNotFoundError as error:\n    print(error.name, '->', error)"
@@ -54,10 +56,10 @@ def test_an_adapter_without_its_framework(processes: Processes, package: str) ->
         ),
     ],
 )
-def test_an_exporter_that_is_not_installed(
+def test_protocol_without_exporter_names_the_package(
     module: str, protocol: str, package: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says what to install, or what would do without."""
+    """One line says what to install, or which protocol to use instead."""
     monkeypatch.setitem(sys.modules, module, None)
     environ = {
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4320",
@@ -69,23 +71,23 @@ def test_an_exporter_that_is_not_installed(
     assert [str(problem) for problem in plan.problems] == [line]
 
 
-def test_an_exporter_by_name_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that are well known, the package is."""
+def test_unknown_exporter_name_suggests_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For well-known exporters the line has the package."""
     monkeypatch.setattr(reader, "entry_points_of", lambda *_, **__: ())
     plan = read({"OTEL_METRICS_EXPORTER": "prometheus"})
     install = "'prometheus' is not installed: pip install opentelemetry-exporter-prometheus"
     assert [problem.fix for problem in plan.problems] == [install]
 
 
-def test_the_error_is_the_one_that_python_raises() -> None:
-    """For a module of the package, too, and by the name of the package."""
+def test_required_raises_module_not_found_error() -> None:
+    """Also for a submodule, with the name of the package."""
     with pytest.raises(ModuleNotFoundError) as raised, required("Shop", "shop"):
         raise ModuleNotFoundError("no", name="shop.cart")
     assert raised.value.name == "shop"
     assert str(raised.value) == "Shop is not installed: pip install 'otel-queue-plugins[shop]'"
 
 
-def test_another_package_that_is_missing_is_named_as_it_is() -> None:
-    """A broken installation of a framework is not the lack of it."""
+def test_required_leaves_errors_of_other_packages() -> None:
+    """A broken installation of a framework is not reported as a missing framework."""
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such'"), required("X", "x"):
         import no_such  # type: ignore[import-not-found]  # noqa: F401

@@ -1,4 +1,4 @@
-"""The receivers of the tests fail as told, over HTTP and gRPC, and come back on the same port."""
+"""The receivers of the tests fail on request, over HTTP and gRPC, and recover on one port."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def exporter_to(receiver: FaultyReceiver | GrpcReceiver, timeout: float = 0.5) -
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE, Fault.RETRY_AFTER])
-def test_a_failing_receiver_keeps_nothing_and_recovers(
+def test_failing_receiver_stores_nothing_and_recovers(
     receiver: FaultyReceiver | GrpcReceiver, span: ReadableSpan, fault: Fault
 ) -> None:
-    """The exporter fails, the request is on record, and after OK the same address works."""
+    """The export fails, the request is recorded, and after OK the same address works."""
     receiver.fault = fault
     assert exporter_to(receiver).export([span]) is SpanExportResult.FAILURE
     assert receiver.spans() == []
@@ -61,10 +61,10 @@ def test_a_failing_receiver_keeps_nothing_and_recovers(
     assert [each.name for each in receiver.spans()] == ["work"]
 
 
-def test_a_hanging_request_is_let_go_when_the_fault_changes(
+def test_hanging_request_is_answered_when_the_fault_changes(
     receiver: FaultyReceiver | GrpcReceiver, span: ReadableSpan
 ) -> None:
-    """A sender that waits long gets its answer, and nothing of the receiver stays behind."""
+    """A sender that waits gets its answer, and no thread of the receiver is left."""
     receiver.fault = Fault.HANG
     exporter = exporter_to(receiver, timeout=20)
     sender = threading.Thread(target=exporter.export, args=([span],))
@@ -75,27 +75,27 @@ def test_a_hanging_request_is_let_go_when_the_fault_changes(
     assert not sender.is_alive()
 
 
-def test_a_slow_receiver_keeps_everything(
+def test_slow_receiver_stores_everything(
     receiver: FaultyReceiver | GrpcReceiver, span: ReadableSpan
 ) -> None:
-    """Slow is not broken."""
+    """A slow answer is a good answer."""
     receiver.fault, receiver.slow_s = Fault.SLOW, 0.05
     assert exporter_to(receiver, timeout=10).export([span]) is SpanExportResult.SUCCESS
     assert len(receiver.spans()) == 1
 
 
-def test_garbage_is_answered_and_nothing_kept(
+def test_garbage_answer_stores_nothing(
     receiver: FaultyReceiver | GrpcReceiver, span: ReadableSpan
 ) -> None:
-    """An answer that is no protobuf, under a good status."""
+    """The answer is no protobuf, with a status of success."""
     receiver.fault = Fault.GARBAGE
     exporter_to(receiver).export([span])
     assert receiver.spans() == []
     assert len(receiver.requests()) == 1
 
 
-def test_the_delay_of_retry_after_is_sent(receiver: FaultyReceiver | GrpcReceiver) -> None:
-    """What an exporter should read is really on the wire."""
+def test_retry_after_is_sent_to_the_exporter(receiver: FaultyReceiver | GrpcReceiver) -> None:
+    """The header or trailer that an exporter reads is sent."""
     receiver.fault, receiver.retry_after_s = Fault.RETRY_AFTER, 7
     assert _told_delay_s(receiver) == 7
 

@@ -1,4 +1,4 @@
-"""What the how-tos show and what needs no broker, run as it is written."""
+"""The code of the how-to pages that needs no broker, run as it is written."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def run(*code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python_on_a_page_is_python(page: str) -> None:
+def test_python_block_of_page_compiles(page: str) -> None:
     """No block of code has a syntax error."""
     for code in pages.blocks(page, "python"):
         compile(code.replace(">>> ", ""), page, "exec", dont_inherit=True)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_variables_on_a_page_exist(page: str) -> None:
-    """Each of ours that a page names is in the reference."""
+def test_variable_on_page_is_in_the_reference(page: str) -> None:
+    """Each `OTEL_QUEUE_*` variable of a page is documented."""
     named = set(re.findall(r"\bOTEL_QUEUE_[A-Z_]+\b", pages.text(page)))
     reference = pages.text("reference/configuration")
     assert {name for name in named if f"`{name}`" not in reference} == set()
 
 
-def test_the_sampler_of_the_page(span_exporter: InMemorySpanExporter) -> None:
-    """It leaves one task out, on both sides, and asks the other sampler about the rest."""
+def test_sampler_of_page_drops_one_task(span_exporter: InMemorySpanExporter) -> None:
+    """It drops one task on both sides, and asks the other sampler about the rest."""
     sampler = run(*pages.blocks("how-to/sampling", "python"))["LeaveOut"]
     provider = TracerProvider(sampler=sampler({"heartbeat"}, ALWAYS_ON), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(span_exporter))
@@ -109,8 +109,8 @@ def test_the_adapter_of_the_page(
     assert sent.value == 1
 
 
-def test_each_verb_has_a_row() -> None:
-    """The table of the page about adapters is whole."""
+def test_adapter_page_has_a_row_for_each_verb() -> None:
+    """The table of verbs is complete."""
     found = (name for name in dir(QueueTelemetry) if not name.startswith("_"))
     verbs = {name for name in found if callable(getattr(QueueTelemetry, name))}
     assert {verb for verb in verbs if f"`{verb}(" not in pages.text("how-to/adapter")} == set()

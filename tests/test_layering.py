@@ -1,4 +1,4 @@
-"""The import graph: what each part may know of the others, and what importing us must not load."""
+"""The import graph: what each part may import, and what an import of this package must not load."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down_only(path: Path) -> None:
-    """Each part uses only what is below it; a demo app is an app and may use an adapter."""
+def test_module_imports_only_parts_below(path: Path) -> None:
+    """Each part uses only what is below it; a demo app is an application and may use an adapter."""
     used = {
         name.split(".")[1]
         for name in modules_of(path, path.read_text())
@@ -67,7 +67,7 @@ def test_imports_point_down_only(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in FILES if part_of(path) == "core"], ids=lambda path: path.name
 )
-def test_the_core_needs_the_api_and_python(path: Path) -> None:
+def test_core_imports_only_api_and_standard_library(path: Path) -> None:
     """No framework, no SDK, no third party."""
     for name in modules_of(path, path.read_text()):
         top = name.split(".")[0]
@@ -76,15 +76,15 @@ def test_the_core_needs_the_api_and_python(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_frameworks_stay_in_their_adapters(path: Path) -> None:
-    """Celery is known to its adapter and to apps, Dramatiq likewise; neither to core or SDK."""
+def test_framework_is_imported_by_its_adapter_only(path: Path) -> None:
+    """Core and SDK import no framework, and no adapter the framework of another."""
     tops = {name.split(".")[0] for name in modules_of(path, path.read_text())}
     foreign = {"core": {"celery", "kombu", "dramatiq"}, "sdk": {"celery", "kombu", "dramatiq"}}
     foreign |= {"celery": {"dramatiq"}, "dramatiq": {"celery", "kombu"}}
     assert not tops & foreign.get(part_of(path), set())
 
 
-def test_the_graph_is_read_right() -> None:
+def test_import_graph_has_relative_and_inner_imports() -> None:
     """Relative imports and those inside functions count, too."""
     source = "from . import a\nfrom ..sdk import b\ndef f():\n    import celery.app\n"
     assert modules_of(ROOT / "core" / "x.py", source) == {
@@ -97,8 +97,8 @@ def test_the_graph_is_read_right() -> None:
 
 
 @pytest.mark.parametrize("module", [OURS, f"{OURS}.core.telemetry"])
-def test_importing_us_loads_neither_framework_nor_sdk(module: str) -> None:
-    """Seen from a process of its own."""
+def test_import_of_package_loads_neither_framework_nor_sdk(module: str) -> None:
+    """Checked in a process of its own."""
     program = f"import sys, {module}; print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
@@ -112,7 +112,7 @@ def test_importing_us_loads_neither_framework_nor_sdk(module: str) -> None:
     ]
 
 
-def test_instrumenting_loads_no_library_of_size() -> None:
+def test_instrumenting_loads_no_large_library() -> None:
     """asyncio, importlib.metadata and email are a third of what we may add to a process."""
     program = (
         "import sys, opentelemetry.trace; before = set(sys.modules); "

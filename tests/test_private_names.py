@@ -1,4 +1,4 @@
-"""A later SDK or API without the private names of today costs speed, and nothing else."""
+"""An SDK or API without the private names of today's versions costs speed, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATE = {
     ROOT / "sdk" / "fastpath" / "encoding" / "__init__.py",
     ROOT / "sdk" / "fastpath" / "encoding" / "attaching.py",
 }
-EXPECTED = "['process add', 'send add'] traces 1 sent [1]"
+EXPORTED = "['process add', 'send add'] traces 1 sent [1]"
 
 
 @pytest.fixture(scope="module", params=["", "on", "off"], ids=lambda switch: switch or "unset")
@@ -55,16 +55,18 @@ def outcomes(request: pytest.FixtureRequest, module_processes: Processes) -> dic
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_both_adapters_are_imported_and_work(outcomes: dict[str, list[str]], change: str) -> None:
+def test_adapters_without_a_private_name_record_everything(
+    outcomes: dict[str, list[str]], change: str
+) -> None:
     """Every span, one trace, every count; and what the environment asks for is set up."""
     *used, recorded = outcomes[change]
-    assert used == [f"use_celery | {EXPECTED}", f"use_dramatiq | {EXPECTED}"]
+    assert used == [f"use_celery | {EXPORTED}", f"use_dramatiq | {EXPORTED}"]
     if not change.endswith("PROVIDER_SET_ONCE"):  # without it the API itself can set no provider
         assert recorded == "record | True ['/v1/metrics', '/v1/traces']"
 
 
-def test_what_is_private_is_not_imported_with_the_adapters(processes: Processes) -> None:
-    """Nor with what sets up the SDK."""
+def test_import_of_adapters_loads_no_module_with_private_names(processes: Processes) -> None:
+    """Nor does the import of what sets up the SDK."""
     names = [str(path.relative_to(ROOT.parent).with_suffix("")).replace("/", ".") for path in LATE]
     code = (
         "import sys, otel_queue_plugins.celery, otel_queue_plugins.dramatiq.middleware\n"
@@ -81,8 +83,8 @@ def test_what_is_private_is_not_imported_with_the_adapters(processes: Processes)
     [path for path in sorted(ROOT.rglob("*.py")) if path not in LATE],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_no_private_name_is_imported_at_import_time(path: Path) -> None:
-    """Of OpenTelemetry's, which may rename them any day."""
+def test_module_imports_no_private_name_at_import_time(path: Path) -> None:
+    """OpenTelemetry may rename its private names in any release."""
     found = [
         name
         for name in imported_at_import_time(ast.parse(path.read_text()))

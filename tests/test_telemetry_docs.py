@@ -1,4 +1,4 @@
-"""The reference page and the code say the same names."""
+"""The reference page and the code have the same names."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def first_cells() -> set[str]:
     return {row.split("`")[1] for row in rows}
 
 
-def test_every_name_emitted_is_documented() -> None:
-    """What leaves the process has a row."""
+def test_emitted_name_has_a_row() -> None:
+    """Every name that leaves the process is documented."""
     assert emitted() - first_cells() == set()
 
 
-def test_every_documented_name_is_emitted() -> None:
-    """No row describes what does not exist."""
+def test_documented_name_is_emitted() -> None:
+    """No row describes a name that does not exist."""
     outcomes = {outcome.value for outcome in Outcome}
     assert first_cells() - emitted() - outcomes - SPANS == set()
 
 
-def test_every_outcome_is_documented() -> None:
-    """The table of outcomes is whole."""
+def test_outcome_has_a_row() -> None:
+    """The table of outcomes is complete."""
     assert {outcome.value for outcome in Outcome} <= first_cells()
 
 
-def test_every_name_on_the_page_exists() -> None:
+def test_name_in_any_sentence_of_the_page_exists() -> None:
     """Also in sentences and in other columns."""
     mentioned = set(re.findall(r"`([^`\n]+)`", PAGE.read_text()))
     assert {name for name in mentioned if NAMESPACES.match(name)} - emitted() == set()
 
 
-def test_every_constant_is_used() -> None:
-    """A name that no code emits is not a name of ours."""
+def test_constant_of_semconv_is_used() -> None:
+    """A name that no code emits is not in `semconv`."""
     code = "\n".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "semconv.py")
     unused = {
         name for name in vars(semconv) if name.isupper() and not re.search(rf"\b{name}\b", code)
@@ -62,8 +62,8 @@ def test_every_constant_is_used() -> None:
     assert unused == set()
 
 
-def test_no_name_is_written_elsewhere() -> None:
-    """Names of ours are in `semconv` only."""
+def test_emitted_name_is_written_in_semconv_only() -> None:
+    """Other modules use the constants."""
     found = set()
     for part in ("core", "celery", "dramatiq", "sdk"):
         for path in (ROOT / part).rglob("*.py"):
@@ -72,7 +72,7 @@ def test_no_name_is_written_elsewhere() -> None:
     assert found == set()
 
 
-def test_every_attribute_has_a_namespace() -> None:
-    """Ours have ours: a bare word would mean something else to each backend."""
+def test_attribute_name_has_a_namespace() -> None:
+    """A name without one would mean something else to each backend."""
     single = {name for name in emitted() if "." not in name}
     assert single == {semconv.EVENT_EXCEPTION, semconv.CARRIER_KEY}

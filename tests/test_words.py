@@ -1,4 +1,4 @@
-"""Both adapters refuse the same mistakes in the same words, before anything is changed."""
+"""Both adapters reject the same mistakes with the same words, before anything is changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ ONE_OF = "is not one of "
         ({"meter_provider": "x"}, "meter_provider: 'x' is not a provider: it has no method get_m"),
     ],
 )
-def test_a_wrong_value(instrument: Instrument, options: dict[str, Any], words: str) -> None:
+def test_option_with_wrong_value_raises_with_value_and_choices(
+    instrument: Instrument, options: dict[str, Any], words: str
+) -> None:
     """The error has the option, the value and the choices."""
     with pytest.raises(ValueError, match="is not") as raised:
         instrument(**options)
@@ -70,8 +72,10 @@ def test_a_wrong_value(instrument: Instrument, options: dict[str, Any], words: s
         ("brokerspans", "broker_spans"),
     ],
 )
-def test_a_wrong_name(instrument: Instrument, name: str, near: str) -> None:
-    """The error has the name, the nearest there is, and all there are."""
+def test_unknown_option_raises_with_the_most_similar_name(
+    instrument: Instrument, name: str, near: str
+) -> None:
+    """The error has the name, the most similar one, and all of them."""
     with pytest.raises(TypeError) as raised:
         instrument(**{name: "link"})
     line = str(raised.value)
@@ -80,8 +84,8 @@ def test_a_wrong_name(instrument: Instrument, name: str, near: str) -> None:
     assert line.endswith("tracer_provider, meter_provider")
 
 
-def test_relations_of_celery_alone() -> None:
-    """A mapping; its name is among those that may have been meant."""
+def test_relations_option_of_celery_is_checked() -> None:
+    """It is a mapping, and its name is suggested for a misspelt one."""
     app = Celery("words", set_as_current=False)
     with pytest.raises(ValueError, match=r"^relations: \['a'\] is not a mapping of task names to"):
         instrument_celery(app, relations=["a"])  # type: ignore[arg-type]
@@ -92,15 +96,17 @@ def test_relations_of_celery_alone() -> None:
     uninstrument()
 
 
-def test_a_broker_that_is_none() -> None:
-    """The order of arguments, or a forgotten one."""
+def test_instrument_without_a_broker_raises() -> None:
+    """The order of the arguments was wrong, or one was forgotten."""
     with pytest.raises(TypeError, match=r"^'shop' is not a Dramatiq broker$"):
         instrument_dramatiq("shop")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("framework", ["celery", "dramatiq"])
-def test_options_that_come_too_late(framework: str, caplog: pytest.LogCaptureFixture) -> None:
-    """They are named, and checked all the same."""
+def test_options_of_second_instrument_are_checked_and_logged(
+    framework: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are not used, so they are logged by name."""
     if framework == "celery":
         call: Instrument = instrument_celery
     else:

@@ -1,1 +1,1 @@
-"""What a message is, how it is traced and measured. Knows no framework."""
+"""What a message is, how it is traced and measured. Independent of any framework."""

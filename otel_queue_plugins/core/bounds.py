@@ -1,4 +1,4 @@
-"""Values that any exporter can encode: one that it cannot costs the whole batch."""
+"""Bounds of values: one that an exporter cannot encode would cost the whole batch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def valid_text(text: object, limit: int = MAX_TEXT) -> str:
 
 
 def bounded(text: str) -> str:
-    """`text` itself if it is short and plain, as nearly all are, else what is printable of it."""
+    """`text` itself if it is short ASCII, as nearly all are; else `valid_text(text)`."""
     if isinstance(text, str) and len(text) <= MAX_TEXT and text.isascii():
         return text
     return valid_text(text)
 
 
-def whole(number: int | None) -> int | None:
-    """`number` if it fits into the 64 bits that OTLP has for it, else None."""
+def int64_or_none(number: int | None) -> int | None:
+    """`number` if it fits into 64 bits, as OTLP needs it; else None."""
     return number if number is not None and -_INT64 <= number < _INT64 else None

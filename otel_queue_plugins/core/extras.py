@@ -1,4 +1,4 @@
-"""Packages that come with an extra of this one."""
+"""Imports of packages that an extra of this package installs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def required(title: str, extra: str) -> Iterator[None]:
-    """Around imports of a package: where it is missing, the error says what to install.
+    """Run imports of a package; if it is missing, the error says what to install.
 
-    `title` is its name in prose, `extra` both the name of its module and of our extra. Raises
-    ModuleNotFoundError, which `opentelemetry-instrument` takes for "not used here".
+    Args:
+        title: The name of the package in prose.
+        extra: The name of its module, and of our extra.
+
+    Raises:
+        ModuleNotFoundError: The package is missing. `opentelemetry-instrument` then leaves it out.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a message and its delivery are: frozen facts, whichever framework they come from.
+"""Frozen facts about routes, messages, deliveries and endings, the same for every framework.
 
-Facts made for each message are named tuples, which cost a fifth of a frozen dataclass to make, and
-half of that again where each message makes them by position. Elsewhere, say their fields by name.
+Facts that are made for each message are named tuples: to make one costs a fifth of what a frozen
+dataclass costs, and half of that with positional arguments. Use keywords where cost is no matter.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """`messaging.system`, `server.address` and `server.port`.
+    """`messaging.system`, `server.address` and `server.port` of a broker.
 
-    None where the configuration does not say it, or where there is no server.
+    None where the configuration does not have them, or where there is no server.
     """
 
     system: str
@@ -49,10 +49,10 @@ class BrokerAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
-    """What all messages of one task on one queue have in common. Make it once and keep it.
+    """What all messages of one task on one queue have in common. Make one instance and keep it.
 
     `system` is the broker (`rabbitmq`, `redis`, `aws_sqs`, ...), `destination` the queue by the
-    name its users know, `function` the fully qualified Python function, if this process knows it.
+    name its users know, `function` the qualified name of the Python function, None if unknown.
     """
 
     system: str
@@ -67,7 +67,7 @@ class Route:
 class Workflow:
     """The place of a message in a chain, group, chord or pipeline; `step` counts from 0.
 
-    `id` is empty on the way, where the framework's own bookkeeping tells the receiver.
+    `id` is empty in an envelope whose receiver gets it from the framework.
     """
 
     kind: str
@@ -76,16 +76,16 @@ class Workflow:
 
 
 NO_WORKFLOW = Workflow(kind="", id="")
-"""What a sender says of a message that looks like a part of a workflow and is none."""
+"""Marks a message that is no part of a workflow, although the framework's fields look like it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """A message that is one of several sent together; `index` counts from 0.
 
-    `index` is None for one that nobody will link to by its place. `size` is None where the sender
-    does not know how many there will be. `sent_with` names what is sent at once, where that is more
-    than the group.
+    `index` is None where the order is unknown; then no span can link to this member. `size` is None
+    if the sender does not know how many there will be. `sent_with` is the id of a larger unit that
+    is sent at once, None if that is the group.
     """
 
     id: str
@@ -98,7 +98,7 @@ class Membership:
 class Joined:
     """The group whose completion caused a message. `id` is as in `Workflow`.
 
-    `trace_id` is the trace its members were sent in; None: that of the delivery in progress.
+    `trace_id` is the trace that its members were sent in; None for that of the current delivery.
     """
 
     id: str
@@ -110,8 +110,8 @@ class Message(NamedTuple):
     """One unit of work that user code sends.
 
     `eta` is the earliest start in seconds since the epoch, for frameworks that do not carry it to
-    the worker themselves. `relation` overrides the default of the app for this message. `joins`
-    says whose completion caused this message (the header of a chord, the members of a group).
+    the worker themselves. `relation` overrides the option for this message. `joins` is the group
+    whose completion caused it (the header of a chord, the members of a group).
     """
 
     route: Route
@@ -126,10 +126,10 @@ class Message(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Deliveries that one call processes. `size` is None but for the one that stands for them.
+    """The deliveries that one call processes, as seen from one of them.
 
-    `others` are contexts to link to: for that one the creation contexts of the others, for each of
-    them its process span.
+    The first has `size`, and the creation contexts of the others in `others`. Each of the others
+    has None, and the process span of the first. A span links to all of `others`.
     """
 
     others: tuple[SpanContext, ...]
@@ -139,11 +139,11 @@ class Batch(NamedTuple):
 class Delivery(NamedTuple):
     """A worker being handed a message once.
 
-    Times are seconds since the epoch and None where unknown. `enqueued_at` and `eta` are what the
-    framework itself knows; what the sender wrote into the carrier wins for the first, and fills
-    in for the second. `span_id` is the id chosen for the process span, when two processes may
-    have to write it. `joins` is the id of the group whose completion caused the message. `batch` is
-    what it is processed together with.
+    Times are seconds since the epoch, None where unknown. `enqueued_at` and `eta` are those of the
+    framework; the envelope's enqueue time wins over the first, its `eta` is used if the second is
+    None. `span_id` is the id for the process span, if two processes may have to write it. `joins`
+    is the id of the group whose completion caused the message. `batch` is what one call processes
+    together with it.
     """
 
     route: Route
@@ -169,10 +169,10 @@ class Delivery(NamedTuple):
 class Ending(NamedTuple):
     """How a delivery ended and why.
 
-    `error` is the exception, if there was one; `expected` says that the task declared it.
-    `stacktrace` is its text where the framework has formatted it already. `delay` is the seconds
-    until the next attempt. `dead_letter_queue` is where the broker put the message. `cancellation`
-    refines a revoked, expired or skipped ending.
+    `error` is the exception, if there was one; `expected` is True if the task declares it
+    (`throws`). `stacktrace` is its text, if the framework has formatted it already. `delay` is the
+    time until the next attempt, in seconds. `dead_letter_queue` is where the broker put the
+    message. `cancellation` says more about the outcomes revoked, expired and skipped.
     """
 
     outcome: Outcome

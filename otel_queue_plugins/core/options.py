@@ -1,4 +1,4 @@
-"""The choices a user has, checked when they are made."""
+"""The options of a user, checked when they are given."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ class Options:
         auto_link_fan_out: Size of a group from which `auto` links.
         span_name: `task` gives `process app.tasks.add`, `queue` gives `process celery`.
         retry_is_error: Give the span of an attempt that will be tried again the status ERROR.
-        events: `essential`, or `all` to say on a process span, too, when the worker received the
-            message.
+        events: `essential`, or `all` to give a process span the event `taskqueue.received`, too.
         metrics: Names of optional instruments to record besides the default ones.
         broker_spans: Let instrumented broker clients trace what a worker does between tasks.
         settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
@@ -56,7 +55,7 @@ class Options:
     A flag may also be spelled as in the environment (`"yes"`).
 
     Raises:
-        ValueError: An option has a value that is none of its choices; the text names both.
+        ValueError: An option has a wrong value; the text names the value and the choices.
     """
 
     relation: str = _option(
@@ -118,13 +117,17 @@ class Options:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
-        """The options in `given`, completed from `OTEL_QUEUE_*` variables.
+        """Complete the options in `given` from `OTEL_QUEUE_*` variables.
 
-        An option given as None counts as not given; an empty variable counts as unset. A
-        variable that is wrong is logged and counts as unset, too: telemetry stops no production.
-        With `OTEL_QUEUE_STRICT=true` it raises `ConfigurationError`, naming the variable, its value
-        and the choices. An option in `given` always raises ValueError; TypeError if there is none
-        of that name.
+        Args:
+            environ: The environment. An empty variable counts as unset; so does one with a wrong
+                value, which is logged.
+            given: Options by name. None counts as not given.
+
+        Raises:
+            TypeError: There is no option of that name.
+            ValueError: An option in `given` has a wrong value.
+            ConfigurationError: A variable has a wrong value and `OTEL_QUEUE_STRICT` is true.
         """
         check_names(given)
         variables = Variables(environ)
@@ -156,7 +159,7 @@ SETTINGS: Final[Mapping[str, Setting[Any]]] = {
 def check_names(given: Iterable[str], *others: str) -> None:
     """Raise TypeError for the first name that is neither an option nor one of `others`.
 
-    It names the nearest and all there are.
+    The text suggests the most similar name and lists all of them.
     """
     names = [*(each.name for each in fields(Options)), *others, "tracer_provider", "meter_provider"]
     for name in given:
@@ -167,14 +170,14 @@ def check_names(given: Iterable[str], *others: str) -> None:
 
 
 def check_relation(value: object) -> str:
-    """`value` if it names a relation. Raises ValueError naming it and the choices otherwise."""
+    """Return `value` if it is a relation; else raise ValueError with the value and the choices."""
     return str(_checked("relation", _RELATION, value))
 
 
 def check_relations(value: object) -> dict[str, str]:
-    """`value` if it maps names of tasks to relations; None is an empty mapping.
+    """Return `value`, a mapping of task names to relations, as a dict; an empty one for None.
 
-    Raises ValueError naming what is wrong, and the choices.
+    Raises ValueError with the wrong value and the choices.
     """
     if value is None:
         return {}
@@ -187,7 +190,7 @@ def check_relations(value: object) -> dict[str, str]:
 
 
 def check_providers(tracer_provider: object, meter_provider: object) -> None:
-    """Raise ValueError unless each is None or has the method that makes it a provider."""
+    """Raise ValueError unless each is None or has the method that a provider has."""
     for name, value, method in (
         ("tracer_provider", tracer_provider, "get_tracer"),
         ("meter_provider", meter_provider, "get_meter"),
@@ -197,7 +200,7 @@ def check_providers(tracer_provider: object, meter_provider: object) -> None:
 
 
 def warn_of_unused(instrumented: object, given: Mapping[str, object]) -> None:
-    """Log that `instrumented` keeps the options it has, if any are given."""
+    """Log that `instrumented` keeps its options, if any options are given again."""
     names = ", ".join(name for name, value in given.items() if value is not None)
     if names:
         _log.warning("%s is instrumented already; the options %s are not used", instrumented, names)
@@ -211,7 +214,7 @@ def _checked(name: str, kind: Kind, value: object) -> object:
 
 
 def _from_variable(variables: Variables, name: str) -> object | None:
-    """The value of an option's variable; None where it is unset or wrong."""
+    """The value of an option's variable; None if it is unset or has a wrong value."""
     setting = SETTINGS[name]
     variable, kind = setting.variable, setting.kind
     text = variables.value(variable)

@@ -14,13 +14,13 @@ _T = TypeVar("_T")
 LOG_INTERVAL_SECONDS: Final = 60.0
 
 _log = logging.getLogger("otel_queue_plugins")
-_last_said: dict[str, float] = {}
+_last_logged: dict[str, float] = {}
 
 
 def never_raises(fallback: Callable[[], _T]) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Make a function return `fallback()` instead of raising an Exception, and log it.
+    """Decorate a function: it logs an Exception and returns `fallback()` instead of raising.
 
-    A BaseException (an interrupt, an exit) is the framework's business and passes.
+    A BaseException (an interrupt, an exit) is the framework's and passes.
     """
 
     def wrap(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -38,15 +38,18 @@ def never_raises(fallback: Callable[[], _T]) -> Callable[[Callable[_P, _T]], Cal
 
 
 def do_nothing() -> None:
-    """What a verb without a result returns when it failed."""
+    """The fallback of functions without a result."""
 
 
 def log_failure(where: str) -> None:
-    """Log the exception being handled: once a minute and place, without its values."""
+    """Log the exception that is being handled, at most once a minute for each `where`.
+
+    The warning has no value of the exception in it; the traceback is logged at DEBUG.
+    """
     now = time.monotonic()
-    if now - _last_said.get(where, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
+    if now - _last_logged.get(where, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
         return
-    _last_said[where] = now
+    _last_logged[where] = now
     _log.warning(
         "otel_queue_plugins: %s failed; the task is not affected, its telemetry is. "
         "Set this logger to DEBUG for the traceback.",

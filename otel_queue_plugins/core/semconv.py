@@ -1,8 +1,8 @@
 """Every name this package emits, in one place.
 
-The conventions are OpenTelemetry semantic conventions 1.44.0 (messaging, exceptions, server, code);
-what they have no word for is in the `taskqueue` namespace. `docs/reference/telemetry.md` describes
-these names for users and a test holds the two together.
+The conventions are OpenTelemetry semantic conventions 1.44.0 (messaging, exceptions, server, code).
+Names that they do not have begin with `taskqueue.`. `docs/reference/telemetry.md` describes all
+names for users; a test compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Code of ours around a function of somebody else's.
+"""Wrap functions of other packages, and unwrap them exactly.
 
 wrapt would do it, at two MiB a process: it imports asyncio, importlib.metadata and email.
 """
@@ -15,11 +15,11 @@ from otel_queue_plugins.core.safety import do_nothing
 Call = Callable[..., Any]
 Wrapper = Callable[[Call, Any, tuple[Any, ...], dict[str, Any]], Any]
 
-_AROUND: Final = "__otel_queue_around__"
+_WRAPPING: Final = "__otel_queue_wrapping__"
 
 
-class _Around:
-    """What is around a function: our wrapper, or nothing any more."""
+class _Wrapping:
+    """The wrapper around one function; `wrapper` is None once it was unwrapped."""
 
     __slots__ = ("unwrap", "wrapper")
 
@@ -29,44 +29,55 @@ class _Around:
 
 
 def wrap(owner: Any, name: str, wrapper: Wrapper) -> Callable[[], None]:
-    """Call `wrapper(call, instance, args, kwargs)` instead of the function `owner.name`.
+    """Replace the function `owner.name` by one that calls `wrapper(call, instance, args, kwargs)`.
 
-    `call` is that function, bound if `owner` is a class; `instance` is None if it is a module.
-    Returns what takes the wrapper back. If somebody has wrapped the function again meanwhile, ours
-    stays below that and does nothing. Wrapping twice is wrapping once, and returns the same. Raises
-    KeyError if `owner` itself has no such function.
+    If somebody else wraps the function after us, our function stays below theirs and only calls
+    the original once it was unwrapped. Wrapping twice has the effect of wrapping once.
+
+    Args:
+        owner: A class or a module.
+        name: The name of a function that `owner` itself has, not a class it inherits from.
+        wrapper: Called with the original (bound, if `owner` is a class), the instance (None, if
+            `owner` is a module) and the arguments; its result is returned.
+
+    Returns:
+        The function that unwraps.
+
+    Raises:
+        KeyError: `owner` itself has no such function.
     """
     original = vars(owner)[name]
-    known = _find(original, wrapper)
-    if known is not None:
-        return known.unwrap
-    around = _Around(wrapper)
-    ours = (_method if isinstance(owner, type) else _function)(original, around)
-    functools.update_wrapper(ours, original)
-    setattr(ours, _AROUND, around)
-    setattr(owner, name, ours)
+    present = _find(original, wrapper)
+    if present is not None:
+        return present.unwrap
+    wrapping = _Wrapping(wrapper)
+    wrapped = (_method if isinstance(owner, type) else _function)(original, wrapping)
+    functools.update_wrapper(wrapped, original)
+    setattr(wrapped, _WRAPPING, wrapping)
+    setattr(owner, name, wrapped)
 
     def unwrap() -> None:
-        around.wrapper = None
-        if vars(owner).get(name) is ours:
+        wrapping.wrapper = None
+        if vars(owner).get(name) is wrapped:
             setattr(owner, name, original)
 
-    around.unwrap = unwrap
+    wrapping.unwrap = unwrap
     return unwrap
 
 
-def _find(function: Any, wrapper: Wrapper) -> _Around | None:
+def _find(function: Any, wrapper: Wrapper) -> _Wrapping | None:
+    """The wrapping of `wrapper` at `function` or below it; None if there is none."""
     while function is not None:
-        around = getattr(function, _AROUND, None)
-        if isinstance(around, _Around) and around.wrapper == wrapper:
-            return around
+        wrapping = getattr(function, _WRAPPING, None)
+        if isinstance(wrapping, _Wrapping) and wrapping.wrapper == wrapper:
+            return wrapping
         function = getattr(function, "__wrapped__", None)
     return None
 
 
-def _method(original: Call, around: _Around) -> Call:
+def _method(original: Call, wrapping: _Wrapping) -> Call:
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        wrapper = around.wrapper
+        wrapper = wrapping.wrapper
         if wrapper is None:
             return original(self, *args, **kwargs)
         return wrapper(MethodType(original, self), self, args, kwargs)
@@ -74,9 +85,9 @@ def _method(original: Call, around: _Around) -> Call:
     return method
 
 
-def _function(original: Call, around: _Around) -> Call:
+def _function(original: Call, wrapping: _Wrapping) -> Call:
     def function(*args: Any, **kwargs: Any) -> Any:
-        wrapper = around.wrapper
+        wrapper = wrapping.wrapper
         if wrapper is None:
             return original(*args, **kwargs)
         return wrapper(original, None, args, kwargs)

@@ -117,3 +117,5 @@ def test_stopping_twice_does_nothing(tmp_path: Path) -> None:
     child = Child("worker", [sys.executable, "-c", ""], env={}, log=tmp_path / "log")
     child.stop(5)
     child.stop(5)
+    with pytest.raises(DemoError, match="exit code"):
+        child.check_alive()

@@ -1,4 +1,4 @@
-"""Several messages that one call processes: a span each, linked, the first one current."""
+"""The spans of several messages that one call processes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def linked(span: object) -> list[int]:
     return [link.context.span_id for link in span.links]  # type: ignore[attr-defined]
 
 
-def test_each_message_has_a_span_in_a_trace_of_its_own(queue: Queue) -> None:
-    """The first says how many there are; it and the others know of one another."""
+def test_batch_of_three_gives_each_message_a_span_in_its_own_trace(queue: Queue) -> None:
+    """The first span has the size and links to the other messages; they link to it."""
     carriers = [queue.send(id=f"m{number}") for number in range(3)]
     queue.clock.advance(4)
     operations = queue.telemetry.start_batch(deliveries(*carriers))
@@ -55,16 +55,16 @@ def test_each_message_has_a_span_in_a_trace_of_its_own(queue: Queue) -> None:
     assert [point.value for point in queue.points("taskqueue.worker.in_flight")] == [0]
 
 
-def test_a_batch_of_one_is_a_batch(queue: Queue) -> None:
-    """It has nobody to link to."""
+def test_batch_of_one_has_size_and_no_link(queue: Queue) -> None:
+    """A batch of one message has its size, and nothing to link to."""
     [operation] = queue.telemetry.start_batch(deliveries({}))
     queue.telemetry.end_process(operation, SUCCEEDED)
     [span] = queue.spans()
     assert (span.attributes[SIZE], linked(span)) == (1, [])
 
 
-def test_links_of_a_batch_are_at_most_twenty(queue: Queue) -> None:
-    """However many messages there are."""
+def test_batch_of_thirty_links_to_twenty(queue: Queue) -> None:
+    """A span has at most 20 links, however large the batch is."""
     carriers = [queue.send(id=f"m{number}") for number in range(30)]
     for operation in queue.telemetry.start_batch(deliveries(*carriers))[::-1]:
         queue.telemetry.end_process(operation, SUCCEEDED)
@@ -74,8 +74,8 @@ def test_links_of_a_batch_are_at_most_twenty(queue: Queue) -> None:
     assert spans[-1].attributes[SIZE] == 30
 
 
-def test_who_wants_no_relation_gets_none(queue: Queue) -> None:
-    """And a message without a sender's context has nothing to link to."""
+def test_batch_member_with_relation_none_is_not_linked(queue: Queue) -> None:
+    """A message with the relation `none`, or without a context, is not linked to."""
     carriers = [queue.send(), queue.send(relation="none"), {}]
     for operation in queue.telemetry.start_batch(deliveries(*carriers))[::-1]:
         queue.telemetry.end_process(operation, SUCCEEDED)
@@ -83,19 +83,19 @@ def test_who_wants_no_relation_gets_none(queue: Queue) -> None:
     assert unwanted not in linked(queue.spans("process")[-1])
 
 
-def test_where_nobody_listens_the_first_context_is_handed_on(queue: Queue) -> None:
-    """What the call sends belongs to the trace of the message that it was called for first."""
+def test_batch_without_provider_runs_in_first_context(queue: Queue) -> None:
+    """What the call sends belongs to the trace of the first message."""
     carrier = queue.send()
     silent = QueueTelemetry("celery")
     silent.connect = lambda: False  # type: ignore[method-assign]
     operations = silent.start_batch(deliveries(carrier, queue.send()))
-    here = trace.get_current_span().get_span_context()
+    current = trace.get_current_span().get_span_context()
     for operation in reversed(operations):
         silent.end_process(operation, SUCCEEDED)
-    assert here.span_id == queue.spans("send")[0].context.span_id
+    assert current.span_id == queue.spans("send")[0].context.span_id
     assert queue.spans("process") == []
 
 
-def test_a_batch_that_cannot_be_told_of_goes_ahead(queue: Queue) -> None:
-    """Whatever it is made of."""
+def test_batch_without_deliveries_returns_no_operations(queue: Queue) -> None:
+    """A batch that cannot be recorded raises nothing."""
     assert queue.telemetry.start_batch([]) == []

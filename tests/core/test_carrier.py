@@ -1,4 +1,4 @@
-"""What is added to a message: once, replaced, removed, small, and nothing when nobody listens."""
+"""What a message carries: replaced at each enqueue, bounded, and nothing without telemetry."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def added(carrier: dict[str, object]) -> int:
     return len(json.dumps({"id": 1} | carrier, separators=(",", ":"))) - len('{"id":1}')
 
 
-def test_a_message_is_at_most_120_bytes_longer(queue: Queue) -> None:
-    """W3C, no baggage: two keys."""
+def test_send_without_baggage_adds_at_most_120_bytes(queue: Queue) -> None:
+    """With W3C Trace Context and without baggage there are two keys."""
     carrier = queue.send()
     assert sorted(carrier) == ["otq", "traceparent"]
     assert added(carrier) <= 120
 
 
 @pytest.mark.parametrize("relation", ["link", "none", "auto"])
-def test_a_relation_costs_little(queue: Queue, relation: str) -> None:
-    """Another relation than the default still fits."""
+def test_send_with_other_relation_adds_at_most_120_bytes(queue: Queue, relation: str) -> None:
+    """A relation other than the default fits into the same bound."""
     assert added(queue.sibling(relation=relation).send()) <= 120
 
 
-def test_what_is_stale_is_replaced_or_removed(queue: Queue) -> None:
-    """No key of ours survives a publish; keys of others do."""
+def test_send_replaces_or_removes_stale_keys(queue: Queue) -> None:
+    """No stale key of ours is sent; keys of others stay."""
     carrier = queue.send({**STALE, "other": [1]})
     assert sorted(carrier) == ["other", "otq", "traceparent"]
     assert not set(STALE.values()) & {value for key, value in carrier.items() if key != "other"}
 
 
-def test_a_second_send_of_the_same_message_replaces_the_first(queue: Queue) -> None:
-    """What leaves is the context of the span that sent it last."""
+def test_second_send_of_one_carrier_replaces_first_context(queue: Queue) -> None:
+    """The carrier has the context of the span that sent it last."""
     carrier = queue.send()
     queue.send(carrier)
     last = queue.spans("send")[-1]
@@ -72,8 +72,8 @@ def test_a_second_send_of_the_same_message_replaces_the_first(queue: Queue) -> N
     [{}, {"tracer_provider": NoOpTracerProvider(), "meter_provider": NoOpMeterProvider()}],
     ids=["nobody", "NoOp"],
 )
-def test_no_byte_when_nobody_collects(providers: dict[str, object]) -> None:
-    """Without an SDK, or with one that is disabled, a message stays as it was."""
+def test_send_without_provider_leaves_carrier_empty(providers: dict[str, object]) -> None:
+    """Without an SDK, or with no-op providers, nothing is added to a message."""
     telemetry = QueueTelemetry("celery", **providers)
     carrier = dict(STALE)
     telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m"), carrier))
@@ -85,8 +85,8 @@ def test_no_byte_when_nobody_collects(providers: dict[str, object]) -> None:
     assert again == {}
 
 
-def test_no_byte_when_the_sdk_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`OTEL_SDK_DISABLED=true` gives NoOp tracers and meters."""
+def test_send_with_disabled_sdk_leaves_carrier_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`OTEL_SDK_DISABLED=true` makes tracers and meters no-op: nothing is added to a message."""
     from opentelemetry.sdk.metrics import MeterProvider
 
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
@@ -99,8 +99,8 @@ def test_no_byte_when_the_sdk_is_disabled(monkeypatch: pytest.MonkeyPatch) -> No
     assert not telemetry.connect()
 
 
-def test_a_worker_without_telemetry_passes_the_trace_on(queue: Queue) -> None:
-    """Two traced services with a silent one between them share a trace, retries included."""
+def test_worker_without_provider_propagates_context(queue: Queue) -> None:
+    """Two traced services with an untraced one between them share a trace, retries included."""
     carrier = queue.send()
     silent = QueueTelemetry("celery")
     operation = silent.start_process(Delivery(route=ROUTE, id="m"), carrier)
@@ -129,8 +129,8 @@ def test_a_worker_without_telemetry_passes_the_trace_on(queue: Queue) -> None:
     indirect=["propagators"],
 )
 @pytest.mark.usefixtures("propagators")
-def test_every_propagator(queue: Queue, keys: set[str]) -> None:
-    """The configured propagators write and read; without any, our key still tells the wait."""
+def test_each_propagator_writes_and_reads_its_keys(queue: Queue, keys: set[str]) -> None:
+    """The global propagator writes and reads; without any, the envelope still gives the wait."""
     token = context.attach(baggage.set_baggage("k", "v"))
     carrier = queue.send()
     context.detach(token)
@@ -145,8 +145,8 @@ def test_every_propagator(queue: Queue, keys: set[str]) -> None:
     assert process.attributes["taskqueue.task.wait"] == 3.0
 
 
-def test_a_propagator_that_is_set_later_is_used(queue: Queue) -> None:
-    """Nothing of the propagator is kept from before it was replaced."""
+def test_propagator_that_is_set_later_is_used(queue: Queue) -> None:
+    """No key of the replaced propagator is kept."""
     queue.send()
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(B3SingleFormat())
@@ -163,8 +163,8 @@ class ReadOnly(dict[str, object]):
         raise TypeError("read-only")
 
 
-def test_a_carrier_that_cannot_be_written_costs_only_the_link(queue: Queue) -> None:
-    """The message goes out, with a send span that ends."""
+def test_send_with_read_only_carrier_ends_its_span(queue: Queue) -> None:
+    """The message is sent without a context, and its send span ends."""
     operation = queue.telemetry.start_send(Message(route=ROUTE, id="m"), ReadOnly())
     assert trace.get_current_span() is operation.span
     queue.telemetry.end_send(operation)
@@ -172,8 +172,8 @@ def test_a_carrier_that_cannot_be_written_costs_only_the_link(queue: Queue) -> N
     assert span.end_time is not None
 
 
-def test_nothing_of_one_message_is_in_the_next(queue: Queue) -> None:
-    """Baggage and trace of one delivery never show in another."""
+def test_context_of_one_message_is_not_in_the_next(queue: Queue) -> None:
+    """Baggage and trace of one delivery are not those of another."""
     token = context.attach(baggage.set_baggage("user", "1"))
     first = queue.send()
     context.detach(token)
@@ -186,21 +186,23 @@ def test_nothing_of_one_message_is_in_the_next(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(("trace_id", "span_id"), [("0" * 32, "b" * 16), ("a" * 32, "0" * 16)])
-def test_ids_of_nothing_but_zeros_are_none(queue: Queue, trace_id: str, span_id: str) -> None:
-    """W3C Trace Context, 3.2.2: such a `traceparent` counts as absent."""
+def test_traceparent_with_zero_id_counts_as_absent(
+    queue: Queue, trace_id: str, span_id: str
+) -> None:
+    """W3C Trace Context, 3.2.2: a `traceparent` with an id of zeros is invalid."""
     process = queue.process({"traceparent": f"00-{trace_id}-{span_id}-01"})
     assert process.parent is None
     assert not process.links
 
 
-def test_a_span_context_of_another_class_travels_too(queue: Queue) -> None:
-    """A tracer that is not the SDK's may have its own; the propagators say what they make of it."""
+def test_span_context_of_another_class_is_propagated(queue: Queue) -> None:
+    """A tracer that is not the SDK's may have its own class: the propagators write it."""
 
     class Other(trace.SpanContext):
         pass
 
-    told = Other(0xA1, 0xB2, is_remote=False, trace_flags=trace.TraceFlags(1))
-    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(told)))
+    span_context = Other(0xA1, 0xB2, is_remote=False, trace_flags=trace.TraceFlags(1))
+    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span_context)))
     try:
         carrier: dict[str, object] = {}
         queue.telemetry.write_current_context(carrier)

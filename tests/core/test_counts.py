@@ -1,23 +1,32 @@
-"""Counts that are true: bounded, shared by those who share a provider, and zero after a fork."""
+"""Counts are exact and bounded, shared by plugins on one provider, and zero after a fork."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import signal
 from typing import Any
 
 import pytest
 from opentelemetry import metrics, trace
 
 from otel_queue_plugins.core.api import forking
-from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Message, Outcome, Route
+from otel_queue_plugins.core.messages import SUCCEEDED, Ending, Outcome, Route
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.tally import MAX_SERIES, Tally
-from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
+from otel_queue_plugins.core.route_templates import MAX_ROUTES, MAX_SERIES_OF_ROUTE
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.conftest import FakeClock
-from tests.core.conftest import ROUTE, Queue
+from tests.core.conftest import ROUTE, Queue, in_child
+
+OBSERVED = (
+    "messaging.client.sent.messages",
+    "messaging.client.consumed.messages",
+    "taskqueue.worker.in_flight",
+    "taskqueue.worker.longest_running",
+    "taskqueue.worker.capacity",
+    "taskqueue.worker.reserved",
+)
 
 
 def total(queue: Queue, metric: str) -> int:
@@ -25,25 +34,8 @@ def total(queue: Queue, metric: str) -> int:
     return sum(point.value for point in queue.points(metric))
 
 
-def in_child(read: Any) -> Any:
-    """What `read()` returns in a forked child."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(10)
-        try:
-            os.write(writing, json.dumps(read()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    os.waitpid(pid, 0)
-    return json.loads(said)
-
-
-def test_a_tally_is_bounded() -> None:
-    """2,000 sets of attributes, then one for all others; no count is lost."""
+def test_tally_beyond_2000_sets_counts_in_overflow_series() -> None:
+    """2,000 sets of attributes have a series each, all others one together; no count is lost."""
     tally = Tally()
     for number in range(MAX_SERIES + 500):
         tally.add(tally.cell({"n": number}))
@@ -55,15 +47,15 @@ def test_a_tally_is_bounded() -> None:
     assert sum(found.values()) == 2501
 
 
-def test_what_was_never_counted_is_no_series() -> None:
+def test_tally_cell_without_count_has_no_point() -> None:
     """A series begins with its first count."""
     tally = Tally()
     tally.cell({"n": 1})
     assert tally.observe(None) == []
 
 
-def test_ten_thousand_tasks(queue: Queue) -> None:
-    """Names without end are survived: memory and series stay bounded, counts stay true."""
+def test_ten_thousand_tasks_keep_series_and_memory_bounded(queue: Queue) -> None:
+    """Task names without end keep memory and series bounded, and the counts exact."""
     for number in range(10_000):
         route = Route(system="redis", destination="shop", task=f"task{number}")
         operation = queue.start({}, route=route)
@@ -71,23 +63,23 @@ def test_ten_thousand_tasks(queue: Queue) -> None:
         queue.exporter.clear()
     assert total(queue, "messaging.client.consumed.messages") == 10_000
     assert len(queue.points("messaging.client.consumed.messages")) == MAX_SERIES + 1
-    assert len(queue.telemetry._prepare.__self__._known) <= MAX_ROUTES
+    assert len(queue.telemetry._template_of.__self__._templates) <= MAX_ROUTES
     assert len(queue.points("taskqueue.worker.in_flight")) <= MAX_ROUTES
 
 
-def test_exception_types_without_end(queue: Queue) -> None:
-    """A task that raises ever new types cannot fill the memory."""
+def test_many_exception_types_keep_memory_bounded(queue: Queue) -> None:
+    """A task that raises ever new types cannot fill the memory; the counts stay exact."""
     for number in range(MAX_SERIES_OF_ROUTE + 50):
         error = type(f"Error{number}", (Exception,), {})()
         queue.process({}, Ending(outcome=Outcome.FAILURE, error=error))
-    template = queue.telemetry._prepare(ROUTE)
+    template = queue.telemetry._template_of(ROUTE)
     assert len(template._series) <= MAX_SERIES_OF_ROUTE
     [point] = queue.points("messaging.client.consumed.messages")
     assert point.value == MAX_SERIES_OF_ROUTE + 50
 
 
-def test_deliveries_in_flight_and_the_oldest(queue: Queue) -> None:
-    """Both gauges go up and down, and fall to zero instead of vanishing."""
+def test_gauges_of_ended_deliveries_fall_to_zero(queue: Queue) -> None:
+    """The gauges follow starts and ends, and fall to zero instead of vanishing."""
     first = queue.start({})
     queue.clock.advance(5)
     second = queue.start({}, route=Route(system="redis", destination="shop", task=ROUTE.task))
@@ -108,16 +100,16 @@ def test_deliveries_in_flight_and_the_oldest(queue: Queue) -> None:
     assert (running.value, oldest.value) == (0, 0.0)
 
 
-def test_an_abandoned_delivery_is_somebody_elses(queue: Queue) -> None:
-    """No span, no count, no duration."""
+def test_abandoned_delivery_exports_nothing(queue: Queue) -> None:
+    """Another process records it: no span, no count, no duration."""
     queue.telemetry.abandon_process(queue.start({}))
     assert queue.spans() == []
     assert queue.points("messaging.client.consumed.messages") == []
     assert queue.points("messaging.process.duration") == []
 
 
-def test_two_plugins_on_one_provider_add_up(queue: Queue) -> None:
-    """Two brokers, or a plugin that was set up anew: the SDK asks only the first callback."""
+def test_two_plugins_on_one_provider_are_summed(queue: Queue) -> None:
+    """The SDK calls only the first callback of an instrument, so both count in one place."""
     queue.process(queue.send())
     other = queue.sibling()
     running = other.start(other.send())
@@ -128,8 +120,8 @@ def test_two_plugins_on_one_provider_add_up(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
-def test_a_worker_reports_its_slots(queue: Queue, early: bool) -> None:
-    """Whether it says so before or after the first message; several workers add up."""
+def test_gauges_of_several_workers_are_summed(queue: Queue, early: bool) -> None:
+    """Also if a worker reports before the first message."""
     if not early:
         queue.send()
     queue.telemetry.observe_worker(capacity=lambda: 4, reserved=None)
@@ -143,34 +135,34 @@ def test_a_worker_reports_its_slots(queue: Queue, early: bool) -> None:
     assert (capacity.value, reserved.value) == (6, 3)
 
 
-def test_a_producer_has_no_slots(queue: Queue) -> None:
-    """Who runs nothing reports no worker gauges."""
+def test_producer_has_no_worker_gauges(queue: Queue) -> None:
+    """A process that runs no worker reports no worker gauges."""
     queue.send()
     assert {name for name in queue.metrics() if "worker" in name} == set()
 
 
-def test_a_worker_that_knows_only_what_it_holds(queue: Queue) -> None:
-    """Each gauge stands for itself."""
+def test_worker_without_capacity_reports_reserved_only(queue: Queue) -> None:
+    """Each gauge is reported for itself."""
     queue.telemetry.observe_worker(capacity=None, reserved=lambda: 3)
     queue.send()
     assert queue.points("taskqueue.worker.capacity") == []
     assert [point.value for point in queue.points("taskqueue.worker.reserved")] == [3]
 
 
-def test_routes_beyond_the_bound_are_not_in_the_gauges(queue: Queue) -> None:
-    """What is in flight on a route that came too late is not shown; nothing breaks."""
-    queue.telemetry.connect()
-    shared = queue.telemetry._connection.counts
-    shared._seen = dict.fromkeys(range(MAX_ROUTES))
+def test_route_beyond_the_bound_is_not_in_the_gauges(queue: Queue) -> None:
+    """The gauges show at most 4,096 routes; later ones are counted, but not shown as in flight."""
+    for number in range(MAX_ROUTES):
+        route = Route(system="redis", destination="shop", task=f"task{number}")
+        queue.telemetry.end_process(queue.start({}, route=route), SUCCEEDED)
     operation = queue.start({})
-    shared._seen = {}
-    assert list(shared.observe_in_flight(None)) == []
-    assert list(shared.observe_longest_running(None)) == []
+    for gauge in ("taskqueue.worker.in_flight", "taskqueue.worker.longest_running"):
+        assert {point.value for point in queue.points(gauge)} == {0}
     queue.telemetry.end_process(operation, SUCCEEDED)
+    assert total(queue, "messaging.client.consumed.messages") == MAX_ROUTES + 1
 
 
-def test_a_worker_that_cannot_tell_is_silent(queue: Queue) -> None:
-    """A measure that raises gives no point, and no stack trace at each collection."""
+def test_measure_that_raises_gives_no_point(queue: Queue) -> None:
+    """A measure that raises gives no point, and the other gauges are not affected."""
 
     def broken() -> int:
         raise OSError("gone")
@@ -181,39 +173,24 @@ def test_a_worker_that_cannot_tell_is_silent(queue: Queue) -> None:
     assert [point.value for point in queue.points("taskqueue.worker.reserved")] == [1]
 
 
-def test_a_forked_child_counts_from_zero(queue: Queue) -> None:
+def test_forked_child_counts_from_zero(queue: Queue) -> None:
     """Nothing of the parent is counted, in flight or reported by the child."""
     queue.process(queue.send())
     queue.telemetry.observe_worker(capacity=lambda: 4, reserved=lambda: 1)
     running = queue.start({})
 
     def child() -> dict[str, object]:
-        connection = queue.telemetry._connection
-        own = {
-            "sent": len(connection.counts.sent.observe(None)),
-            "consumed": len(connection.counts.consumed.observe(None)),
-            "in_flight": len(connection.counts.observe_in_flight(None)),
-            "oldest": len(connection.counts.observe_longest_running(None)),
-            "capacity": len(connection.counts.observe_capacity(None)),
-        }
-        queue.telemetry.end_send(queue.telemetry.start_send(_message(), {}))
-        [sent] = connection.counts.sent.observe(None)
-        return own | {"then": sent.value}
+        exported = {metric: len(queue.points(metric)) for metric in OBSERVED}
+        queue.send()
+        return exported | {"then": total(queue, "messaging.client.sent.messages")}
 
-    assert in_child(child) == {
-        "sent": 0,
-        "consumed": 0,
-        "in_flight": 0,
-        "oldest": 0,
-        "capacity": 0,
-        "then": 1,
-    }
+    assert in_child(child) == dict.fromkeys(OBSERVED, 0) | {"then": 1}
     queue.telemetry.end_process(running, SUCCEEDED)
     assert total(queue, "messaging.client.sent.messages") == 1
     assert total(queue, "messaging.client.consumed.messages") == 2
 
 
-def test_a_fork_while_a_lock_is_held(queue: Queue) -> None:
+def test_fork_while_locks_are_held_leaves_child_working(queue: Queue) -> None:
     """Another thread may hold any lock of ours at the moment of a fork."""
     queue.send()
     connection = queue.telemetry._connection
@@ -222,60 +199,59 @@ def test_a_fork_while_a_lock_is_held(queue: Queue) -> None:
         assert in_child(lambda: connection.observe_worker(capacity=None, reserved=len)) is None
 
 
-def test_what_children_do_first(
+def test_fork_hooks_reset_counts_and_gauges(
     queue: Queue, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tallies, flights and gauges are emptied; what is gone is passed over."""
+    """The hooks empty tallies and gauges; an object that is gone is skipped."""
     hooks: list[Any] = []
     monkeypatch.setattr(
         os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child)
     )
-    mine = observed.Counts(fake_clock)
-    mine.sent.add(mine.sent.cell({"n": 1}))
-    mine.capacity.append(lambda: 4)
+    counts = observed.Counts(fake_clock)
+    counts.sent.add(counts.sent.cell({"n": 1}))
+    counts.capacity.append(lambda: 4)
     forking.call_in_children(observed.Counts(fake_clock).reset_in_child)
     other = queue.sibling()
     for hook in hooks:
         hook()
-    assert [*mine.sent.observe(None), *mine.observe_capacity(None)] == []
+    assert [*counts.sent.observe(None), *counts.observe_capacity(None)] == []
     assert other.telemetry.connect()
 
 
-def test_what_is_gone_is_not_called_in_children() -> None:
-    """Plugins that were taken away leave nothing behind but an empty hook."""
+def test_fork_after_counts_were_deleted_raises_nothing() -> None:
+    """A plugin that is gone leaves only an empty hook behind."""
     gone = observed.Counts(FakeClock())
     del gone
     assert in_child(lambda: True) is True
 
 
-def test_systems_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing to do where processes do not fork."""
+def test_system_without_fork_needs_no_hook(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes do not fork, a plugin records as everywhere else."""
     monkeypatch.delattr(os, "register_at_fork")
-    forking.call_in_children(observed.Counts(FakeClock()).reset_in_child)
+    sibling = queue.sibling()
+    sibling.process(sibling.send())
+    assert len(queue.spans()) == 2
+    assert total(queue, "messaging.client.sent.messages") == 1
 
 
-def _message() -> Message:
-    return Message(route=ROUTE, id="m")
-
-
-def test_a_tally_may_be_kept_elsewhere() -> None:
+def test_tally_with_remote_counter_counts_only_what_it_refuses() -> None:
     """What another process counts for this one is not counted here; what it refuses is."""
-    tally, told = Tally(), []
+    tally, asked = Tally(), []
 
     def count_remotely(attributes: Any, span_id: int | None) -> bool:
-        told.append((dict(attributes), span_id))
+        asked.append((dict(attributes), span_id))
         return span_id is not None
 
     tally.count_remotely = count_remotely
     cell = tally.cell({"n": 1})
     tally.add(cell, 7)
     tally.add(cell)
-    assert told == [({"n": 1}, 7), ({"n": 1}, None)]
+    assert asked == [({"n": 1}, 7), ({"n": 1}, None)]
     assert [one.value for one in tally.observe(None)] == [1]
 
 
-def test_a_tally_takes_what_others_have_counted() -> None:
-    """Into the series of the same attributes; their overflow into the overflow here."""
+def test_tally_adds_counts_of_other_processes() -> None:
+    """They are added to the series of the same attributes, their overflow to the overflow."""
     tally = Tally()
     tally.add(tally.cell({"n": 1}))
     tally.add_many(tally.remote_cell({"n": 1}), 4)
@@ -284,38 +260,46 @@ def test_a_tally_takes_what_others_have_counted() -> None:
     assert tally.counted() == [{"n": 1}]
 
 
-def test_what_runs_in_other_processes_is_in_flight(queue: Queue) -> None:
-    """Its route has a series from then on, and so has what was counted for other processes."""
+def test_deliveries_of_other_processes_are_in_flight(queue: Queue) -> None:
+    """Their route has a series from then on, and so has what was counted for other processes."""
     running = [(ROUTE, queue.clock() / 1e9 - 10)]
     assert queue.telemetry.connect()
     queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: running)
-    here = queue.start({}, id="here")
+    own = queue.start({}, id="own")
     queue.process({}, route=Route(system="redis", destination="shop", task="done"))
     assert total(queue, "taskqueue.worker.in_flight") == 2
     assert max(one.value for one in queue.points("taskqueue.worker.longest_running")) == 10
     running.clear()
     assert total(queue, "taskqueue.worker.in_flight") == 1
     assert len(queue.points("taskqueue.worker.in_flight")) == 2
-    queue.telemetry.end_process(here, SUCCEEDED)
+    queue.telemetry.end_process(own, SUCCEEDED)
 
 
-def test_a_worker_that_cannot_say_what_runs_costs_no_measurement(queue: Queue) -> None:
-    """What runs here is told all the same."""
+def test_running_that_raises_keeps_own_deliveries_in_flight(queue: Queue) -> None:
+    """What runs in this process is still shown."""
     assert queue.telemetry.connect()
     queue.telemetry.observe_worker(capacity=None, reserved=None, running=lambda: [1 / 0])
-    here = queue.start({})
+    own = queue.start({})
     assert total(queue, "taskqueue.worker.in_flight") == 1
-    queue.telemetry.end_process(here, SUCCEEDED)
+    queue.telemetry.end_process(own, SUCCEEDED)
 
 
-def test_a_process_that_looks_for_providers_again_goes_on_counting(queue: Queue) -> None:
-    """A forked child does, and may find those it had."""
+def test_reconnected_plugin_in_child_reports_once(queue: Queue) -> None:
+    """A forked child looks for providers again, and may find the same ones."""
     trace.set_tracer_provider(queue.tracer_provider)
     metrics.set_meter_provider(queue.meter_provider)
     telemetry = QueueTelemetry("celery", clock=queue.clock)
+    global_queue = dataclasses.replace(queue, telemetry=telemetry)
     telemetry.observe_worker(capacity=lambda: 4, reserved=None)
-    for _ in range(2):
-        telemetry.end_send(telemetry.start_send(Message(route=ROUTE, id="m1"), {}))
-        telemetry._connection._reset_in_child()
-    assert total(queue, "messaging.client.sent.messages") == 2
+    global_queue.send()
+
+    def child() -> list[int]:
+        telemetry.observe_worker(capacity=lambda: 4, reserved=None)
+        global_queue.send()
+        global_queue.send()
+        metrics_of_child = "messaging.client.sent.messages", "taskqueue.worker.capacity"
+        return [total(queue, metric) for metric in metrics_of_child]
+
+    assert in_child(child) == [2, 4]
+    assert total(queue, "messaging.client.sent.messages") == 1
     assert total(queue, "taskqueue.worker.capacity") == 4

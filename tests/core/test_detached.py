@@ -1,4 +1,4 @@
-"""Deliveries that other code runs are recorded, or stood in for; ends have the time they had."""
+"""Deliveries that other code runs: recorded with their own times, or referred to."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DELIVERY = Delivery(route=ROUTE, id="m1")
     [(None, 10), (START + 7, 3), (START + 1, 0), (START + 99, 10)],
     ids=["now", "earlier", "before its start", "in the future"],
 )
-def test_an_end_that_is_learned_late_is_told_with_its_time(
+def test_end_with_explicit_time_is_bounded_by_start_and_now(
     queue: Queue, ended_at: float | None, seconds: float
 ) -> None:
-    """Span and durations go by it; never before the start, never later than now."""
+    """Span, events and duration use the time; never before the start, never after now."""
     queue.clock.advance(4)
     operation = queue.telemetry.start_process(DELIVERY, {})
     queue.clock.advance(10)
@@ -38,8 +38,8 @@ def test_an_end_that_is_learned_late_is_told_with_its_time(
     assert point.sum == pytest.approx(seconds)
 
 
-def test_what_nobody_ran_may_have_ended_before_it_is_told(queue: Queue) -> None:
-    """As for a delivery that ran here."""
+def test_record_undelivered_with_times_uses_them(queue: Queue) -> None:
+    """The span has the given start and end."""
     queue.clock.advance(10)
     queue.telemetry.record_undelivered(DELIVERY, {}, LOST, START + 2, START + 5)
     [span] = queue.spans()
@@ -47,8 +47,10 @@ def test_what_nobody_ran_may_have_ended_before_it_is_told(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("relation", ["child", "link", "none", None])
-def test_who_stands_in_for_a_delivery_means_its_span(queue: Queue, relation: str | None) -> None:
-    """Whichever trace the span is in, its own trace or the sender's; with no sender, too."""
+def test_reference_process_has_the_ids_of_the_process_span(
+    queue: Queue, relation: str | None
+) -> None:
+    """What runs inside is a child of the span that another process writes, for each relation."""
     carrier = {} if relation is None else queue.send(relation=relation)
     reference = queue.telemetry.reference_process(DELIVERY._replace(span_id=0xABC), carrier)
     with reference.inside():
@@ -62,23 +64,23 @@ def test_who_stands_in_for_a_delivery_means_its_span(queue: Queue, relation: str
     assert (process.parent is not None) == (relation == "child")
 
 
-def test_the_state_of_the_trace_goes_along(queue: Queue) -> None:
-    """As it does from the span itself."""
+def test_reference_process_keeps_tracestate(queue: Queue) -> None:
+    """The context has the `tracestate` of the message, as the span itself has."""
     carrier: dict[str, object] = {
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate": "vendor=1",
     }
     with queue.telemetry.reference_process(DELIVERY._replace(span_id=0xABC), carrier).inside():
-        here = trace.get_current_span().get_span_context()
-    assert here.trace_state.get("vendor") == "1"
-    assert here.span_id == 0xABC
+        current = trace.get_current_span().get_span_context()
+    assert current.trace_state.get("vendor") == "1"
+    assert current.span_id == 0xABC
 
 
 @pytest.mark.parametrize("provider", [NoOpTracerProvider(), ProxyTracerProvider(), None])
-def test_a_span_that_nobody_can_name_is_stood_in_for_by_the_send(
+def test_reference_process_without_chosen_id_has_the_creation_context(
     queue: Queue, provider: object
 ) -> None:
-    """No id was chosen, or the tracer takes none: the creation context is the nearest."""
+    """Without a chosen id, or with a tracer that takes none, the send span is the parent."""
     chosen, telemetry = None, queue.telemetry
     if provider is not None:
         chosen = 0xABC
@@ -87,12 +89,12 @@ def test_a_span_that_nobody_can_name_is_stood_in_for_by_the_send(
         )
     carrier = queue.send()
     with telemetry.reference_process(DELIVERY._replace(span_id=chosen), carrier).inside():
-        here = trace.get_current_span().get_span_context()
-    assert here.span_id == queue.spans("send")[0].context.span_id
+        current = trace.get_current_span().get_span_context()
+    assert current.span_id == queue.spans("send")[0].context.span_id
 
 
-def test_where_nobody_listens_the_context_is_handed_on(queue: Queue) -> None:
-    """What a hook sends belongs to the sender's trace all the same."""
+def test_detached_delivery_without_provider_runs_in_creation_context(queue: Queue) -> None:
+    """What a hook sends still belongs to the sender's trace."""
     carrier = queue.send()
     silent = QueueTelemetry("celery", set_up=lambda: None)
     silent.connect = lambda: False  # type: ignore[method-assign]
@@ -101,14 +103,14 @@ def test_where_nobody_listens_the_context_is_handed_on(queue: Queue) -> None:
         silent.open_process(DELIVERY, carrier),
     ):
         with operation.inside():
-            here = trace.get_current_span().get_span_context()
+            current = trace.get_current_span().get_span_context()
         silent.end_process(operation, LOST)
-        assert here.span_id == queue.spans("send")[0].context.span_id
+        assert current.span_id == queue.spans("send")[0].context.span_id
     assert len(queue.spans()) == 1
 
 
-def test_a_delivery_that_runs_elsewhere_is_not_in_flight_here(queue: Queue) -> None:
-    """It is current only for what belongs to it, and then it records."""
+def test_open_process_is_current_only_inside(queue: Queue) -> None:
+    """It is not in flight in this process, and current only within `inside()`."""
     queue.process({})
     operation = queue.telemetry.open_process(DELIVERY, queue.send(), START)
     assert current_delivery.get() is None
@@ -125,8 +127,8 @@ def test_a_delivery_that_runs_elsewhere_is_not_in_flight_here(queue: Queue) -> N
     assert queue.spans("send")[-1].parent.span_id == span.context.span_id
 
 
-def test_two_threads_may_be_inside_at_once(queue: Queue) -> None:
-    """Each leaves its own way, also after the end."""
+def test_inside_from_two_threads_restores_both_contexts(queue: Queue) -> None:
+    """Each thread leaves for itself, also after the end of the delivery."""
     operation, entered, leave = (
         queue.telemetry.open_process(DELIVERY, {}),
         threading.Event(),

@@ -1,4 +1,4 @@
-"""Our one key: what is written is read, whoever reads it, and nothing else is."""
+"""The envelope: everything written is read back, and invalid text is ignored."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ envelopes = st.builds(
 
 
 @given(original=envelopes)
-def test_what_is_written_is_read(original: Envelope) -> None:
-    """All facts survive, to the microsecond or millisecond, in at most 512 ASCII characters."""
+def test_encoded_envelope_decodes_to_the_same_facts(original: Envelope) -> None:
+    """All facts are kept, to the microsecond or millisecond, in at most 512 ASCII characters."""
     text = envelope.encode(original, CREATION)
     assert text.isascii()
     assert len(text) <= envelope.MAX_LENGTH
@@ -70,29 +70,29 @@ def test_what_is_written_is_read(original: Envelope) -> None:
         assert getattr(found, name) == getattr(original, name)
 
 
-@given(text=st.text(st.characters(), max_size=600), known=st.booleans())
-def test_any_text_is_read_or_refused(text: str, known: bool) -> None:
-    """Reading never raises."""
-    found = envelope.decode(text, CREATION if known else None)
+@given(text=st.text(st.characters(), max_size=600), has_creation=st.booleans())
+def test_decode_of_any_text_raises_nothing(text: str, has_creation: bool) -> None:
+    """Decoding never raises."""
+    found = envelope.decode(text, CREATION if has_creation else None)
     assert found is None or math.isfinite(found.enqueued_at)
 
 
 @pytest.mark.parametrize(
     "value", [None, 5, b"62f1", "", "-1", "0x1f", "f" * 16, "1" * 513, "\u0661"]
 )
-def test_what_is_no_envelope_is_none(value: object) -> None:
-    """Numbers, bytes, signs, prefixes, other digits, too much."""
+def test_decode_of_invalid_value_returns_none(value: object) -> None:
+    """Numbers, bytes, signs, prefixes, other digits and too long text are no envelopes."""
     assert envelope.decode(value, CREATION) is None
 
 
-def test_what_the_receiver_knows_costs_few_bytes() -> None:
-    """A chain is not named, nor why its steps are sent; the attempt before is short."""
-    here = SpanContext(CREATION.trace_id, 2**64 - 2, is_remote=True)
+def test_encode_leaves_out_what_the_receiver_can_derive() -> None:
+    """The id of a chain, the trigger of its steps and the trace of an attempt are left out."""
+    previous = SpanContext(CREATION.trace_id, 2**64 - 2, is_remote=True)
     step = Workflow(kind="chain", id="", step=11)
     retried = Envelope(
         enqueued_at=1.0,
         first_enqueued_at=0.5,
-        previous=here,
+        previous=previous,
         trigger="workflow",
         workflow=step,
         joins=Joined(id="", size=3, trace_id=CREATION.trace_id),
@@ -100,8 +100,8 @@ def test_what_the_receiver_knows_costs_few_bytes() -> None:
     assert envelope.encode(retried, CREATION) == "f4240;a__________41f4;wcb;j:3"
 
 
-def test_what_earlier_versions_wrote_is_read() -> None:
-    """They had the id of every chain and group, a trigger for all, and span ids in hex."""
+def test_decode_of_earlier_format_reads_all_parts() -> None:
+    """Earlier versions wrote the ids of chains and groups, all triggers, and span ids in hex."""
     found = envelope.decode("f4240;p000000000000000a;tw;wchain:7:1;jg:3", CREATION)
     assert found is not None
     assert found.previous is not None
@@ -111,8 +111,8 @@ def test_what_earlier_versions_wrote_is_read() -> None:
     assert found.joins == Joined(id="g", size=3, trace_id=CREATION.trace_id)
 
 
-def test_a_later_version_may_say_more() -> None:
-    """Unknown parts are passed over."""
+def test_decode_ignores_unknown_parts() -> None:
+    """A later version may write more parts."""
     found = envelope.decode("62f1a2b3c4d5e;zfuture;rlink;", CREATION)
     assert found is not None
     assert found.relation == "link"
@@ -147,27 +147,27 @@ def test_a_later_version_may_say_more() -> None:
         "1;f",
     ],
 )
-def test_a_broken_part_is_not_there(text: str) -> None:
-    """Each part stands for itself."""
+def test_decode_ignores_an_invalid_part(text: str) -> None:
+    """An invalid part counts as absent; the others are read."""
     assert envelope.decode(text, CREATION) == Envelope(enqueued_at=1e-6)
 
 
 @pytest.mark.parametrize("part", ["p" + "1" * 16, "a" + "B" * 11, "jg:3"])
-def test_what_needs_a_creation_context_is_nothing_without(part: str) -> None:
+def test_decode_without_creation_context_ignores_ids_without_trace(part: str) -> None:
     """Ids that leave out the trace mean the one of the creation context."""
     assert envelope.decode(f"1;{part}", None) == Envelope(enqueued_at=1e-6)
 
 
 @pytest.mark.parametrize("eta", [math.inf, -math.inf, math.nan, 1e300])
-def test_an_earliest_start_beyond_time_is_left_out(eta: float) -> None:
-    """What no clock will show is not written."""
+def test_encode_leaves_out_an_infinite_eta(eta: float) -> None:
+    """An ETA that is no valid time is not written."""
     found = envelope.decode(envelope.encode(Envelope(enqueued_at=9.0, eta=eta), None), None)
     assert found is not None
     assert found.eta in (None, 9.0)
 
 
-def test_names_cannot_end_a_part() -> None:
-    """Separators and what is not ASCII are left out of names, and names are cut at 64."""
+def test_encode_removes_separators_from_names() -> None:
+    """Separators and non-ASCII characters are removed from names; names are cut after 64."""
     workflow = Workflow(kind="ch;ain", id="é:" + "i" * 99, step=None)
     found = envelope.decode(
         envelope.encode(Envelope(enqueued_at=1.0, workflow=workflow), None), None

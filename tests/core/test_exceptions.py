@@ -1,4 +1,4 @@
-"""Exceptions that do their best not to be recorded, and the bounds of what is."""
+"""Exceptions that cannot be printed or formatted, and the bounds of their texts."""
 
 from __future__ import annotations
 
@@ -39,43 +39,43 @@ def failed(queue: Queue, error: BaseException) -> dict[str, object]:
     return dict(span.attributes)
 
 
-def test_an_exception_that_cannot_be_printed(queue: Queue) -> None:
-    """Its type says what there is to say; the failure itself is recorded."""
-    said = failed(queue, SilentError())
-    assert said["error.type"] == f"{__name__}.SilentError"
-    assert said["exception.message"] == f"<{__name__}.SilentError that cannot be printed>"
-    assert "SilentError" in said["exception.stacktrace"]
+def test_exception_without_str_is_recorded_with_its_type(queue: Queue) -> None:
+    """The type replaces the message; the failure itself is recorded."""
+    attributes = failed(queue, SilentError())
+    assert attributes["error.type"] == f"{__name__}.SilentError"
+    assert attributes["exception.message"] == f"<{__name__}.SilentError that cannot be printed>"
+    assert "SilentError" in attributes["exception.stacktrace"]
 
 
-def test_an_exception_that_cannot_be_formatted(queue: Queue) -> None:
-    """The stack trace is the type and the message then."""
-    said = failed(queue, UnformattableError("text"))
-    assert said["exception.stacktrace"] == f"{__name__}.UnformattableError: text"
+def test_exception_without_traceback_is_recorded_with_type_and_message(queue: Queue) -> None:
+    """Type and message replace the stack trace."""
+    attributes = failed(queue, UnformattableError("text"))
+    assert attributes["exception.stacktrace"] == f"{__name__}.UnformattableError: text"
 
 
-def test_texts_are_bounded(queue: Queue) -> None:
-    """1,024 characters of message, 16 KiB of stack trace (its end), 256 of anything else."""
-    said = failed(queue, type("E" * 9000, (Exception,), {})("m" * 2**20))
-    assert len(said["exception.message"]) == exceptions.MAX_MESSAGE
-    assert len(said["exception.stacktrace"]) == exceptions.MAX_STACKTRACE + 4
-    assert said["exception.stacktrace"].startswith("...\n")
-    assert len(said["error.type"]) == 256
+def test_long_texts_of_exceptions_are_cut(queue: Queue) -> None:
+    """A message has 1,024 characters, a stack trace its last 16 KiB, any other string 256."""
+    attributes = failed(queue, type("E" * 9000, (Exception,), {})("m" * 2**20))
+    assert len(attributes["exception.message"]) == exceptions.MAX_MESSAGE
+    assert len(attributes["exception.stacktrace"]) == exceptions.MAX_STACKTRACE + 4
+    assert attributes["exception.stacktrace"].startswith("...\n")
+    assert len(attributes["error.type"]) == 256
 
 
-def test_text_that_is_no_unicode(queue: Queue) -> None:
-    """Half of a surrogate pair costs a question mark, not the batch."""
-    said = failed(queue, ValueError("a\ud800b"))
-    assert said["exception.message"] == "a?b"
-    assert "a?b" in said["exception.stacktrace"]
+def test_exception_with_surrogate_is_exported_with_question_mark(queue: Queue) -> None:
+    """Half of a surrogate pair becomes a question mark; the batch can be encoded."""
+    attributes = failed(queue, ValueError("a\ud800b"))
+    assert attributes["exception.message"] == "a?b"
+    assert "a?b" in attributes["exception.stacktrace"]
 
 
 @pytest.mark.parametrize(
     ("signal", "events", "logs"), [("", 1, 0), ("logs", 0, 1), ("logs/dup", 1, 1)]
 )
-def test_exceptions_go_where_they_are_wanted(
+def test_exception_signal_selects_event_log_or_both(
     queue: Queue, records: InMemoryLogRecordExporter, signal: str, events: int, logs: int
 ) -> None:
-    """Event, log record or both; the attributes are there in any case, the log has the span."""
+    """The attributes are there in any case, and the log record has the span."""
     queue = queue.sibling(exception_signal=signal)
     carrier: dict[str, object] = {}
     send = queue.telemetry.start_send(Message(route=ROUTE, id="m"), carrier)
@@ -83,10 +83,10 @@ def test_exceptions_go_where_they_are_wanted(
     ending = Ending(outcome=Outcome.LOST, error=ValueError("bad"))
     queue.telemetry.record_undelivered(Delivery(route=ROUTE, id="m"), carrier, ending)
     found = [one.log_record for one in records.get_finished_logs()]
-    said = [
+    logged = [
         (one.event_name, one.severity_number, one.attributes["exception.type"]) for one in found
     ]
-    assert said == logs * [
+    assert logged == logs * [
         ("messaging.send.exception", SeverityNumber.WARN, "OSError"),
         ("messaging.process.exception", SeverityNumber.ERROR, "ValueError"),
     ]
@@ -109,8 +109,10 @@ def records() -> Iterator[InMemoryLogRecordExporter]:
     provider.shutdown()
 
 
-def test_complaints_are_rare_and_bare(caplog: pytest.LogCaptureFixture) -> None:
-    """Once a minute and place, without values; the traceback only at DEBUG."""
+def test_failure_in_our_code_is_logged_once_without_values(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once a minute and place; the traceback only at DEBUG."""
     caplog.set_level(logging.DEBUG)
 
     @safety.never_raises(lambda: "fallback")
@@ -124,8 +126,10 @@ def test_complaints_are_rare_and_bare(caplog: pytest.LogCaptureFixture) -> None:
     assert debug.exc_info is not None
 
 
-def test_verbs_never_raise(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    """Facts of the wrong kind cost their own telemetry, nothing else."""
+def test_verbs_with_wrong_arguments_raise_nothing(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wrong facts lose their own telemetry, and nothing else."""
     nothing: object = None
     send = queue.telemetry.start_send(nothing, {})  # type: ignore[arg-type]
     queue.telemetry.end_send(send)

@@ -1,4 +1,4 @@
-"""Carriers that somebody broke, or built to break us: the task runs, under a valid span."""
+"""Carriers with invalid or malicious values: the task runs, under a valid span."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def runs(queue: Queue, carrier: Any) -> None:
 @pytest.mark.usefixtures("longest")
 @ours
 @given(carrier=st.dictionaries(KEYS, values))
-def test_any_type_and_text(queue: Queue, carrier: dict[str, Any]) -> None:
-    """Any value under our keys: never an exception, always a valid span that can be exported."""
+def test_carrier_with_any_values_gives_a_valid_span(queue: Queue, carrier: dict[str, Any]) -> None:
+    """Any value under our keys: never an exception, always a span that can be exported."""
     runs(queue, carrier)
 
 
 @ours
 @given(carrier=st.one_of(values, st.dictionaries(values.filter(lambda v: v is None), values)))
-def test_carriers_that_are_none(queue: Queue, carrier: Any) -> None:
-    """A carrier that is no mapping at all is an empty one."""
+def test_carrier_that_is_no_mapping_counts_as_empty(queue: Queue, carrier: Any) -> None:
+    """A carrier of another type counts as an empty one."""
     runs(queue, carrier)
 
 
@@ -97,17 +97,17 @@ def test_carriers_that_are_none(queue: Queue, carrier: Any) -> None:
     ],
     ids=lambda value: f"{type(value).__name__}{len(value)}",
 )
-def test_nothing_large_reaches_a_log(
+def test_large_carrier_value_is_not_logged(
     queue: Queue, caplog: pytest.LogCaptureFixture, key: str, value: object
 ) -> None:
-    """No value over a kilobyte is logged by us or by a propagator that we asked."""
+    """No value over a kilobyte is logged, by us or by a propagator that we call."""
     caplog.set_level(logging.DEBUG)
     runs(queue, {"traceparent": TRACEPARENT} | {key: value})
     assert all(len(record.getMessage()) <= 1024 for record in caplog.records)
 
 
-def test_a_broken_header_does_not_break_its_neighbour(queue: Queue) -> None:
-    """Bad baggage leaves the trace; a bad trace leaves the wait."""
+def test_invalid_header_leaves_other_headers_readable(queue: Queue) -> None:
+    """Invalid baggage leaves the trace; an invalid trace leaves the wait."""
     span = queue.process({"traceparent": TRACEPARENT, "baggage": b"\xff" * MEGABYTE})
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
     carrier = queue.send()
@@ -117,19 +117,19 @@ def test_a_broken_header_does_not_break_its_neighbour(queue: Queue) -> None:
     assert span.attributes["taskqueue.task.wait"] == 2.0
 
 
-def test_bytes_are_read_as_text(queue: Queue) -> None:
+def test_header_as_bytes_is_read_as_text(queue: Queue) -> None:
     """Some AMQP clients deliver header values as bytes."""
     span = queue.process({"traceparent": TRACEPARENT.encode()})
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
 
 
-def test_a_propagator_may_look_at_all_keys() -> None:
-    """Some read every key with a prefix of theirs; keys that are no text are not shown."""
+def test_getter_returns_only_keys_that_are_text() -> None:
+    """Some propagators read every key with a prefix; keys that are no text are left out."""
     assert propagation._GETTER.keys({"a": 1, 5: 2, b"b": 3}) == ["a"]  # type: ignore[dict-item]
 
 
-def test_long_baggage_that_is_well_formed_is_kept() -> None:
-    """Only what the propagator would refuse is left out."""
+def test_long_baggage_keeps_its_valid_members() -> None:
+    """Only the members that the propagator would refuse are left out."""
     good = "long=" + "v" * 2000
     incoming = propagation.read({"baggage": f"a=1,{good},{'bad ' * 500},b=2"})
     assert baggage.get_all(incoming.context) == {"a": "1", "long": "v" * 2000, "b": "2"}
@@ -138,8 +138,8 @@ def test_long_baggage_that_is_well_formed_is_kept() -> None:
 @pytest.mark.usefixtures("longest")
 @ours
 @given(text=texts | st.from_regex(r"\A[0-9a-f]{1,16}(;[a-z][0-9a-f:;]{0,70}){0,6}\Z"))
-def test_any_envelope(queue: Queue, text: str) -> None:
-    """Our own key is believed no more than others: spans stay exportable, waits not negative."""
+def test_any_envelope_gives_an_exportable_span(queue: Queue, text: str) -> None:
+    """Our own key is checked like others: spans can be exported, waits are not negative."""
     carrier = {"traceparent": TRACEPARENT, "otq": text}
     operation = queue.start(carrier)
     queue.telemetry.end_process(operation, SUCCEEDED)
@@ -152,8 +152,8 @@ def test_any_envelope(queue: Queue, text: str) -> None:
 
 @ours
 @given(text=st.text(st.characters(), max_size=600), number=st.integers())
-def test_any_fact_can_be_exported(queue: Queue, text: str, number: int) -> None:
-    """What comes out of a message (ids, names, numbers) cannot cost a batch of spans."""
+def test_any_fact_of_a_message_can_be_exported(queue: Queue, text: str, number: int) -> None:
+    """Ids, names and numbers of a message cannot make a batch of spans fail."""
     queue.clock.now_ns = 1_700_000_000 * 10**9
     route = Route(system=text, destination=text, task=text, server_address=text)
     workflow = Workflow(kind=text, id=text, step=None)
@@ -177,6 +177,6 @@ def test_any_fact_can_be_exported(queue: Queue, text: str, number: int) -> None:
     queue.exporter.clear()
 
 
-def test_what_is_no_text_is_shown_as_text(queue: Queue) -> None:
-    """An id of the wrong type is its printed form."""
+def test_id_that_is_no_text_is_exported_as_text(queue: Queue) -> None:
+    """An id of another type is exported as its `str`."""
     assert queue.process({}, id=[1]).attributes["messaging.message.id"] == "[1]"

@@ -1,4 +1,4 @@
-"""Metrics: true to the spans, optional where they cost, and never with an id."""
+"""Metrics agree with the spans, are optional where they cost, and never have an id."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEFAULT = {
 }
 
 
-def test_a_success_has_these_metrics_and_no_others(queue: Queue) -> None:
-    """What an ordinary message costs."""
+def test_successful_message_has_the_default_metrics_only(queue: Queue) -> None:
+    """An ordinary message has these metrics and no others."""
     queue.process(queue.send())
     assert queue.metrics() == DEFAULT
 
 
-def test_a_duration_is_that_of_its_span(queue: Queue) -> None:
+def test_duration_equals_that_of_its_span(queue: Queue) -> None:
     """To the nanosecond, for sends and deliveries."""
     carrier: dict[str, object] = {}
     send = queue.telemetry.start_send(Message(route=ROUTE, id="m"), carrier)
@@ -41,8 +41,8 @@ def test_a_duration_is_that_of_its_span(queue: Queue) -> None:
         assert point.attributes["messaging.operation.name"] == name
 
 
-def test_exemplars_point_at_the_span(queue: Queue) -> None:
-    """Also when another span is current, or none."""
+def test_exemplar_has_the_id_of_the_measured_span(queue: Queue) -> None:
+    """Also if another span is current, or none."""
     outer = queue.telemetry.start_send(Message(route=ROUTE, id="a"), {})
     inner = queue.telemetry.start_send(Message(route=ROUTE, id="b"), {})
     queue.telemetry.end_send(outer)
@@ -61,8 +61,8 @@ def test_exemplars_point_at_the_span(queue: Queue) -> None:
     assert found["taskqueue.task.cancellations"] == {last}
 
 
-def test_optional_metrics_are_asked_for(queue: Queue) -> None:
-    """Prefetch wait and completion appear by name."""
+def test_optional_metrics_are_recorded_by_name(queue: Queue) -> None:
+    """Prefetch wait and completion are recorded if their names are given."""
     queue = queue.sibling(
         metrics=frozenset({"taskqueue.task.prefetch_wait", "taskqueue.task.completion"})
     )
@@ -83,15 +83,15 @@ def test_optional_metrics_are_asked_for(queue: Queue) -> None:
     assert queue.points("taskqueue.task.completion")[0].count == 1
 
 
-def test_buckets_last_as_long_as_work(queue: Queue) -> None:
-    """5 ms to 1 h on every histogram."""
+def test_histograms_have_buckets_from_5_ms_to_1_h(queue: Queue) -> None:
+    """Every duration has the same bucket boundaries."""
     queue.process(queue.send())
     for metric in ("messaging.process.duration", "messaging.client.operation.duration"):
         assert queue.points(metric)[0].explicit_bounds == semconv.DURATION_BUCKETS
 
 
-def test_no_metric_has_an_id(queue: Queue) -> None:
-    """Message id, conversation, pid, worker and host are for spans."""
+def test_no_metric_has_an_id_or_a_host(queue: Queue) -> None:
+    """Message id, conversation, process, worker and host are attributes of spans only."""
     queue.process(
         queue.send(id="secret-id", conversation_id="secret-id"),
         Ending(outcome=Outcome.RETRY),
@@ -105,8 +105,8 @@ def test_no_metric_has_an_id(queue: Queue) -> None:
             assert not {"process.pid", "server.address"} & set(point.attributes)
 
 
-def test_metrics_without_traces(queue: Queue) -> None:
-    """Spans that are not sampled are counted and timed all the same."""
+def test_unsampled_delivery_is_counted_and_timed(queue: Queue) -> None:
+    """Metrics do not depend on the sampler."""
     unsampled = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
     operation = queue.start(unsampled)
     queue.telemetry.end_process(operation, SUCCEEDED)
@@ -114,8 +114,8 @@ def test_metrics_without_traces(queue: Queue) -> None:
     assert queue.points("messaging.process.duration")[0].count == 1
 
 
-def test_a_retry_of_scheduled_work_does_not_drift(queue: Queue) -> None:
-    """The schedule was kept or missed by the first attempt; a backoff is no drift."""
+def test_retry_of_scheduled_task_records_no_drift(queue: Queue) -> None:
+    """Only the first attempt can be late for the schedule; a backoff is no drift."""
     carrier = queue.send(trigger="schedule")
     queue.process(carrier, attempt=2)
     assert queue.points("taskqueue.schedule.drift") == []

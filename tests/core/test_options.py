@@ -1,4 +1,4 @@
-"""Options: checked when they are made, taken from code first and the environment second."""
+"""Options: checked when they are given; code wins over the environment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ from otel_queue_plugins.core.settings.problems import ConfigurationError
         ("broker_spans", [], "true, false, 1, 0, yes, no, on, off"),
     ],
 )
-def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: str) -> None:
+def test_option_with_wrong_value_raises_with_value_and_choices(
+    name: str, value: Any, choice: str
+) -> None:
     """It raises in the constructor, where the user sees it."""
     with pytest.raises(ValueError, match=name) as raised:
         Options(**{name: value})
@@ -77,8 +79,10 @@ def test_a_wrong_option_names_value_and_choices(name: str, value: Any, choice: s
         ("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "http", "exception_signal", ""),
     ],
 )
-def test_each_option_has_a_variable(variable: str, text: str, name: str, value: object) -> None:
-    """The environment sets what the code leaves open."""
+def test_each_option_is_read_from_its_variable(
+    variable: str, text: str, name: str, value: object
+) -> None:
+    """The environment sets what the code does not; an empty variable counts as unset."""
     assert getattr(Options.from_environ({variable: text}), name) == value
     assert Options.from_environ({variable: "  "}) == Options()
 
@@ -97,10 +101,10 @@ def test_each_option_has_a_variable(variable: str, text: str, name: str, value: 
         ("OTEL_QUEUE_EVENTS", "none"),
     ],
 )
-def test_a_wrong_variable_is_named(
+def test_variable_with_wrong_value_is_logged_once_and_unset(
     variable: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With its value, so that one knows where to look; only the strict do not start."""
+    """The log has name and value; only with `OTEL_QUEUE_STRICT` does it raise."""
     with pytest.raises(ConfigurationError, match=f"{variable}='{text}': use "):
         Options.from_environ({variable: text, "OTEL_QUEUE_STRICT": "true"})
     assert Options.from_environ({variable: text}) == Options()
@@ -111,16 +115,16 @@ def test_a_wrong_variable_is_named(
 
 
 @pytest.mark.parametrize("yes", ["true", "TRUE", "1", "yes", "On"])
-def test_strict_is_a_boolean_like_any_other(yes: str) -> None:
-    """One dialect everywhere."""
+def test_strict_accepts_every_spelling_of_true(yes: str) -> None:
+    """`OTEL_QUEUE_STRICT` is a boolean like every other."""
     with pytest.raises(ConfigurationError):
         Options.from_environ({"OTEL_QUEUE_RELATION": "parent", "OTEL_QUEUE_STRICT": yes})
 
 
-def test_a_standard_variable_with_another_value_is_a_warning(
+def test_standard_variable_with_unknown_value_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Other instrumentations read it, too: it stops nothing, however strict."""
+    """Other instrumentations read it, too: it raises nothing, even if strict."""
     environ = {"OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": "log", "OTEL_QUEUE_STRICT": "true"}
     assert Options.from_environ(environ) == Options()
     (record,) = caplog.records
@@ -130,13 +134,13 @@ def test_a_standard_variable_with_another_value_is_a_warning(
 
 @pytest.mark.parametrize("yes", [True, 1, "true", "yes", "ON"])
 @pytest.mark.parametrize("no", [False, 0, "false", "no", "Off"])
-def test_a_flag_may_be_spelled_in_code_as_in_the_environment(yes: Any, no: Any) -> None:
-    """What is kept is a bool."""
+def test_flag_in_code_accepts_the_spellings_of_the_environment(yes: Any, no: Any) -> None:
+    """The option is a bool afterwards."""
     options = Options.from_environ({}, broker_spans=yes, settle_spans=no)
     assert (options.broker_spans, options.settle_spans) == (True, False)
 
 
-def test_one_metric_needs_no_set() -> None:
+def test_metrics_as_one_string_is_one_name() -> None:
     """A string is read as the variable is, not as a set of letters."""
     options = Options.from_environ({}, metrics="taskqueue.task.completion")
     assert options.metrics == {"taskqueue.task.completion"}
@@ -144,15 +148,15 @@ def test_one_metric_needs_no_set() -> None:
         Options.from_environ({}, metrics="cpu")
 
 
-def test_code_wins_over_the_environment() -> None:
-    """An option given is not looked up; None counts as not given."""
+def test_option_in_code_wins_over_the_environment() -> None:
+    """A given option is not looked up; None counts as not given."""
     environ = {"OTEL_QUEUE_RELATION": "link"}
     assert Options.from_environ(environ, relation="none").relation == "none"
     assert Options.from_environ(environ, relation=None).relation == "link"
 
 
-def test_an_option_that_does_not_exist() -> None:
-    """A misspelt option is an error, not silence: it names the nearest and all there are."""
+def test_unknown_option_raises_with_the_most_similar_name() -> None:
+    """A misspelt option raises, and the error lists all options."""
     with pytest.raises(TypeError) as raised:
         Options.from_environ({}, relatoin="link")
     line = str(raised.value)
@@ -162,8 +166,8 @@ def test_an_option_that_does_not_exist() -> None:
         Options.from_environ({}, xyz="link")
 
 
-def test_relations_map_tasks_to_relations() -> None:
-    """Whatever else is given, the error says what they are."""
+def test_relations_must_map_tasks_to_relations() -> None:
+    """The error of anything else says what is wrong, and the choices."""
     assert check_relations({"shop.pay": "link"}) == {"shop.pay": "link"}
     assert check_relations(None) == {}
     mapping = r"is not a mapping of task names to one of 'child', 'link', 'none', 'auto'"
@@ -174,40 +178,40 @@ def test_relations_map_tasks_to_relations() -> None:
         check_relations({"shop.pay": "sideways"})
 
 
-def test_a_provider_is_what_gives_tracers_or_meters() -> None:
-    """Anything else would lose every span without a word."""
+def test_provider_without_get_meter_raises() -> None:
+    """Anything else than a provider would lose every span silently."""
     check_providers(NoOpTracerProvider(), None)
     with pytest.raises(ValueError, match="meter_provider: 5 is not a provider: it has no method"):
         check_providers(None, 5)
 
 
-def test_options_that_come_too_late_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    """Not their values; and nothing is said where none was given."""
+def test_unused_options_are_logged_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Names without values; nothing is logged if no option was given."""
     warn_of_unused("Celery", {"relation": None})
     warn_of_unused("Celery", {"relation": "link", "metrics": None, "span_name": "queue"})
     (record,) = caplog.records
-    said = "Celery is instrumented already; the options relation, span_name are not used"
-    assert record.getMessage() == said
+    line = "Celery is instrumented already; the options relation, span_name are not used"
+    assert record.getMessage() == line
 
 
-def test_a_relation_of_a_call_is_checked() -> None:
-    """What a task or a call says is held to the same choices."""
+def test_relation_of_a_call_is_checked() -> None:
+    """The relation of a task or a call has the same choices as the option."""
     assert check_relation("link") == "link"
     with pytest.raises(ValueError, match="sideways"):
         check_relation("sideways")
 
 
-def test_a_quiet_thread() -> None:
-    """Instrumented clients see the wish not to be traced, until it is taken back."""
+def test_suppression_is_visible_until_detached() -> None:
+    """Instrumented clients see the key of the API, until the token is detached."""
     token = suppression.suppress_instrumentation()
     key = context._SUPPRESS_INSTRUMENTATION_KEY
-    said = context.get_value(key)
+    suppressed = context.get_value(key)
     context.detach(token)
-    assert (said, context.get_value(key)) == (True, None)
+    assert (suppressed, context.get_value(key)) == (True, None)
 
 
-def test_code_of_users_in_a_quiet_thread() -> None:
-    """It is heard, and has the context that it had."""
+def test_allow_instrumentation_keeps_the_rest_of_the_context() -> None:
+    """User code in a suppressed thread is traced, and sees its own values."""
     outer = context.attach(context.set_value("mine", 1))
     token = suppression.suppress_instrumentation()
     inner = suppression.allow_instrumentation()
@@ -220,8 +224,8 @@ def test_code_of_users_in_a_quiet_thread() -> None:
     context.detach(outer)
 
 
-def test_quiet_is_nothing_to_take_along() -> None:
-    """Unlike what was there before it became quiet."""
+def test_suppressed_context_has_nothing_to_propagate() -> None:
+    """Unlike a context that had values before it was suppressed."""
     assert suppression.has_nothing_to_propagate(context.get_current())
     token = suppression.suppress_instrumentation()
     assert suppression.has_nothing_to_propagate(context.get_current())

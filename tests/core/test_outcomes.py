@@ -1,4 +1,4 @@
-"""Every way a delivery can end: what its span and the metrics say, and what they do not."""
+"""Each outcome: its span and its metrics, and what they do not have."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ COMMON = {
 }
 
 
-def test_the_table_is_whole() -> None:
+def test_there_are_fourteen_outcomes() -> None:
     """The contract has fourteen outcomes."""
     assert len(Outcome) == 14
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_every_outcome_has_one_span_one_count_and_one_duration(
+def test_each_outcome_has_one_span_one_count_and_one_duration(
     queue: Queue, outcome: Outcome
 ) -> None:
-    """Exactly one process span per delivery; status, event and metrics follow the outcome."""
+    """One process span for each delivery; status, event and metrics follow from the outcome."""
     span = queue.process(queue.send(), Ending(outcome=outcome, reason="because"), takes=2.5)
     assert len(queue.spans("process")) == 1
     assert span.attributes["taskqueue.task.outcome"] == outcome.value
@@ -77,7 +77,7 @@ def test_every_outcome_has_one_span_one_count_and_one_duration(
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_rarer_metrics_are_absent_unless_they_happened(queue: Queue, outcome: Outcome) -> None:
+def test_outcome_has_only_the_rare_metrics_of_its_kind(queue: Queue, outcome: Outcome) -> None:
     """Retries, dead letters and cancellations are counted when they happen, and never otherwise."""
     queue.process(queue.send(), Ending(outcome=outcome))
     expected = {
@@ -94,8 +94,8 @@ def test_rarer_metrics_are_absent_unless_they_happened(queue: Queue, outcome: Ou
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_an_expected_exception_is_no_error_of_the_span(queue: Queue, outcome: Outcome) -> None:
-    """A declared exception leaves the status unset and no stack trace, but is named."""
+def test_expected_exception_leaves_status_unset(queue: Queue, outcome: Outcome) -> None:
+    """A declared exception gives no stack trace and no event, but `error.type`."""
     ending = Ending(outcome=outcome, error=LookupError("gone"), expected=True)
     span = queue.process(queue.send(), ending)
     assert span.status.status_code is StatusCode.UNSET
@@ -105,8 +105,8 @@ def test_an_expected_exception_is_no_error_of_the_span(queue: Queue, outcome: Ou
     assert span.attributes.get("error.type") == named
 
 
-def test_a_failure_says_what_happened(queue: Queue) -> None:
-    """Error type, message and stack trace are attributes AND one exception event."""
+def test_failure_has_exception_as_attributes_and_event(queue: Queue) -> None:
+    """Type, message and stack trace are attributes AND one exception event."""
     with pytest.raises(ValueError, match="bad") as raised:
         ship(-1)
     ending = Ending(outcome=Outcome.FAILURE, error=raised.value)
@@ -122,15 +122,15 @@ def test_a_failure_says_what_happened(queue: Queue) -> None:
     assert event.attributes["exception.stacktrace"] == span.attributes["exception.stacktrace"]
 
 
-def test_a_stack_trace_that_the_framework_has_is_used(queue: Queue) -> None:
-    """An exception from another process comes with its text."""
+def test_formatted_stack_trace_of_framework_is_used(queue: Queue) -> None:
+    """An exception from another process has only the text."""
     ending = Ending(outcome=Outcome.LOST, error=OSError(9), stacktrace="File x, line 1")
     span = queue.process(queue.send(), ending)
     assert span.attributes["exception.stacktrace"] == "File x, line 1"
 
 
-def test_a_retry_says_why_and_when_again(queue: Queue) -> None:
-    """Attributes and the event of an attempt that will be tried again; no exception event."""
+def test_retry_has_reason_and_delay_without_exception_event(queue: Queue) -> None:
+    """On the span and on its `taskqueue.retry` event."""
     ending = Ending(outcome=Outcome.RETRY, error=OSError("busy"), delay=4.0, reason="busy")
     span = queue.process(queue.send(), ending, attempt=2, max_attempts=5)
     assert span.attributes["taskqueue.retry.delay"] == 4.0
@@ -147,7 +147,7 @@ def test_a_retry_says_why_and_when_again(queue: Queue) -> None:
     assert dict(retries.attributes) == {**COMMON, "error.type": "OSError"}
 
 
-def test_a_retry_is_an_error_on_request(queue: Queue) -> None:
+def test_retry_with_retry_is_error_has_status_error(queue: Queue) -> None:
     """`retry_is_error` changes the status of the attempt and nothing else."""
     queue = queue.sibling(retry_is_error=True)
     span = queue.process(queue.send(), Ending(outcome=Outcome.RETRY, reason="busy"))
@@ -155,8 +155,8 @@ def test_a_retry_is_an_error_on_request(queue: Queue) -> None:
     assert "error.type" not in span.attributes
 
 
-def test_a_dead_letter_says_where_it_went(queue: Queue) -> None:
-    """Queue and reason on the span, its event and the counter."""
+def test_dead_letter_has_queue_and_reason(queue: Queue) -> None:
+    """On the span, its event and the counter."""
     ending = Ending(
         outcome=Outcome.DEAD_LETTER, reason="retries_exhausted", dead_letter_queue="shop.XQ"
     )
@@ -171,8 +171,10 @@ def test_a_dead_letter_says_where_it_went(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.SKIPPED])
-def test_other_endings_may_be_dead_letters_too(queue: Queue, outcome: Outcome) -> None:
-    """A message that was refused and kept by the broker is counted, by the outcome."""
+def test_rejected_or_skipped_message_in_dead_letter_queue_is_counted(
+    queue: Queue, outcome: Outcome
+) -> None:
+    """The reason on the counter is the outcome."""
     ending = Ending(outcome=outcome, reason="unique 4711", dead_letter_queue="shop.dead")
     span = queue.process(queue.send(), ending)
     assert span.attributes["taskqueue.dead_letter.queue"] == "shop.dead"
@@ -182,8 +184,8 @@ def test_other_endings_may_be_dead_letters_too(queue: Queue, outcome: Outcome) -
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REVOKED, Outcome.EXPIRED, Outcome.SKIPPED])
-def test_a_cancellation_says_of_which_kind(queue: Queue, outcome: Outcome) -> None:
-    """The scope is the outcome, unless the framework knows better."""
+def test_cancellation_has_scope_of_framework_or_outcome(queue: Queue, outcome: Outcome) -> None:
+    """The scope is the outcome, unless the framework gives another one."""
     queue.process(queue.send(), Ending(outcome=outcome))
     queue.process(queue.send(), Ending(outcome=outcome, cancellation="terminated"))
     points = queue.points("taskqueue.task.cancellations")
@@ -194,8 +196,8 @@ def test_a_cancellation_says_of_which_kind(queue: Queue, outcome: Outcome) -> No
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.outcome.value)
-def test_an_event_says_what_its_span_says_by_the_same_name(queue: Queue, ending: Ending) -> None:
-    """One name, one meaning; each of our names has our namespace."""
+def test_event_attributes_equal_those_of_the_span(queue: Queue, ending: Ending) -> None:
+    """One name has one meaning; each of our names has our namespace."""
     span = queue.process(queue.send(), ending, attempt=2)
     events = [event for event in span.events if event.name != "exception"]
     assert events
@@ -210,8 +212,8 @@ def test_an_event_says_what_its_span_says_by_the_same_name(queue: Queue, ending:
         assert all(name.startswith("taskqueue.") for name in own)
 
 
-def test_everything_a_delivery_can_say(queue: Queue) -> None:
-    """All optional facts of a delivery arrive, as attributes of the right type."""
+def test_delivery_with_all_facts_exports_each_as_attribute(queue: Queue) -> None:
+    """All optional facts of a delivery are exported, with the right type."""
     span = queue.process(
         queue.send(conversation_id="root"),
         conversation_id="root",
@@ -258,8 +260,10 @@ def test_everything_a_delivery_can_say(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("received_at", [START, None])
-def test_the_reception_is_an_event_on_request(queue: Queue, received_at: float | None) -> None:
-    """With its time, where that is known; without asking it is no row of its own."""
+def test_received_event_needs_the_option_and_a_time(
+    queue: Queue, received_at: float | None
+) -> None:
+    """The event has the time of the receipt; without the option it is not there."""
     queue.process({}, received_at=received_at)
     queue.sibling(events="all").process({}, received_at=received_at)
     essential, everything = queue.spans()
@@ -274,7 +278,7 @@ _STEP = Workflow(kind="chain", id="", step=1)
 
 
 @pytest.mark.parametrize(
-    ("known", "told", "shown"),
+    ("own", "sent", "shown"),
     [
         (Workflow(kind="chain", id="c1"), _STEP, ("chain", "c1", 1)),
         (Workflow(kind="group", id="g1", step=0), _STEP, ("group", "g1", 0)),
@@ -285,18 +289,18 @@ _STEP = Workflow(kind="chain", id="", step=1)
         (None, NO_WORKFLOW, (None, None, None)),
     ],
 )
-def test_the_place_in_a_workflow(
-    queue: Queue, known: Workflow | None, told: Workflow | None, shown: tuple[object, ...]
+def test_workflow_of_framework_wins_over_that_of_envelope(
+    queue: Queue, own: Workflow | None, sent: Workflow | None, shown: tuple[object, ...]
 ) -> None:
-    """What the framework knows, with the step of the same chain that the sender told."""
-    carrier = queue.send(trigger="workflow", workflow=told)
-    attributes = queue.process(carrier, workflow=known).attributes
+    """The step of the envelope is added if both mean the same chain."""
+    carrier = queue.send(trigger="workflow", workflow=sent)
+    attributes = queue.process(carrier, workflow=own).attributes
     assert tuple(attributes.get(f"taskqueue.workflow.{name}") for name in PLACE) == shown
 
 
-def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
-    """What the contract lists as creation attributes is there when the span starts, and more."""
-    known = {
+def test_span_has_creation_attributes_from_its_start(queue: Queue) -> None:
+    """A sampler sees what the contract lists as creation attributes, and more."""
+    at_start = {
         "process.pid": os.getpid(),
         "taskqueue.task.attempt": 1,
         "taskqueue.task.trigger": "call",
@@ -304,7 +308,7 @@ def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
     }
     send = queue.telemetry.start_send(_message(), {})
     process = queue.start({})
-    for operation, kind, more in ((send, "send", {}), (process, "process", known)):
+    for operation, kind, more in ((send, "send", {}), (process, "process", at_start)):
         assert dict(operation.span.attributes) == {
             **COMMON,
             "messaging.operation.name": kind,
@@ -319,16 +323,16 @@ def test_a_sampler_sees_the_facts_at_creation(queue: Queue) -> None:
     queue.telemetry.end_send(send)
 
 
-def test_the_reason_of_a_dead_letter_is_not_that_of_a_retry(queue: Queue) -> None:
-    """A message that timed out for good was not retried, whatever else it was."""
+def test_dead_letter_after_timeout_has_no_retry_reason(queue: Queue) -> None:
+    """A message that timed out for good was not retried."""
     ending = Ending(outcome=Outcome.TIMEOUT, reason="time_limit", dead_letter_queue="jobs.XQ")
     span = queue.process(queue.send(), ending)
     assert span.attributes["taskqueue.dead_letter.reason"] == "time_limit"
     assert "taskqueue.retry.reason" not in span.attributes
 
 
-def test_a_delivery_that_no_code_ran_is_recorded(queue: Queue) -> None:
-    """Another process can write the span: real start, and nothing of it is current."""
+def test_record_undelivered_exports_span_with_real_start(queue: Queue) -> None:
+    """Another process can write the span, and nothing of it is current."""
     carrier = queue.send()
     queue.clock.advance(10)
     queue.telemetry.record_undelivered(
@@ -345,8 +349,8 @@ def test_a_delivery_that_no_code_ran_is_recorded(queue: Queue) -> None:
     assert expired.start_time == expired.end_time
 
 
-def test_span_names_by_queue(queue: Queue) -> None:
-    """`span_name="queue"` gives the names of the messaging convention."""
+def test_span_name_queue_names_spans_after_the_queue(queue: Queue) -> None:
+    """`span_name="queue"` gives the names of the messaging conventions."""
     queue = queue.sibling(span_name="queue")
     queue.process(queue.send())
     assert [span.name for span in queue.spans()] == ["send shop", "process shop"]

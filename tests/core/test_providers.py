@@ -1,7 +1,8 @@
-"""Providers: one's own, the global ones, set before, after, or by the set-up of the package."""
+"""Providers: given, global, set before or after, or set up by this package."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Message
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.version import VERSION
-from tests.core.conftest import ROUTE, Queue
+from tests.core.conftest import ROUTE, Queue, in_child
 from tests.points import points_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from tests.conftest import FakeClock
+
+THREADS = 8
 
 
 def once(telemetry: QueueTelemetry) -> None:
@@ -32,8 +35,8 @@ def once(telemetry: QueueTelemetry) -> None:
     telemetry.end_process(operation, SUCCEEDED)
 
 
-def test_global_providers_set_before(queue: Queue) -> None:
-    """They are used from the first message on."""
+def test_global_providers_set_before_are_used_from_the_first_message(queue: Queue) -> None:
+    """Both signals of the first message are recorded."""
     trace.set_tracer_provider(queue.tracer_provider)
     metrics.set_meter_provider(queue.meter_provider)
     once(QueueTelemetry("celery"))
@@ -41,8 +44,8 @@ def test_global_providers_set_before(queue: Queue) -> None:
     assert len(queue.points("messaging.process.duration")) == 1
 
 
-def test_global_providers_set_after(queue: Queue) -> None:
-    """Messages before are not recorded, those after are, by the same plugin."""
+def test_global_providers_set_after_record_only_later_messages(queue: Queue) -> None:
+    """The same plugin records them."""
     telemetry = QueueTelemetry("celery")
     once(telemetry)
     assert not telemetry.connect()
@@ -55,8 +58,8 @@ def test_global_providers_set_after(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("first", ["traces", "metrics"])
-def test_one_provider_before_the_other(queue: Queue, first: str) -> None:
-    """What comes later is used from then on."""
+def test_second_provider_is_used_once_it_is_set(queue: Queue, first: str) -> None:
+    """The signal that has a provider is recorded before."""
     telemetry = QueueTelemetry("celery")
     setters: list[Callable[[], None]] = [
         lambda: trace.set_tracer_provider(queue.tracer_provider),
@@ -72,7 +75,7 @@ def test_one_provider_before_the_other(queue: Queue, first: str) -> None:
     assert point.count == (2 if first == "metrics" else 1)
 
 
-def test_set_up_is_asked_only_for_signals_that_nobody_has_set_a_provider_for(queue: Queue) -> None:
+def test_set_up_is_called_once_with_signals_without_provider(queue: Queue) -> None:
     """On first need, and not once there are providers."""
     asked: list[tuple[str, ...]] = []
 
@@ -92,40 +95,53 @@ def test_set_up_is_asked_only_for_signals_that_nobody_has_set_a_provider_for(que
     assert len(queue.spans()) == 6
 
 
-def test_a_race_to_connect_is_won_once(queue: Queue) -> None:
-    """A thread that comes second finds the connection made."""
-    telemetry = queue.telemetry
-    assert telemetry.connect()
-    tracer = telemetry._connection.tracer
-    assert telemetry._connection.connect()
-    assert telemetry._connection.tracer is tracer
+def test_connect_by_many_threads_exports_each_message_once(queue: Queue) -> None:
+    """Threads that connect at the same time use one connection, and no count is lost."""
+    together = threading.Barrier(THREADS)
+
+    def work() -> None:
+        together.wait(10)
+        once(queue.telemetry)
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert queue.telemetry.connect()
+    assert len(queue.spans()) == 2 * THREADS
+    for metric in ("messaging.client.sent.messages", "messaging.client.consumed.messages"):
+        assert [point.value for point in queue.points(metric)] == [THREADS]
 
 
-def test_looking_for_providers_does_not_cost_for_ever(queue: Queue) -> None:
-    """After many looks in vain there are ten a second; a forked child looks at once."""
+def test_lookups_without_provider_are_limited_and_restart_in_child(queue: Queue) -> None:
+    """After 100 look-ups there are ten a second; a forked child looks at once."""
     looks: list[int] = []
     telemetry = QueueTelemetry("celery", set_up=lambda *_: looks.append(1))
     for _ in range(5000):
         once(telemetry)
     assert len(looks) < 5000
     trace.set_tracer_provider(queue.tracer_provider)
-    telemetry._connection._reset_in_child()
-    once(telemetry)
-    assert len(queue.spans()) == 2
+
+    def child() -> int:
+        once(telemetry)
+        return len(queue.spans())
+
+    assert in_child(child) == 2
 
 
-def test_the_scope_is_ours(queue: Queue) -> None:
-    """Name, version and the conventions that the names are from."""
+def test_scope_has_name_version_and_schema_url(queue: Queue) -> None:
+    """The schema URL names the version of the conventions."""
     queue.send()
     scope = queue.spans()[0].instrumentation_scope
     assert (scope.name, scope.version) == ("otel_queue_plugins", VERSION)
     assert scope.schema_url == "https://opentelemetry.io/schemas/1.44.0"
 
 
-def test_a_meter_provider_that_comes_late_serves_all(
+def test_late_meter_provider_sums_all_plugins(
     fake_clock: FakeClock, tracer_provider: TracerProvider
 ) -> None:
-    """Who came before it and who comes after it count in one place, and nothing is dropped."""
+    """Plugins from before and after it count in one place, and nothing is dropped."""
     trace.set_tracer_provider(tracer_provider)
     early = QueueTelemetry("celery", clock=fake_clock)
     assert early.connect()
@@ -142,20 +158,20 @@ def test_a_meter_provider_that_comes_late_serves_all(
     ("carrier", "expected"),
     [(None, True), ({}, True), ({"traceparent": "x"}, False), ({"other": "x"}, True)],
 )
-def test_what_nobody_listens_to_needs_no_verb(
+def test_delivery_without_provider_or_context_can_be_skipped(
     carrier: dict[str, object] | None, *, expected: bool
 ) -> None:
-    """Unless something came with it that has to be handed on to what the task does."""
+    """A context in the carrier must be restored, so it needs the verbs."""
     assert QueueTelemetry("celery").can_skip(carrier) is expected
 
 
-def test_what_somebody_listens_to_needs_its_verbs(queue: Queue) -> None:
-    """Spans and counts, and log records that name the task."""
+def test_delivery_with_provider_or_log_correlation_cannot_be_skipped(queue: Queue) -> None:
+    """It needs spans and counts, or the task on log records."""
     assert not queue.telemetry.can_skip({})
     assert not QueueTelemetry("celery", options=Options(log_correlation=True)).can_skip({})
 
 
-def test_a_context_is_handed_on_where_nobody_listens() -> None:
+def test_write_current_context_without_provider_injects_it() -> None:
     """A trace does not end at a process that records nothing."""
     carrier: dict[str, object] = {"otq": "stale"}
     token = context.attach(baggage.set_baggage("user", "7"))

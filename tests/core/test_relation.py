@@ -1,4 +1,4 @@
-"""Child, link, none, auto: which trace a delivery belongs to, and what it links to."""
+"""The trace of a delivery, by relation: `child`, `link`, `none` and `auto`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def related(queue: Queue) -> str:
 
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
 @pytest.mark.usefixtures("tenant")
-def test_the_app_decides_and_baggage_comes_along(queue: Queue, relation: str) -> None:
-    """The default of the sender's app counts, and baggage is restored in all relations."""
+def test_relation_of_sending_app_is_used_and_baggage_restored(queue: Queue, relation: str) -> None:
+    """The option of the sender's app counts; baggage is restored for every relation."""
     carrier = queue.sibling(relation=relation).send()
     operation = queue.start(carrier)
     assert baggage.get_baggage("tenant") == "a b"
@@ -46,15 +46,15 @@ def test_the_app_decides_and_baggage_comes_along(queue: Queue, relation: str) ->
 
 @pytest.mark.parametrize("app", ["child", "link", "none", "auto"])
 @pytest.mark.parametrize("call", ["child", "link", "none"])
-def test_the_call_wins(queue: Queue, app: str, call: str) -> None:
-    """What one message says overrides the app, on both sides."""
+def test_relation_of_message_wins_over_that_of_app(queue: Queue, app: str, call: str) -> None:
+    """The relation of one message overrides the option, on both sides."""
     queue = queue.sibling(relation=app)
     queue.process(queue.send(relation=call))
     assert related(queue) == call
 
 
-def test_without_our_key_the_receiver_decides(queue: Queue) -> None:
-    """A message of another tracer has no word of its own: the worker's option counts."""
+def test_message_without_envelope_uses_relation_of_worker(queue: Queue) -> None:
+    """A message of another tracer has no relation: the worker's option counts."""
     carrier = queue.send()
     del carrier["otq"]
     queue.sibling(relation="link").process(carrier)
@@ -62,8 +62,10 @@ def test_without_our_key_the_receiver_decides(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(("waited", "expected"), [(60.0, "child"), (60.001, "link")])
-def test_auto_links_late_work(queue: Queue, waited: float, expected: str) -> None:
-    """Work that waited longer than `auto_link_after` starts its own trace."""
+def test_auto_links_message_that_waited_longer_than_the_option(
+    queue: Queue, waited: float, expected: str
+) -> None:
+    """`auto_link_after` is the longest wait of a child."""
     queue = queue.sibling(relation="auto", auto_link_after=60)
     carrier = queue.send()
     queue.clock.advance(waited)
@@ -71,14 +73,14 @@ def test_auto_links_late_work(queue: Queue, waited: float, expected: str) -> Non
     assert related(queue) == expected
 
 
-def test_auto_links_scheduled_work(queue: Queue) -> None:
-    """Work that was meant to wait starts its own trace, however short the wait."""
+def test_auto_links_message_with_eta(queue: Queue) -> None:
+    """A message that was scheduled to wait starts its own trace, however short the wait."""
     queue = queue.sibling(relation="auto")
     queue.process(queue.send(eta=START + 5))
     assert related(queue) == "link"
 
 
-def test_auto_keeps_the_retry_of_prompt_work_in_its_trace(queue: Queue) -> None:
+def test_auto_keeps_retry_in_the_trace_of_its_message(queue: Queue) -> None:
     """A backoff is no schedule: attempts stay siblings in one trace."""
     queue = queue.sibling(relation="auto")
     carrier = queue.send()
@@ -90,8 +92,8 @@ def test_auto_keeps_the_retry_of_prompt_work_in_its_trace(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(("size", "expected"), [(None, "child"), (9, "child"), (10, "link")])
-def test_auto_links_large_fan_outs(queue: Queue, size: int | None, expected: str) -> None:
-    """One of many is linked; the sender knows how many there are."""
+def test_auto_links_member_of_a_large_group(queue: Queue, size: int | None, expected: str) -> None:
+    """The sender decides, if it knows the size of the group."""
     queue = queue.sibling(relation="auto", auto_link_fan_out=10)
     queue.process(queue.send(membership=Membership(id="g", index=0, size=size)))
     assert related(queue) == expected
@@ -99,8 +101,8 @@ def test_auto_links_large_fan_outs(queue: Queue, size: int | None, expected: str
 
 @pytest.mark.parametrize("relation", ["child", "link"])
 @pytest.mark.usefixtures("tenant")
-def test_a_retry_keeps_creation_context_baggage_and_relation(queue: Queue, relation: str) -> None:
-    """No send span per retry; the next attempt links to the one before."""
+def test_retry_keeps_creation_context_baggage_and_relation(queue: Queue, relation: str) -> None:
+    """A retry has no send span; the next attempt links to the one before."""
     carrier = queue.sibling(relation=relation).send(trigger="schedule")
     for attempt in (1, 2, 3):
         operation = queue.start(carrier, attempt=attempt)
@@ -123,8 +125,8 @@ def test_a_retry_keeps_creation_context_baggage_and_relation(queue: Queue, relat
     assert "tracestate" not in again
 
 
-def test_a_retry_of_a_message_without_context_is_one_trace(queue: Queue) -> None:
-    """A message nobody traced gets the context of its first attempt."""
+def test_retry_of_message_without_context_is_child_of_first_attempt(queue: Queue) -> None:
+    """A message without a creation context gets that of its first attempt."""
     operation = queue.start({}, enqueued_at=START - 2)
     again: dict[str, object] = {}
     queue.telemetry.requeue(operation, again, eta=START + 3)
@@ -139,10 +141,10 @@ def test_a_retry_of_a_message_without_context_is_one_trace(queue: Queue) -> None
 
 
 @pytest.mark.parametrize("relation", ["link", "none"])
-def test_the_first_attempt_is_linked_once_where_it_is_no_parent(
+def test_second_attempt_without_parent_links_to_first_attempt_once(
     queue: Queue, relation: str
 ) -> None:
-    """It is the creation context of a message that came without one, and the attempt before."""
+    """The first attempt is both the creation context and the attempt before."""
     operation = queue.start({"otq": f"1;r{relation}"})
     again: dict[str, object] = {}
     queue.telemetry.requeue(operation, again)
@@ -153,8 +155,8 @@ def test_the_first_attempt_is_linked_once_where_it_is_no_parent(
     assert [link.context.span_id for link in second.links] == [first.context.span_id]
 
 
-def test_eager_work_is_a_child_of_its_caller(queue: Queue) -> None:
-    """Without a carrier the caller runs the task itself, whatever the relation."""
+def test_process_without_carrier_is_child_of_current_span(queue: Queue) -> None:
+    """Without a carrier the caller runs the task itself, whatever the relation is."""
     queue = queue.sibling(relation="link")
     with queue.tracer_provider.get_tracer("app").start_as_current_span("request"):
         queue.process(None)
@@ -163,8 +165,8 @@ def test_eager_work_is_a_child_of_its_caller(queue: Queue) -> None:
     assert process.links == ()
 
 
-def test_nothing_of_the_worker_is_a_parent(queue: Queue) -> None:
-    """A message without a context starts a trace, also when something is current in the worker."""
+def test_message_without_context_ignores_context_of_worker(queue: Queue) -> None:
+    """A message without a context starts a trace, also if a span is current in the worker."""
     token = context.attach(baggage.set_baggage("left", "over"))
     with queue.tracer_provider.get_tracer("app").start_as_current_span("polling"):
         operation = queue.start({})

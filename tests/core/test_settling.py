@@ -1,4 +1,4 @@
-"""Spans for what the broker is told about a delivery."""
+"""The spans of acks, nacks and rejects."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ CREATION = {
 
 
 @pytest.mark.parametrize("settlement", ["ack", "nack", "reject"])
-def test_a_settle_span_is_a_child_of_the_delivery_it_settles(
-    queue: Queue, settlement: Settlement
-) -> None:
-    """Named after the queue, current during the call, with the facts of every span."""
+def test_settle_span_is_child_of_process_span(queue: Queue, settlement: Settlement) -> None:
+    """Named after the queue, current during the call, with the attributes of every span."""
     carrier = queue.send()
     operation = queue.start(carrier)
     queue.telemetry.end_process(operation, SUCCEEDED)
@@ -53,8 +51,8 @@ def test_a_settle_span_is_a_child_of_the_delivery_it_settles(
     }
 
 
-def test_a_settle_span_is_in_the_conversation(queue: Queue) -> None:
-    """A step of something larger says so on this span, too."""
+def test_settle_span_has_the_conversation_id(queue: Queue) -> None:
+    """A step of a workflow has its conversation id on this span, too."""
     carrier = queue.send(workflow=Workflow(kind="pipeline", id="p1", step=1))
     for facts, identity in (({}, "p1"), ({"conversation_id": "c1"}, "c1")):
         operation = queue.start(carrier, **facts)
@@ -64,8 +62,8 @@ def test_a_settle_span_is_in_the_conversation(queue: Queue) -> None:
         assert span.attributes["messaging.message.conversation_id"] == identity
 
 
-def test_a_broker_that_cannot_be_told_is_an_error(queue: Queue) -> None:
-    """The framework logs it; the span says what it was."""
+def test_settle_call_that_raises_sets_error_without_event(queue: Queue) -> None:
+    """The framework logs the exception; the span has its type and message."""
     operation = queue.start(queue.send())
     queue.telemetry.end_process(operation, SUCCEEDED)
     settle = queue.telemetry.start_settle(operation, "ack")
@@ -79,8 +77,8 @@ def test_a_broker_that_cannot_be_told_is_an_error(queue: Queue) -> None:
     assert span.end_time == span.start_time
 
 
-def test_a_delivery_that_no_code_ran_can_be_settled(queue: Queue) -> None:
-    """Its process span is what the settle span belongs to."""
+def test_settle_of_undelivered_message_is_child_of_its_span(queue: Queue) -> None:
+    """A delivery that no code ran has a process span as well."""
     operation = queue.telemetry.record_undelivered(
         Delivery(route=ROUTE, id="m1"), queue.send(), Ending(outcome=Outcome.UNKNOWN_TASK)
     )
@@ -89,8 +87,8 @@ def test_a_delivery_that_no_code_ran_can_be_settled(queue: Queue) -> None:
     assert span.parent.span_id == process.context.span_id
 
 
-def test_a_delivery_without_a_span_is_settled_without_one(queue: Queue) -> None:
-    """Nobody listened when it began."""
+def test_settle_without_process_span_exports_nothing(queue: Queue) -> None:
+    """A delivery that began without a provider has no settle span."""
     settle = queue.telemetry.start_settle(ProcessOperation(), "ack")
     queue.telemetry.end_settle(settle, ValueError())
     assert queue.spans() == []

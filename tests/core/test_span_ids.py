@@ -1,8 +1,14 @@
-"""Ids that two processes agree on: members of a group, and deliveries that two may record."""
+"""Span ids that two processes agree on: of group members, and of deliveries that two may record."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from otel_queue_plugins.core.messages import (
@@ -30,8 +36,8 @@ def send_members(queue: Queue, group: str, size: int) -> list[dict[str, object]]
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("traced", [True, False], ids=["in a trace", "outside"])
-def test_what_joins_a_group_links_to_each_member(queue: Queue, group: str, traced: bool) -> None:
-    """The body of a chord carries no list, and still links to the very spans of its header."""
+def test_joining_message_links_to_each_member(queue: Queue, group: str, traced: bool) -> None:
+    """The body of a chord carries no list, and still links to the send spans of its header."""
     if traced:
         with queue.tracer_provider.get_tracer("app").start_as_current_span("request"):
             carriers = send_members(queue, group, 3)
@@ -48,33 +54,31 @@ def test_what_joins_a_group_links_to_each_member(queue: Queue, group: str, trace
     ]
 
 
-def test_a_join_without_a_trace_links_to_nobody() -> None:
-    """Where nobody knows the trace of the members, no link is made up."""
+def test_joined_group_without_trace_has_no_links() -> None:
+    """If the trace of the members is unknown, no link is made up."""
     assert list(ids.member_contexts(Joined(id="g", size=3))) == []
 
 
-def test_a_join_outside_of_a_delivery_may_name_its_trace(queue: Queue) -> None:
-    """The trace given with the join wins over that of the delivery in progress."""
+def test_joined_group_with_explicit_trace_links_into_it(queue: Queue) -> None:
+    """The trace given with the group wins over that of the current delivery."""
     span = queue.process(queue.send(joins=Joined(id="g", size=2, trace_id=5)))
     assert [link.context.trace_id for link in span.links] == [5, 5]
 
 
-@pytest.mark.parametrize("known", ["g", None])
-def test_a_group_that_the_receiver_knows_is_not_named_on_the_way(
-    queue: Queue, known: str | None
-) -> None:
-    """Its members are found all the same; a receiver that does not know it makes none up."""
+@pytest.mark.parametrize("group", ["g", None])
+def test_joined_group_without_id_uses_id_of_the_receiver(queue: Queue, group: str | None) -> None:
+    """Members are found by the receiver's group id; without one there are no links."""
     carriers = send_members(queue, "g", 2)
     last = queue.start(carriers[-1])
     body = queue.send(joins=Joined(id="", size=2))
     queue.telemetry.end_process(last, SUCCEEDED)
-    links = queue.process(body, joins=known).links
+    links = queue.process(body, joins=group).links
     sent = [span.context.span_id for span in queue.spans("send")[:2]]
-    assert [link.context.span_id for link in links] == (sent if known else [])
+    assert [link.context.span_id for link in links] == (sent if group else [])
 
 
-def test_links_are_at_most_twenty(queue: Queue) -> None:
-    """However many were joined, and with the attempt before among them."""
+def test_joined_group_of_thirty_gives_twenty_links(queue: Queue) -> None:
+    """Also with the attempt before among them."""
     carriers = send_members(queue, "g", 30)
     last = queue.start(carriers[-1])
     body = queue.send(joins=Joined(id="g", size=30))
@@ -88,8 +92,8 @@ def test_links_are_at_most_twenty(queue: Queue) -> None:
     assert second.links[0].context.span_id == first.context.span_id
 
 
-def test_the_ids_of_members_are_theirs_alone(queue: Queue) -> None:
-    """Neither the chosen span id nor the trace of a member shows on a span that comes later."""
+def test_ids_of_members_are_not_used_again(queue: Queue) -> None:
+    """Neither the chosen span id nor the trace of a member is on a later span."""
     with queue.tracer_provider.get_tracer("app").start_as_current_span("request"):
         send_members(queue, "g", 2)
     queue.send(id="next")
@@ -101,15 +105,15 @@ def test_the_ids_of_members_are_theirs_alone(queue: Queue) -> None:
     assert len({span.context.trace_id for span in later}) == 3
 
 
-def test_members_without_a_place_are_not_alike(queue: Queue) -> None:
-    """Several messages of a group whose order nobody knows have ids of their own."""
+def test_members_without_index_have_different_ids(queue: Queue) -> None:
+    """Several messages of a group without an order have ids of their own."""
     for number in range(3):
         queue.send(id=f"m{number}", membership=Membership(id="g", index=None))
     assert len({span.context.span_id for span in queue.spans()}) == 3
 
 
-def test_two_processes_write_the_same_span(queue: Queue) -> None:
-    """The id chosen for a process span is used, once."""
+def test_chosen_span_id_is_used_once(queue: Queue) -> None:
+    """The id chosen for a process span is that of one span only."""
     carrier = queue.send()
     span = queue.process(carrier, span_id=0xABC)
     other = queue.process(carrier)
@@ -117,7 +121,7 @@ def test_two_processes_write_the_same_span(queue: Queue) -> None:
     assert other.context.span_id not in (0xABC, 0)
 
 
-def test_ids_chosen_for_unsampled_spans_are_not_kept(queue: Queue) -> None:
+def test_unsampled_span_uses_up_its_chosen_id(queue: Queue) -> None:
     """A span that is not recorded uses its id up, too."""
     unsampled = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
     operation = queue.start(unsampled, span_id=0xABC)
@@ -126,21 +130,29 @@ def test_ids_chosen_for_unsampled_spans_are_not_kept(queue: Queue) -> None:
     assert queue.process({}).context.span_id != 0xABC
 
 
-class FailingSampler:
-    """A sampler of a user that raises."""
+class FailingSampler(Sampler):
+    """A sampler of a user that raises until it is repaired."""
 
-    def should_sample(self, *_: object, **__: object) -> None:
-        raise RuntimeError("no")
+    is_broken = True
+
+    def should_sample(self, *arguments: Any, **options: Any) -> SamplingResult:
+        if self.is_broken:
+            raise RuntimeError("no")
+        return ALWAYS_ON.should_sample(*arguments, **options)
+
+    def get_description(self) -> str:
+        return "failing"
 
 
-def test_a_start_that_fails_keeps_no_id(queue: Queue) -> None:
-    """What was chosen for a span that never was is not given to the next."""
-    queue.telemetry.connect()
-    tracer = queue.telemetry._connection.tracer
-    sampler, tracer.sampler = tracer.sampler, FailingSampler()
+def test_failed_span_start_keeps_no_chosen_id(queue: Queue) -> None:
+    """An id chosen for a span that never started is not that of the next one."""
+    sampler = FailingSampler()
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(queue.exporter))
+    queue = dataclasses.replace(queue, tracer_provider=provider).sibling()
     queue.telemetry.end_process(queue.start({}, span_id=0xABC), SUCCEEDED)
     queue.send(membership=Membership(id="g", index=0))
-    tracer.sampler = sampler
+    sampler.is_broken = False
     queue.send()
     queue.process({})
     send, process = queue.spans()
@@ -149,8 +161,8 @@ def test_a_start_that_fails_keeps_no_id(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("provider", [NoOpTracerProvider(), ProxyTracerProvider()])
-def test_without_an_sdk_ids_are_nobodys(queue: Queue, provider: object) -> None:
-    """A tracer that makes no ids takes none; the verbs work, and metrics are recorded."""
+def test_chosen_id_with_api_tracer_is_ignored(queue: Queue, provider: object) -> None:
+    """A tracer without an id generator takes no id; the verbs work, and metrics are recorded."""
     telemetry = QueueTelemetry(
         "celery", tracer_provider=provider, meter_provider=queue.meter_provider
     )
@@ -169,14 +181,14 @@ def test_without_an_sdk_ids_are_nobodys(queue: Queue, provider: object) -> None:
     assert len(quiet.points("messaging.process.duration")) == 1
 
 
-def test_other_powers_of_an_id_generator_stay(queue: Queue) -> None:
-    """Samplers and exporters that look at the generator find what it has."""
-    queue.telemetry.connect()
-    generator = queue.telemetry._connection.tracer.id_generator
-    assert generator.is_trace_id_random() is True
+def test_chosen_ids_keep_the_trace_flags_of_the_sdk(queue: Queue) -> None:
+    """The SDK asks the id generator whether its trace ids are random, and sets a flag."""
+    queue.tracer_provider.get_tracer("app").start_span("request").end()
+    request, process = queue.spans()[-1], queue.process({}, span_id=0xABC)
+    assert process.context.trace_flags == request.context.trace_flags
 
 
-def test_a_second_plugin_wraps_once(queue: Queue) -> None:
+def test_second_plugin_uses_the_wrapped_id_generator(queue: Queue) -> None:
     """Two plugins on one provider choose ids through one generator."""
     queue.send()
     other = queue.sibling("dramatiq")
@@ -184,8 +196,8 @@ def test_a_second_plugin_wraps_once(queue: Queue) -> None:
     assert span.context.span_id == 7
 
 
-def test_what_else_an_id_generator_has_is_still_there(queue: Queue) -> None:
-    """A user's own generator stays what it is for whoever asks the tracer for it."""
+def test_wrapped_id_generator_keeps_attributes_of_user(queue: Queue) -> None:
+    """A user's own generator has the same attributes as before."""
     tracer = queue.tracer_provider.get_tracer("app")
     tracer.id_generator.region = "eu"
     assert ids.enable_chosen_ids(tracer)

@@ -1,4 +1,4 @@
-"""A stack trace shows the code of the user and of the framework, and nothing of ours between."""
+"""Stack traces show the code of the user and of the framework, and no frame of this package."""
 
 from __future__ import annotations
 
@@ -104,28 +104,28 @@ WAYS = [plain, caused, during, noted, deep, *([grouped] if sys.version_info >= (
 @pytest.mark.parametrize("formatted", [False, True], ids=["exception", "text"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("place", ["core/spans/exceptions.py", "celery/of_no_known_source.py"])
-def test_no_frame_of_ours_is_in_a_stack_trace(
+def test_stack_trace_has_no_frame_of_this_package(
     way: Callable[[Through], None], place: str, formatted: bool
 ) -> None:
-    """Causes, contexts, notes and groups, whoever formats them: as if we had not been there."""
+    """Causes, contexts, notes and groups are the same as without our frames."""
 
-    def said(through: Through) -> str:
+    def shown(through: Through) -> str:
         error = raised(way, through)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         return exceptions.stacktrace(error, text if formatted else None)
 
-    assert said(calling_from(place)) == said(straight)
-    assert "in fail" in said(straight)
+    assert shown(calling_from(place)) == shown(straight)
+    assert "in fail" in shown(straight)
 
 
-def test_the_apps_of_the_demo_are_apps() -> None:
-    """Their tasks are what its traces are about."""
+def test_stack_trace_keeps_frames_of_demo_apps() -> None:
+    """The apps of the demo are user code."""
     text = exceptions.stacktrace(raised(plain, calling_from("cli/demo/shop/work.py")))
     assert "cli/demo/shop/work.py" in text
 
 
-def test_what_is_left_out_leaves_room_for_what_counts() -> None:
-    """The bound is that of what is shown."""
+def test_stack_trace_is_cut_after_our_frames_are_removed() -> None:
+    """The bound applies to what is shown."""
     error = raised(deep, calling_from("celery/of_no_known_source.py"))
     text = exceptions.stacktrace(
         error, "x" * (exceptions.MAX_STACKTRACE - 100) + exceptions.stacktrace(error)
@@ -134,8 +134,10 @@ def test_what_is_left_out_leaves_room_for_what_counts() -> None:
     assert text.endswith("ValueError: no luck\n")
 
 
-def test_it_is_the_same_wherever_it_goes(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attribute and event, of deliveries and of sends; put together once for each of them."""
+def test_stack_trace_is_formatted_once_for_attribute_and_event(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attribute and event have one text, for deliveries and for sends."""
     error = raised(plain, calling_from("core/spans/exceptions.py"))
     format_exception, calls = traceback.format_exception, []
 

@@ -1,4 +1,4 @@
-"""Where the API is not built as it is today, its own functions are used."""
+"""With an API that is built in another way than today, its own functions are used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.carrier import traceparent
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import end_attributes
+from otel_queue_plugins.core.spans import exceptions
 
 SPAN = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
 
@@ -28,8 +28,8 @@ def imported_anew(name: str) -> Any:
     return module
 
 
-def test_the_key_of_a_span_is_known() -> None:
-    """Today."""
+def test_current_api_uses_direct_access_to_the_span() -> None:
+    """With today's API the span is read by its key."""
     current = imported_anew("otel_queue_plugins.core.api.context")
     assert current.span_in is not trace.get_current_span
     assert current.span_in(trace.set_span_in_context(SPAN, Context())) is SPAN
@@ -50,8 +50,10 @@ def _twice(span: object, where: Context | None = None) -> Context:
 
 
 @pytest.mark.parametrize("other", [_raising, _boxed, _twice])
-def test_a_span_that_is_kept_elsewhere(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing raises at import; the API is asked."""
+def test_api_with_another_span_key_uses_its_own_functions(
+    other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing raises at import; the functions of the API are used."""
     monkeypatch.setattr(trace, "set_span_in_context", other)
     current = imported_anew("otel_queue_plugins.core.api.context")
     assert current.span_in is trace.get_current_span
@@ -68,10 +70,10 @@ class _Named:
 
 
 @pytest.mark.parametrize("made", [_Named(), (1, 2)], ids=["no tuple", "shorter"])
-def test_a_span_context_that_is_made_otherwise(
+def test_api_with_another_span_context_uses_propagators(
     made: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The propagators write and read it."""
+    """The propagators write and read the context."""
     traceparent._has_known_layout.cache_clear()
     assert traceparent.is_standard(TraceContextTextMapPropagator())
     traceparent._has_known_layout.cache_clear()
@@ -82,8 +84,8 @@ def test_a_span_context_that_is_made_otherwise(
     traceparent._has_known_layout.cache_clear()
 
 
-def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN wants."""
+def test_api_without_logs_records_exception_as_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN asks for."""
     monkeypatch.setitem(sys.modules, "opentelemetry._logs", None)
     events: list[str] = []
 
@@ -94,5 +96,5 @@ def test_without_logs_an_exception_is_an_event(monkeypatch: pytest.MonkeyPatch) 
     for signal in ("logs", "logs/dup"):
         options = Options(exception_signal=signal)
         span = Span(SPAN.get_span_context())
-        end_attributes.record_exception(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
+        exceptions.record(span, semconv.LOG_PROCESS_EXCEPTION, {}, options, 1)
     assert events == [semconv.EVENT_EXCEPTION] * 2

@@ -1,4 +1,4 @@
-"""Variables: what a value means, and what is wrong with it."""
+"""Environment variables: what a value means, and the problems with it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from otel_queue_plugins.core.settings.variables import Variables
         *((text, None) for text in ("", "  ", "2", "maybe", "y", "t")),
     ],
 )
-def test_booleans(text: str, value: bool | None) -> None:
-    """Eight words in any case; anything else is the default, and a problem unless it is empty."""
+def test_flag_accepts_eight_spellings_in_any_case(text: str, value: bool | None) -> None:
+    """Anything else is the default, and a problem unless it is empty."""
     for default in (True, False):
         variables = Variables({"X": text})
         setting = Setting(variable="X", kind=Flag(), default=default, text="")
@@ -49,8 +49,10 @@ def test_booleans(text: str, value: bool | None) -> None:
         ("x", False, None),
     ],
 )
-def test_numbers(text: str, whole: bool, number: float | None) -> None:
-    """Finite, and of at least what is asked for."""
+def test_number_must_be_finite_and_at_least_the_minimum(
+    text: str, whole: bool, number: float | None
+) -> None:
+    """Anything else counts as unset."""
     assert Variables({"X": text}).number("X", at_least=1, whole=whole) == number
 
 
@@ -58,8 +60,8 @@ def test_numbers(text: str, whole: bool, number: float | None) -> None:
     ("text", "seconds"),
     [("2.5", 2.5), ("0", 0.0), ("", 7.0), *((text, None) for text in ("-1", "inf", "nan", "soon"))],
 )
-def test_seconds(text: str, seconds: float | None) -> None:
-    """Finite and not negative; anything else is the default, and a problem with the choices."""
+def test_seconds_must_be_finite_and_not_negative(text: str, seconds: float | None) -> None:
+    """Anything else is the default, and a problem with the choices."""
     variables = Variables({"X": text})
     setting = Setting(variable="X", kind=Seconds(), default=7.0, text="")
     assert read(variables, setting) == (7.0 if seconds is None else seconds)
@@ -67,16 +69,16 @@ def test_seconds(text: str, seconds: float | None) -> None:
     assert fixes == ["use a number of at least 0"] * (seconds is None)
 
 
-def test_seconds_as_an_argument_are_a_number() -> None:
-    """A flag is none."""
+def test_seconds_as_an_argument_must_be_a_number() -> None:
+    """A flag is no number."""
     assert Seconds().check(2) == 2.0
     for value in (True, "2", None):
         with pytest.raises(ValueError, match="is not a number of at least 0"):
             Seconds().check(value)
 
 
-def test_the_first_that_has_a_value_counts() -> None:
-    """An empty variable is as good as none."""
+def test_first_variable_with_a_value_is_read() -> None:
+    """An empty variable counts as unset."""
     variables = Variables({"A": " ", "B": "b", "C": "c"})
     assert variables.text("A", "B", "C") == ("B", "b")
     assert variables.text("A", "D") == ("", "")
@@ -88,15 +90,15 @@ def test_the_first_that_has_a_value_counts() -> None:
     assert [str(problem) for problem in variables.problems] == ["C='c': use one of b"]
 
 
-def test_problems_of_several_signals_are_one() -> None:
-    """They differ in nothing else."""
+def test_problems_that_differ_only_in_signal_are_merged() -> None:
+    """One problem with both signals remains."""
     one = Problem(variable="X", value="x", fix="y", signals=("traces",))
     two = Problem(variable="X", value="x", fix="y", signals=("metrics",))
     assert [each.signals for each in merged([one, two, one])] == [("traces", "metrics")]
 
 
-def test_a_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """At ERROR with what it turns off; a doubt at WARNING, which turns off nothing."""
+def test_problem_is_logged_once_with_its_effect(caplog: pytest.LogCaptureFixture) -> None:
+    """At ERROR with the signals it turns off; a warning at WARNING, which turns off nothing."""
     wrong = Problem(variable="X", value="x", fix="y", signals=("traces",))
     warn = Problem(variable="X", value="", fix="y", signals=("traces",), is_warning=True)
     report([wrong, warn])
@@ -117,12 +119,12 @@ def test_a_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         ("nothing: of the kind? No.", "nothing: of the kind? No."),
     ],
 )
-def test_secrets_are_not_shown(text: str, shown: str) -> None:
-    """Of a URL: user, password, query."""
+def test_secrets_of_urls_are_replaced(text: str, shown: str) -> None:
+    """User, password and query of a URL are not logged."""
     assert without_secrets(text) == shown
 
 
-def test_the_nearest_name() -> None:
-    """If one is near at all."""
+def test_nearest_returns_a_similar_name_or_nothing() -> None:
+    """A name that is not similar enough gives an empty string."""
     assert nearest("relaton", ["relation", "span_name"]) == "relation"
     assert nearest("x", ["relation", "span_name"]) == ""

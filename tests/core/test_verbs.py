@@ -1,9 +1,10 @@
-"""Verbs in any order: nested, doubled, missing, crossed, said elsewhere."""
+"""Verbs in any order: nested, repeated, missing, crossed, in other threads."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import gc
 import threading
 import weakref
@@ -162,8 +163,8 @@ TestVerbs = Verbs.TestCase
 TestVerbs.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
-def test_a_send_that_raises_is_an_ended_error(queue: Queue) -> None:
-    """The caller's context is as before; the span has the error, the counter its type."""
+def test_send_that_raises_exports_span_with_error(queue: Queue) -> None:
+    """The context of the caller is as before; the span has the error, the counter its type."""
     with queue.tracer_provider.get_tracer("app").start_as_current_span("request") as request:
         operation = queue.telemetry.start_send(message(), {})
         assert trace.get_current_span() is operation.span
@@ -179,7 +180,7 @@ def test_a_send_that_raises_is_an_ended_error(queue: Queue) -> None:
     assert sent.attributes["error.type"] == "ConnectionError"
 
 
-def test_what_a_task_sends_is_inside_it(queue: Queue) -> None:
+def test_send_inside_a_task_is_child_of_process_span(queue: Queue) -> None:
     """The process span is current while the task runs."""
     operation = queue.start(queue.send())
     queue.send()
@@ -189,8 +190,8 @@ def test_what_a_task_sends_is_inside_it(queue: Queue) -> None:
     assert inner.context.trace_id == first.context.trace_id
 
 
-def test_the_same_id_twice_in_one_process(queue: Queue) -> None:
-    """State hangs on the operation, never on an id."""
+def test_two_deliveries_with_one_id_end_separately(queue: Queue) -> None:
+    """State belongs to the operation, never to an id."""
     outer, inner = queue.start({}), queue.start({})
     queue.telemetry.end_process(inner, SUCCEEDED)
     assert current_delivery.get() is outer
@@ -199,7 +200,7 @@ def test_the_same_id_twice_in_one_process(queue: Queue) -> None:
     assert outcomes == ["success", "failure"]
 
 
-def test_ends_that_never_come_do_not_pile_up() -> None:
+def test_sends_without_end_are_bounded_in_memory() -> None:
     """A thread whose sends never end keeps a bounded number of them alive."""
 
     class Marked(SendOperation):
@@ -219,8 +220,8 @@ def test_ends_that_never_come_do_not_pile_up() -> None:
     assert len(made) <= operations.MAX_DEPTH
 
 
-def test_deliveries_that_end_elsewhere_do_not_pile_up(queue: Queue) -> None:
-    """A thread that begins what other threads end keeps a bounded number of them alive."""
+def test_deliveries_ended_in_other_threads_are_bounded_in_memory(queue: Queue) -> None:
+    """A thread that begins what other threads end keeps a bounded number alive."""
     notes = []
 
     class Note:
@@ -243,8 +244,8 @@ def test_deliveries_that_end_elsewhere_do_not_pile_up(queue: Queue) -> None:
     assert len(notes) <= operations.MAX_DEPTH
 
 
-def test_a_delivery_that_ended_elsewhere_is_current_no_more(queue: Queue) -> None:
-    """What its thread does next is not done in it."""
+def test_delivery_ended_in_another_thread_is_not_current(queue: Queue) -> None:
+    """What its thread does next does not belong to it."""
 
     def begin() -> None:
         operation = queue.start({})
@@ -254,8 +255,8 @@ def test_a_delivery_that_ended_elsewhere_is_current_no_more(queue: Queue) -> Non
     contextvars.copy_context().run(begin)
 
 
-def test_an_outer_end_makes_up_for_a_missing_inner_one(queue: Queue) -> None:
-    """A delivery ends what was begun in it; the late end of that changes nothing more."""
+def test_outer_end_restores_context_of_missing_inner_end(queue: Queue) -> None:
+    """A late inner end changes nothing more."""
     delivery = queue.start({})
     lost = queue.telemetry.start_send(message(), {})
     queue.telemetry.end_process(delivery, SUCCEEDED)
@@ -265,8 +266,10 @@ def test_an_outer_end_makes_up_for_a_missing_inner_one(queue: Queue) -> None:
     assert len(queue.spans()) == 2
 
 
-def test_an_end_in_another_thread(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    """The span ends; the context of that thread is not touched, and nothing is logged."""
+def test_end_in_another_thread_keeps_its_context(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The span ends; the context of that thread is not changed, and nothing is logged."""
     seen: list[object] = []
     operation = contextvars.copy_context().run(queue.start, {})
 
@@ -284,15 +287,15 @@ def test_an_end_in_another_thread(queue: Queue, caplog: pytest.LogCaptureFixture
     assert caplog.records == []
 
 
-def test_tasks_of_an_event_loop_do_not_mix(queue: Queue) -> None:
-    """Each coroutine has its own current span through its awaits."""
+def test_coroutines_have_separate_current_spans(queue: Queue) -> None:
+    """Each coroutine keeps its own current span over its awaits."""
 
     async def run(gate: asyncio.Event) -> bool:
         operation = queue.start({})
         await gate.wait()
-        mine = trace.get_current_span() is operation.span
+        is_own = trace.get_current_span() is operation.span
         queue.telemetry.end_process(operation, SUCCEEDED)
-        return mine
+        return is_own
 
     async def both() -> list[bool]:
         gate = asyncio.Event()
@@ -306,10 +309,8 @@ def test_tasks_of_an_event_loop_do_not_mix(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("delivered", [True, False])
-def test_a_delivery_may_stay_until_the_framework_is_done_with_it(
-    queue: Queue, delivered: bool
-) -> None:
-    """Its span has ended; what is made meanwhile is a child of it, and nothing is in flight."""
+def test_delivery_that_stays_current_is_parent_until_left(queue: Queue, delivered: bool) -> None:
+    """Its span has ended; later spans are children of it, and nothing is in flight."""
     carrier = queue.send()
     if delivered:
         operation = queue.start(carrier)
@@ -331,7 +332,7 @@ def test_a_delivery_may_stay_until_the_framework_is_done_with_it(
     assert len(queue.spans("process")) == 1
 
 
-def test_an_end_is_not_abandoned_afterwards(queue: Queue) -> None:
+def test_abandon_after_end_changes_nothing(queue: Queue) -> None:
     """What has been recorded stays recorded."""
     operation = queue.start({})
     queue.telemetry.end_process(operation, SUCCEEDED)
@@ -339,8 +340,8 @@ def test_an_end_is_not_abandoned_afterwards(queue: Queue) -> None:
     assert len(queue.spans()) == 1
 
 
-def test_operations_that_never_were(queue: Queue) -> None:
-    """What a failed verb returns can be ended, requeued and abandoned."""
+def test_empty_operations_can_be_ended_requeued_and_abandoned(queue: Queue) -> None:
+    """A verb that failed returns an empty operation."""
     queue.telemetry.end_send(SendOperation())
     queue.telemetry.end_process(ProcessOperation(), SUCCEEDED)
     queue.telemetry.abandon_process(ProcessOperation())
@@ -350,8 +351,8 @@ def test_operations_that_never_were(queue: Queue) -> None:
     assert queue.spans() == []
 
 
-def test_an_interrupt_passes(queue: Queue) -> None:
-    """Exits and interrupts are the framework's; only exceptions are swallowed."""
+def test_keyboard_interrupt_is_not_caught(queue: Queue) -> None:
+    """Exits and interrupts are the framework's; only exceptions are caught."""
 
     class Interrupting(dict[str, object]):
         def __contains__(self, key: object) -> bool:
@@ -361,21 +362,30 @@ def test_an_interrupt_passes(queue: Queue) -> None:
         queue.telemetry.start_process(Delivery(route=ROUTE, id="m"), Interrupting(otq="1"))
 
 
-class BrokenRecorder:
-    """An instrument of an SDK that has a bad day."""
+class FailingInstruments:
+    """A fast path whose histograms raise."""
 
-    def record(self, *_: object) -> None:
-        raise RuntimeError("no")
+    def spans(self, _tracer: object) -> None:
+        return None
+
+    def set_attributes(self, span: trace.Span, attributes: dict[str, Any]) -> None:
+        span.set_attributes(attributes)
+
+    def add_event(self, span: trace.Span, event: str, at_ns: int) -> None:
+        span.add_event(event, None, at_ns)
+
+    def bind(self, _histogram: object) -> Any:
+        def record(*_: object) -> None:
+            raise RuntimeError("no")
+
+        return record
 
 
-def test_a_span_ends_even_when_its_metrics_fail(
+def test_failing_instrument_lets_the_span_end(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What can be said is said, once in the log, and the context is put back."""
-    queue.telemetry.connect()
-    instruments = queue.telemetry._connection.instruments
-    instruments.record_process_duration = BrokenRecorder().record
-    instruments.record_send_duration = BrokenRecorder().record
+    """The failure is logged once, and the context is restored."""
+    queue = dataclasses.replace(queue, fast_path=FailingInstruments()).sibling()
     carrier = queue.send()
     queue.process(carrier)
     queue.process(carrier)
@@ -384,8 +394,8 @@ def test_a_span_ends_even_when_its_metrics_fail(
     assert len([one for one in caplog.records if "end_process" in one.getMessage()]) <= 1
 
 
-def test_a_send_that_cannot_be_told_of_goes_ahead(queue: Queue) -> None:
-    """What our own code does not survive is nobody else's trouble; nothing is recorded of it."""
+def test_send_of_invalid_message_exports_nothing(queue: Queue) -> None:
+    """A failure in our own code does not reach the caller."""
     broken: Any = object()
     operation = queue.telemetry.start_send(broken, {})
     queue.telemetry.end_send(operation)
@@ -393,8 +403,8 @@ def test_a_send_that_cannot_be_told_of_goes_ahead(queue: Queue) -> None:
     assert not context.get_current()
 
 
-def test_a_send_may_have_begun_before_it_is_told(queue: Queue) -> None:
-    """A caller that learns late what is sent says when sending began."""
+def test_send_with_explicit_start_uses_it(queue: Queue) -> None:
+    """A caller that learns late what is sent gives the time when sending began."""
     began = queue.clock() / 1e9 - 2.0
     operation = queue.telemetry.start_send(message(), {}, began)
     queue.telemetry.end_send(operation)

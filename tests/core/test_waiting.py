@@ -1,4 +1,4 @@
-"""Waiting is being ready and not run; being meant to wait is not."""
+"""The wait of a message: ready and not run, without the time that it was scheduled to wait."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def waits(span: ReadableSpan) -> tuple[float | None, ...]:
     return tuple(None if value is None else round(value, 6) for value in found)
 
 
-def test_the_time_in_the_queue_is_the_wait(queue: Queue) -> None:
-    """Enqueue to start, on the span and in the histogram, by route and nothing else."""
+def test_wait_is_the_time_from_enqueue_to_start(queue: Queue) -> None:
+    """On the span and in the histogram, which has the attributes of the route only."""
     carrier = queue.send()
     queue.clock.advance(7.25)
     span = queue.process(carrier)
@@ -42,8 +42,8 @@ def test_the_time_in_the_queue_is_the_wait(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("side", ["carrier", "delivery"])
-def test_a_countdown_is_not_waiting(queue: Queue, side: str) -> None:
-    """From the earliest start on it waits; who knows of it does not matter."""
+def test_countdown_is_scheduled_delay_and_no_wait(queue: Queue, side: str) -> None:
+    """The wait begins with the ETA, whether the carrier or the framework has it."""
     eta = START + 30
     carrier = queue.send(eta=eta if side == "carrier" else None)
     queue.clock.advance(32)
@@ -51,8 +51,8 @@ def test_a_countdown_is_not_waiting(queue: Queue, side: str) -> None:
     assert waits(span) == (2.0, None, 30.0)
 
 
-def test_backoff_is_not_waiting(queue: Queue) -> None:
-    """A retry waits from its own earliest start on."""
+def test_backoff_is_scheduled_delay_and_no_wait(queue: Queue) -> None:
+    """A retry waits from its own ETA on."""
     operation = queue.start(queue.send())
     queue.clock.advance(5)
     again: dict[str, object] = {}
@@ -62,7 +62,7 @@ def test_backoff_is_not_waiting(queue: Queue) -> None:
     assert waits(queue.process(again, attempt=2)) == (1.0, None, 10.0)
 
 
-def test_an_earliest_start_in_the_past_is_no_delay(queue: Queue) -> None:
+def test_eta_in_the_past_is_no_scheduled_delay(queue: Queue) -> None:
     """The message was ready when it was enqueued."""
     carrier = queue.send(eta=START - 100)
     queue.clock.advance(1)
@@ -73,7 +73,7 @@ def test_an_earliest_start_in_the_past_is_no_delay(queue: Queue) -> None:
     ("received", "expected"),
     [(-5, 3.0), (0, 3.0), (1, 2.0), (3, 0.0), (9, 0.0)],
 )
-def test_prefetch_is_the_part_inside_the_worker(
+def test_prefetch_wait_is_the_time_inside_the_worker(
     queue: Queue, received: float, expected: float
 ) -> None:
     """From receipt to start, and never more than the wait itself."""
@@ -84,15 +84,15 @@ def test_prefetch_is_the_part_inside_the_worker(
     assert queue.points("taskqueue.task.prefetch_wait") == []
 
 
-def test_prefetch_of_a_scheduled_message_starts_when_it_is_due(queue: Queue) -> None:
-    """A worker that holds a message until its time does not make it wait."""
+def test_prefetch_wait_of_scheduled_message_begins_with_its_eta(queue: Queue) -> None:
+    """A worker that holds a message until its ETA does not make it wait."""
     carrier = queue.send(eta=START + 60)
     queue.clock.advance(61)
     assert waits(queue.process(carrier, received_at=START + 1)) == (1.0, 1.0, 60.0)
 
 
-def test_clocks_that_disagree_give_no_negative(queue: Queue) -> None:
-    """A worker whose clock is behind saw no waiting, and took no time."""
+def test_clock_of_worker_behind_gives_zero_instead_of_negative(queue: Queue) -> None:
+    """Waits and durations are never negative."""
     carrier = queue.send(eta=START + 10)
     queue.clock.advance(-3600)
     operation = queue.start(carrier, received_at=START)
@@ -104,8 +104,8 @@ def test_clocks_that_disagree_give_no_negative(queue: Queue) -> None:
     assert queue.points("messaging.process.duration")[0].sum == 0
 
 
-def test_a_clock_that_steps_back_while_sending(queue: Queue) -> None:
-    """A send takes no negative time either."""
+def test_clock_that_steps_back_gives_send_zero_duration(queue: Queue) -> None:
+    """The duration of a send is never negative."""
     operation = queue.telemetry.start_send(Message(route=ROUTE, id="m"), {})
     queue.clock.advance(-9)
     queue.telemetry.end_send(operation)
@@ -126,14 +126,16 @@ def test_a_clock_that_steps_back_while_sending(queue: Queue) -> None:
         ({"enqueued_at": START - 9, "eta": START - 3}, (3.0, None, 6.0)),
     ],
 )
-def test_what_the_framework_knows_fills_in(queue: Queue, facts, expected) -> None:
-    """Without our key, what the framework says counts; what nobody knows is not guessed."""
+def test_message_without_envelope_uses_times_of_the_framework(
+    queue: Queue, facts, expected
+) -> None:
+    """What is unknown is not guessed."""
     assert waits(queue.process({}, **facts)) == expected
     assert bool(queue.points("taskqueue.task.wait")) == (expected[0] is not None)
 
 
-def test_scheduled_tasks_drift(queue: Queue) -> None:
-    """How late a scheduled task started is a metric of its own; others have none."""
+def test_scheduled_task_records_drift(queue: Queue) -> None:
+    """How late a scheduled task started has its own metric; other tasks have none."""
     carrier = queue.send(trigger="schedule")
     queue.clock.advance(1.5)
     queue.process(carrier)
@@ -146,13 +148,13 @@ times = st.floats(-1e12, 1e12) | st.none()
 
 
 @given(enqueued=times, eta=times, received=times, started=st.floats(-1e12, 1e12), ours=times)
-def test_never_negative_and_never_more_than_the_wait(
+def test_prefetch_wait_is_never_negative_or_more_than_the_wait(
     enqueued, eta, received, started, ours
 ) -> None:
-    """Whatever the clocks say."""
+    """Whatever the clocks show."""
     delivery = Delivery(route=ROUTE, id="m", enqueued_at=enqueued, eta=eta, received_at=received)
     facts = None if ours is None else Envelope(enqueued_at=ours)
-    found = waiting.of(delivery, facts, started)
+    found = waiting.measure(delivery, facts, started)
     for value in (found.wait, found.prefetch_wait, found.scheduled_delay):
         assert value is None or value >= 0
     if found.wait is not None and found.prefetch_wait is not None:

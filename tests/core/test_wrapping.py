@@ -1,4 +1,4 @@
-"""Wrapping functions of others: seen by nobody, and taken back without a trace."""
+"""Functions of other packages are wrapped invisibly, and unwrapped exactly."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def module() -> ModuleType:
     return made
 
 
-def test_a_method_is_called_through_the_wrapper() -> None:
-    """It gets the bound method, the instance and what was passed; what it returns is returned."""
+def test_wrapped_method_is_called_through_the_wrapper() -> None:
+    """The wrapper gets the bound method, the instance and the arguments; its result is returned."""
     owner, recorder = fresh(), Recorder()
     wrap(owner, "price", recorder.around)
     shop = owner()
@@ -50,8 +50,8 @@ def test_a_method_is_called_through_the_wrapper() -> None:
     assert recorder.calls == [(shop, (2,), {"times": 3})] * 2
 
 
-def test_a_function_is_called_through_the_wrapper() -> None:
-    """There is no instance."""
+def test_wrapped_function_is_called_without_instance() -> None:
+    """The instance of a module's function is None."""
     owner, recorder = module(), Recorder()
     wrap(owner, "price", recorder.around)
     assert owner.price(2, times=3) == 7
@@ -59,8 +59,8 @@ def test_a_function_is_called_through_the_wrapper() -> None:
 
 
 @pytest.mark.parametrize("make", [fresh, module])
-def test_it_looks_like_what_it_wraps(make: Any) -> None:
-    """Name, signature and documentation stay, and `__wrapped__` leads to the original."""
+def test_wrapped_function_keeps_name_and_signature(make: Any) -> None:
+    """`__wrapped__` is the original."""
     owner = make()
     original = owner.price
     wrap(owner, "price", Recorder().around)
@@ -71,8 +71,8 @@ def test_it_looks_like_what_it_wraps(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [fresh, module])
-def test_it_is_taken_back_exactly(make: Any) -> None:
-    """The very function that was there is there again."""
+def test_unwrap_restores_the_original(make: Any) -> None:
+    """The owner has the same attributes as before."""
     owner = make()
     before = dict(vars(owner))
     wrap(owner, "price", Recorder().around)()
@@ -80,8 +80,8 @@ def test_it_is_taken_back_exactly(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [fresh, module])
-def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
-    """Theirs is not thrown away, ours is not called any more."""
+def test_unwrap_below_a_foreign_wrapper_keeps_that_wrapper(make: Any) -> None:
+    """Theirs stays, and our wrapper is not called any more."""
     owner, recorder = make(), Recorder()
     unwrap = wrap(owner, "price", recorder.around)
     ours = owner.price
@@ -98,8 +98,8 @@ def test_what_somebody_wrapped_again_stays_and_does_nothing(make: Any) -> None:
     assert recorder.calls == []
 
 
-def test_wrapping_twice_is_wrapping_once() -> None:
-    """Also below what somebody else has put around it; another wrapper of ours is another."""
+def test_wrapping_twice_calls_the_wrapper_once() -> None:
+    """Also below a wrapper of somebody else; two different wrappers are both called."""
     owner, recorder, other = fresh(), Recorder(), Recorder()
     unwrap = wrap(owner, "price", recorder.around)
     once = owner.price
@@ -111,8 +111,8 @@ def test_wrapping_twice_is_wrapping_once() -> None:
     assert len(recorder.calls) == len(other.calls) == 1
 
 
-def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
-    """Below the wrapper of somebody else a dead one of ours does not stand for a new one."""
+def test_wrap_after_unwrap_below_foreign_wrapper_works() -> None:
+    """A wrapper that was unwrapped does not count as present."""
     owner, recorder = fresh(), Recorder()
     unwrap = wrap(owner, "price", recorder.around)
     ours = owner.price
@@ -128,7 +128,7 @@ def test_it_can_be_wrapped_again_after_it_was_taken_back() -> None:
     assert len(recorder.calls) == 1
 
 
-def test_only_what_the_owner_has_itself_is_wrapped() -> None:
-    """An inherited function belongs to another class, and would not be taken back there."""
+def test_wrap_of_inherited_function_raises() -> None:
+    """An inherited function belongs to another class, and could not be restored on this one."""
     with pytest.raises(KeyError):
         wrap(type("Child", (fresh(),), {}), "price", Recorder().around)

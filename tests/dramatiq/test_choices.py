@@ -152,16 +152,14 @@ def test_options_of_the_wrong_type_cost_no_message(shop: Shop, options: dict[str
 def test_facts_of_an_actor_are_on_its_span(shop: Shop) -> None:
     """Function, priority and the time a worker held it."""
     shop.instrument(metrics=["taskqueue.task.prefetch_wait"])
-    shop.actor(test_facts_of_an_actor_are_on_its_span_function, actor_name="add", priority=3).send()
+    shop.actor(report_nothing, actor_name="add", priority=3).send()
     shop.work()
     process = shop.span("process add")
     assert attribute(process, "taskqueue.task.priority") == 3
-    assert attribute(process, "code.function.name") == (
-        f"{__name__}.test_facts_of_an_actor_are_on_its_span_function"
-    )
+    assert attribute(process, "code.function.name") == (f"{__name__}.report_nothing")
     assert attribute(process, "taskqueue.task.prefetch_wait") is not None
     assert shop.total("taskqueue.task.prefetch_wait") == 1
 
 
-def test_facts_of_an_actor_are_on_its_span_function() -> None:
+def report_nothing() -> None:
     """The function of the actor above."""

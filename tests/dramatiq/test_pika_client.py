@@ -50,5 +50,8 @@ def test_nothing_is_done_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where it is not installed nor where it looks different."""
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
     pika_client.respect_suppression()
-    monkeypatch.setitem(sys.modules, MODULE, ModuleType(MODULE))
+    other = ModuleType(MODULE)
+    monkeypatch.setitem(sys.modules, MODULE, other)
+    before = dict(vars(other))
     pika_client.respect_suppression()
+    assert vars(other) == before

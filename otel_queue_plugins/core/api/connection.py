@@ -1,4 +1,4 @@
-"""Where spans and measurements go, once somebody has set a provider."""
+"""The tracer and the instruments in use, from the moment a provider is set."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from otel_queue_plugins.core.spans import ids
 from otel_queue_plugins.version import VERSION
 
 SetUp = Callable[..., object]
-"""Called with the signals that have no provider: `traces`, `metrics` or both."""
+"""Called with the signals that have no provider yet: `traces`, `metrics` or both."""
 
 _SIGNALS: Final = ("traces", "metrics")
-_OFTEN_ENOUGH: Final = 100
-_SECONDS_BETWEEN_LOOKS: Final = 0.1
+_UNLIMITED_LOOKUPS: Final = 100
+_LOOKUP_INTERVAL_SECONDS: Final = 0.1
 
 
 def no_set_up(*_signals: str) -> None:
-    """For who sets providers elsewhere."""
+    """For applications that set their providers themselves."""
 
 
 class Connection:
-    """The tracer, the instruments and the counts in use.
+    """The tracer, the instruments and the counts of one plugin.
 
-    Without providers of its own it uses the global ones, from the moment they are set; until then,
-    and while both of them discard what they get, `open` is false and nothing is recorded. A forked
-    child looks for them anew.
+    A provider that is None is the global one, from the moment it is set. Until then, and while both
+    providers discard what they get, `is_open` is false and nothing is recorded. A forked child
+    looks for the global providers again.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Connection:
         self._optional = optional_metrics
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
-        self._discarding: tuple[TracerProvider, MeterProvider] | None = None
-        self._looked = 0
-        self._look_again_at = 0.0
-        self.open = False
+        self._no_op_providers: tuple[TracerProvider, MeterProvider] | None = None
+        self._lookups = 0
+        self._next_lookup_at = 0.0
+        self.is_open = False
         self.can_choose_ids = False
         self.counts = Counts(clock)
         self._use(NoOpTracer(), NoOpMeter(semconv.SCOPE))
@@ -73,16 +73,15 @@ class Connection:
         forking.call_in_children(self._reset_in_child)
 
     def connect(self) -> bool:
-        """Use the providers, if there are any by now. Returns `open`.
+        """Use the providers if at least one is set by now, and return `is_open`.
 
-        What is not set yet is used through the API's proxies, which turn into the real thing.
-        Looking has its cost; a process that nobody has listened to for long looks ten times a
-        second.
+        A provider that is set later is reached through the API's proxy. After 100 look-ups without
+        a provider there are at most ten a second.
         """
-        if self._looked > _OFTEN_ENOUGH and time.monotonic() < self._look_again_at:
+        if self._lookups > _UNLIMITED_LOOKUPS and time.monotonic() < self._next_lookup_at:
             return False
-        self._looked += 1
-        self._look_again_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        self._lookups += 1
+        self._next_lookup_at = time.monotonic() + _LOOKUP_INTERVAL_SECONDS
         providers = self._providers()
         missing = [
             signal for signal, each in zip(_SIGNALS, providers, strict=True) if is_proxy(each)
@@ -92,12 +91,12 @@ class Connection:
             providers = self._providers()
         if is_proxy(providers[0]) and is_proxy(providers[1]):
             return False
-        if providers == self._discarding:
+        if providers == self._no_op_providers:
             return False
         with self._lock:
-            if not self.open:
+            if not self.is_open:
                 self._bind(*providers)
-        return self.open
+        return self.is_open
 
     def _providers(self) -> tuple[TracerProvider, MeterProvider]:
         return (
@@ -110,9 +109,9 @@ class Connection:
         tracer = tracer_provider.get_tracer(scope, VERSION, schema_url=schema_url)
         meter = meter_provider.get_meter(scope, VERSION, schema_url=schema_url)
         if isinstance(tracer, NoOpTracer) and isinstance(meter, NoOpMeter):
-            self._discarding = (tracer_provider, meter_provider)
+            self._no_op_providers = (tracer_provider, meter_provider)
             return
-        shared = observed.of(meter_provider, self._clock)
+        shared = observed.counts_of(meter_provider, self._clock)
         if shared is not self.counts:
             shared.capacity.extend(self.counts.capacity)
             shared.reserved.extend(self.counts.reserved)
@@ -120,7 +119,7 @@ class Connection:
             self.counts = shared
         self.can_choose_ids = ids.enable_chosen_ids(tracer)
         self._use(tracer, meter)
-        self.open = True
+        self.is_open = True
 
     def _use(self, tracer: Tracer, meter: Meter) -> None:
         recorder = Recorder(tracer, self._fast_path)
@@ -136,7 +135,7 @@ class Connection:
     def observe_worker(
         self, *, capacity: Measure | None, reserved: Measure | None, running: Running | None = None
     ) -> None:
-        """Report the slots of a worker, the messages it holds and what runs in its processes."""
+        """Add what the gauges of a worker call at each collection."""
         with self._lock:
             if capacity is not None:
                 self.counts.capacity.append(capacity)
@@ -146,8 +145,8 @@ class Connection:
                 self.counts.running.append(running)
 
     def _reset_in_child(self) -> None:
-        """In a forked child, where the application may set other global providers."""
-        self._looked = 0
+        """In a forked child: the application may set other global providers there."""
+        self._lookups = 0
         self._lock = threading.Lock()
-        self._discarding = None
-        self.open = self.open and None not in (self._tracer_provider, self._meter_provider)
+        self._no_op_providers = None
+        self.is_open = self.is_open and None not in (self._tracer_provider, self._meter_provider)

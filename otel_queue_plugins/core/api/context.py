@@ -1,6 +1,6 @@
-"""The span in a context, and a context with a span in it, in one step where the API takes four.
+"""Get the span of a context, and make a context with a span, at less cost than the API.
 
-Where the API keeps the span elsewhere than today, these are the API's own functions.
+With a version of the API that stores the span in another way, these are the API's own functions.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _set: Final = dict.__setitem__
 
 
 def _key() -> str | None:
-    """The key that a context keeps its span under; None unless it is a dict with one for it."""
+    """The key of the span in a context; None unless a context is a dict with one such key."""
     span = NonRecordingSpan(INVALID_SPAN.get_span_context())
     try:
         empty: Any = Context()
         made: Any = set_span_in_context(span, empty)
         ((key, value),) = made.items()
         _set(empty, key, value)
-        is_known = value is span and get_current_span(empty) is span and Context(made) == made
+        is_usable = value is span and get_current_span(empty) is span and Context(made) == made
     except Exception:  # noqa: BLE001 - a later version of the API
         return None
-    return key if is_known and isinstance(key, str) else None
+    return key if is_usable and isinstance(key, str) else None
 
 
 _KEY: Final[Any] = _key()
@@ -45,18 +45,18 @@ def _span_in(context: Context) -> Span:
 
 def _with_span(span: Span, context: Context) -> Context:
     made = Context(context)
-    _set(made, _KEY, span)  # while nobody else has it: a Context refuses what a dict does not
+    _set(made, _KEY, span)  # a Context refuses `made[_KEY] = span`
     return made
 
 
 span_in: Callable[[Context], Span] = get_current_span if _KEY is None else _span_in
-"""What `get_current_span(context)` returns."""
+"""Returns what `get_current_span(context)` returns."""
 
 with_span: Callable[[Span, Context], Context] = set_span_in_context if _KEY is None else _with_span
-"""What `set_span_in_context(span, context)` returns."""
+"""Returns what `set_span_in_context(span, context)` returns."""
 
 
 @lru_cache
 def _is_span(kind: type) -> bool:
-    """Asked of each class once: to ask an abstract one costs more than all the rest."""
+    """Cached, because `isinstance` of an abstract class costs more than all the rest."""
     return issubclass(kind, Span)

@@ -1,4 +1,4 @@
-"""What a forked child must do before anything else."""
+"""Call methods in forked children, before any other code runs there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from weakref import WeakMethod
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call a bound method in each child that this process forks, while its object lives."""
+    """Call a bound method in each child that this process forks, as long as its object lives."""
     if not hasattr(os, "register_at_fork"):
         return
-    weakly = WeakMethod(method)
+    reference = WeakMethod(method)
 
     def after_in_child() -> None:
-        alive = weakly()
-        if alive is not None:
-            alive()
+        bound = reference()
+        if bound is not None:
+            bound()
 
     os.register_at_fork(after_in_child=after_in_child)

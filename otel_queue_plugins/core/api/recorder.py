@@ -1,4 +1,4 @@
-"""How spans are started and values recorded: through the API, or by a shorter way if given."""
+"""The functions that start spans and record values: those of the API, or of a fast path."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 Value = str | int | float | bool
-About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
-BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
+Describe = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
+"""Returns the attributes and the links of a span, which then belong to it."""
+BeginSpan = Callable[[str, Context, SpanKind, Describe, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 
 class FastPath(Protocol):
-    """Ways to do what the API does at less cost.
+    """Functions with the same effect as the API's, at less cost.
 
-    `spans` and `bind` return None where there is none. A bound histogram wants attributes that
-    live long, one dict per series.
+    `spans` and `bind` return None where there is no such function. A bound histogram needs
+    attributes that are not changed afterwards, one dict for each series.
     """
 
     def spans(self, tracer: Tracer) -> BeginSpan | None:
-        """As `Recording.begin_span`, shorter."""
+        """The function to use as `Recorder.begin_span`."""
 
     def set_attributes(self, span: Span, attributes: dict[str, Value]) -> None:
-        """`span.set_attributes(attributes)`, shorter where possible."""
+        """Do as `span.set_attributes(attributes)`."""
 
     def add_event(self, span: Span, event: str, at_ns: int) -> None:
-        """`span.add_event(event, None, at_ns)`, shorter where possible."""
+        """Do as `span.add_event(event, None, at_ns)`."""
 
     def bind(self, histogram: Histogram) -> Record | None:
-        """`histogram.record`, shorter."""
+        """The function to use as `histogram.record`."""
 
 
 class Recorder:
@@ -41,10 +42,10 @@ class Recorder:
     def __init__(self, tracer: Tracer, fast_path: FastPath | None) -> None:
         self._fast_path = fast_path
         self._tracer = tracer
-        shorter = fast_path.spans(tracer) if fast_path else None
-        self.begin_span: BeginSpan = shorter or self._begin_span
-        self.set_attributes = fast_path.set_attributes if fast_path else _put
-        self.add_event = fast_path.add_event if fast_path else _note
+        begin_span = fast_path.spans(tracer) if fast_path else None
+        self.begin_span: BeginSpan = begin_span or self._begin_span
+        self.set_attributes = fast_path.set_attributes if fast_path else _set_attributes
+        self.add_event = fast_path.add_event if fast_path else _add_event
 
     def start_span(
         self,
@@ -55,28 +56,28 @@ class Recorder:
         links: Sequence[Link],
         start_time: int,
     ) -> Span:
-        """`tracer.start_span`; `attributes` now belongs to the span."""
+        """Do as `tracer.start_span`; `attributes` then belongs to the span."""
         return self.begin_span(name, context, kind, lambda: (attributes, links), start_time)
 
-    def of(self, histogram: Histogram) -> Record:
-        """What records values of `histogram`."""
-        shorter = self._fast_path.bind(histogram) if self._fast_path else None
-        return shorter or histogram.record
+    def record_of(self, histogram: Histogram) -> Record:
+        """The function that records values of `histogram`."""
+        bound = self._fast_path.bind(histogram) if self._fast_path else None
+        return bound or histogram.record
 
     def _begin_span(
-        self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
+        self, name: str, context: Context, kind: SpanKind, describe: Describe, start_time: int
     ) -> Span:
-        """Start a span with the attributes and links that `about` returns.
+        """Start a span with the attributes and links that `describe` returns.
 
-        It is not called where nobody would see them.
+        A fast path calls `describe` only for spans that are recorded.
         """
-        attributes, links = about()
+        attributes, links = describe()
         return self._tracer.start_span(name, context, kind, attributes, links, start_time)
 
 
-def _put(span: Span, attributes: dict[str, Value]) -> None:
+def _set_attributes(span: Span, attributes: dict[str, Value]) -> None:
     span.set_attributes(attributes)
 
 
-def _note(span: Span, event: str, at_ns: int) -> None:
+def _add_event(span: Span, event: str, at_ns: int) -> None:
     span.add_event(event, None, at_ns)

@@ -10,19 +10,19 @@ from opentelemetry import context
 from opentelemetry.context import Context
 
 LEGACY_KEY: Final = "suppress_instrumentation"
-"""What instrumentations looked for before the API had a key for it; many still do."""
+"""The context key from before the API had one of its own; many instrumentations read it still."""
 
-OWN_KEY: Final = "otel_queue_hushed"
-"""Tells this suppression from that of an exporter, in which nothing must be recorded at all."""
+OWN_KEY: Final = "otel_queue_suppressed"
+"""Marks our suppression: under that of an exporter, log records must not be recorded either."""
 
 
 def suppress_instrumentation() -> Token[Context]:
-    """Suppress instrumentation in this thread, until `context.detach` gets the token back.
+    """Suppress instrumentation in this thread, until `context.detach` gets the token.
 
-    What is current stays current. Deliveries are not concerned: they run in contexts of their own.
+    The current span stays current. Deliveries have contexts of their own and are not affected.
     """
-    here = context.get_current()
-    return context.attach(_suppressed(here) if here else _only_suppressed())
+    current = context.get_current()
+    return context.attach(_suppressed(current) if current else _only_suppressed())
 
 
 def suppress_in_empty_context() -> Token[Context]:
@@ -32,27 +32,27 @@ def suppress_in_empty_context() -> Token[Context]:
 
 def allow_instrumentation() -> Token[Context]:
     """Undo `suppress_instrumentation` around user code, until `context.detach` gets the token."""
-    here, keys = context.get_current(), _keys()
-    return context.attach(Context({key: here[key] for key in here if key not in keys}))
+    current, keys = context.get_current(), _keys()
+    return context.attach(Context({key: current[key] for key in current if key not in keys}))
 
 
-def has_nothing_to_propagate(here: Context) -> bool:
-    """Whether a message has nothing to take along of `here`: it is empty, or quiet and no more."""
-    return not here or here is _only_suppressed()
+def has_nothing_to_propagate(current: Context) -> bool:
+    """Whether `current` is empty, or has our suppression in it and nothing else."""
+    return not current or current is _only_suppressed()
 
 
 @cache
 def _keys() -> dict[str, bool]:
-    """What instrumentations look for, and what says that it is ours."""
-    private = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", LEGACY_KEY)
-    return {LEGACY_KEY: True, private: True, OWN_KEY: True}
+    """The keys that instrumentations read, and our own."""
+    api_key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", LEGACY_KEY)
+    return {LEGACY_KEY: True, api_key: True, OWN_KEY: True}
 
 
-def _suppressed(here: Context) -> Context:
-    return Context(here, **_keys())
+def _suppressed(current: Context) -> Context:
+    return Context(current, **_keys())
 
 
 @cache
 def _only_suppressed() -> Context:
-    """The one context that is quiet and no more."""
+    """The one context that has our suppression in it and nothing else."""
     return _suppressed(Context())

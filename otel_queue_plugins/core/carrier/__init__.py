@@ -1,1 +1,1 @@
-"""What travels with a message: trace context, baggage and the envelope."""
+"""What a message carries from the sender to the worker: context, baggage and envelope."""

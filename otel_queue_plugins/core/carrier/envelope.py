@@ -1,8 +1,8 @@
-"""What we write beside the propagators' keys: one short string, read without trust.
+"""Encode and decode the envelope.
 
-`62f1a2b3c4d5e` is an enqueue time in microseconds since the epoch, in hex. Facts that are not
-always there follow, each as `;`, a letter and a value. Unknown parts are passed over, so that
-versions of this package can differ between sender and worker.
+`62f1a2b3c4d5e` is an enqueue time in microseconds since the epoch, in hex. Optional parts follow,
+each as `;`, a letter and a value. The decoder ignores unknown parts and invalid values, so that the
+sender may have another version of this package.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from otel_queue_plugins.core.options import RELATIONS
 
 MAX_LENGTH: Final = 512
 _MICRO: Final = 1_000_000
-_TOO_LONG: Final = 1e11
+_MAX_SECONDS: Final = 1e11
 _ID_DIGITS: Final = 16
 _TRIGGERS: Final[dict[str, Trigger]] = {"s": "schedule", "c": "callback", "w": "workflow"}
-_UNSAFE: Final = str.maketrans(dict.fromkeys(";:"))
+_SEPARATORS: Final = str.maketrans(dict.fromkeys(";:"))
 _HEX: Final = frozenset("0123456789abcdef")
 _CHAIN: Final = "c"
 _NO_WORKFLOW: Final = "-"
-_SHORT_ID: Final = 11
+_SPAN_ID_LENGTH: Final = 11
 
 
 class Envelope(NamedTuple):
-    """The facts of one enqueue. Times are seconds since the epoch.
+    """What a sender writes into a message. Times are seconds since the epoch.
 
-    `first_enqueued_at` is the first enqueue of a message that was enqueued again, `previous` the
-    process span of the attempt before, `eta` the earliest start where the framework forgets it.
+    `eta` is the earliest start, where the framework does not carry it to the worker. Only a message
+    that was enqueued again has `first_enqueued_at`, the time of its first enqueue, and `previous`,
+    the process span of the attempt before.
     """
 
     enqueued_at: float
@@ -45,110 +46,115 @@ class Envelope(NamedTuple):
 
 
 def encode_time_only(micros: int) -> str:
-    """The string for an enqueue at `micros` that has nothing more to say."""
+    """Encode an envelope that has an enqueue time (microseconds since the epoch) and no parts."""
     return f"{micros:x}"
 
 
 def encode(envelope: Envelope, creation: SpanContext | None) -> str:
-    """The string for `envelope`, in a carrier whose creation context is `creation`; ASCII."""
-    parts = [f";{key}{value}" for key, value in _parts(envelope, creation) if value]
+    """Encode `envelope` as ASCII, for a carrier whose creation context is `creation`."""
+    parts = [f";{key}{value}" for key, value in _encode_parts(envelope, creation) if value]
     return (encode_time_only(int(envelope.enqueued_at * _MICRO)) + "".join(parts))[:MAX_LENGTH]
 
 
 def decode(text: object, creation: SpanContext | None) -> Envelope | None:
-    """The envelope in `text`, or None if it is none. Never raises."""
+    """Decode an envelope; None if `text` is not a valid one. Never raises."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH or not text.isascii():
         return None
     head, _, rest = text.partition(";")
-    micros = _number(head)
+    micros = _decode_number(head)
     if micros is None:
         return None
     if not rest:
         return Envelope(micros / _MICRO)
     parts = rest.split(";")
-    return _with_parts(micros / _MICRO, {part[:1]: part[1:] for part in parts}, creation)
+    return _decode_parts(micros / _MICRO, {part[:1]: part[1:] for part in parts}, creation)
 
 
-def _parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, str | None]]:
-    since, first = envelope.enqueued_at, envelope.first_enqueued_at
+def _encode_parts(envelope: Envelope, creation: SpanContext | None) -> list[tuple[str, str | None]]:
+    enqueued_at, first = envelope.enqueued_at, envelope.first_enqueued_at
     triggers = (letter for letter, name in _TRIGGERS.items() if name == envelope.trigger)
     implied = envelope.trigger == _implied_trigger(envelope.workflow, envelope.joins)
-    ago = None if first is None else _millis(since - first)
-    here = _short_id(envelope.previous, creation)
+    age = None if first is None else _encode_duration(enqueued_at - first)
+    previous = _encode_span_id(envelope.previous, creation)
     return [
         ("r", envelope.relation),
-        ("e", None if envelope.eta is None else _millis(envelope.eta - since)),
-        ("a", here and f"{here}{ago or ''}"),
-        ("f", None if here else ago),
-        ("p", None if here or not envelope.previous else _context_text(envelope.previous)),
+        ("e", None if envelope.eta is None else _encode_duration(envelope.eta - enqueued_at)),
+        ("a", previous and f"{previous}{age or ''}"),
+        ("f", None if previous else age),
+        ("p", None if previous or not envelope.previous else _encode_context(envelope.previous)),
         ("t", None if implied else next(triggers, None)),
-        ("w", _workflow_text(envelope.workflow) if envelope.workflow else None),
-        ("j", _joined_text(envelope.joins, creation) if envelope.joins else None),
+        ("w", _encode_workflow(envelope.workflow) if envelope.workflow else None),
+        ("j", _encode_joined(envelope.joins, creation) if envelope.joins else None),
     ]
 
 
-def _with_parts(since: float, found: dict[str, str], creation: SpanContext | None) -> Envelope:
-    relation, until, again = found.get("r"), _number(found.get("e")), found.get("a", "")
-    first = _number(found.get("f") or again[_SHORT_ID:])
-    workflow, joins = _workflow(found.get("w", "")), _joined(found.get("j", ""), creation)
+def _decode_parts(
+    enqueued_at: float, found: dict[str, str], creation: SpanContext | None
+) -> Envelope:
+    relation, delay, retry = found.get("r"), _decode_number(found.get("e")), found.get("a", "")
+    first = _decode_number(found.get("f") or retry[_SPAN_ID_LENGTH:])
+    workflow = _decode_workflow(found.get("w", ""))
+    joins = _decode_joined(found.get("j", ""), creation)
     return Envelope(
-        enqueued_at=since,
+        enqueued_at=enqueued_at,
         relation=relation if relation in RELATIONS else None,
-        eta=None if until is None else since + until / 1000,
-        first_enqueued_at=None if first is None else since - first / 1000,
-        previous=_context(found.get("p") or _long_id(again[:_SHORT_ID]), creation),
+        eta=None if delay is None else enqueued_at + delay / 1000,
+        first_enqueued_at=None if first is None else enqueued_at - first / 1000,
+        previous=_decode_context(
+            found.get("p") or _decode_span_id(retry[:_SPAN_ID_LENGTH]), creation
+        ),
         trigger=_TRIGGERS.get(found.get("t", "")) or _implied_trigger(workflow, joins),
         workflow=workflow,
         joins=joins,
     )
 
 
-def _millis(seconds: float) -> str | None:
-    """Milliseconds in hex; None for what is no span of time (infinity, millennia, not a number)."""
-    if not seconds < _TOO_LONG:
+def _encode_duration(seconds: float) -> str | None:
+    """Encode a duration as milliseconds in hex; None for infinity, NaN or thousands of years."""
+    if not seconds < _MAX_SECONDS:
         return None
     return f"{round(max(0.0, seconds) * 1000):x}"
 
 
-def _number(text: str | None) -> int | None:
-    """The hex number `text`, of at most 60 bits, else None."""
+def _decode_number(text: str | None) -> int | None:
+    """Decode a hex number of at most 60 bits; None if it is invalid."""
     if not text or len(text) >= _ID_DIGITS or not _HEX.issuperset(text):
         return None
     return int(text, 16)
 
 
-def _id(text: str) -> int | None:
-    """The hex number `text` of 64 bits, else None."""
+def _decode_id(text: str) -> int | None:
+    """Decode a hex number of exactly 64 bits; None if it is invalid."""
     return int(text, 16) if len(text) == _ID_DIGITS and _HEX.issuperset(text) else None
 
 
 def header_safe(text: str) -> str:
-    """`text` without what would end a part, ASCII, at most 64 characters."""
-    return text[:64].translate(_UNSAFE).encode("ascii", "ignore").decode()
+    """`text` as ASCII without the separators `;` and `:`, at most 64 characters."""
+    return text[:64].translate(_SEPARATORS).encode("ascii", "ignore").decode()
 
 
-def _short_id(context: SpanContext | None, creation: SpanContext | None) -> str | None:
-    """The span id of `context` in base 64 (RFC 4648, section 5) if it is in the same trace."""
+def _encode_span_id(context: SpanContext | None, creation: SpanContext | None) -> str | None:
+    """Encode the span id in base 64 (RFC 4648, section 5); None if it is in another trace."""
     if context is None or creation is None or creation.trace_id != context.trace_id:
         return None
-    return urlsafe_b64encode(context.span_id.to_bytes(8, "big")).decode()[:_SHORT_ID]
+    return urlsafe_b64encode(context.span_id.to_bytes(8, "big")).decode()[:_SPAN_ID_LENGTH]
 
 
-def _context_text(context: SpanContext) -> str:
+def _encode_context(context: SpanContext) -> str:
     return f"{context.trace_id:032x}{context.span_id:016x}"
 
 
-def _context(text: str, creation: SpanContext | None) -> SpanContext | None:
-    span_id, trace = _id(text[-_ID_DIGITS:]), text[:-_ID_DIGITS]
-    trace_id = _trace_id(trace) if trace else creation and creation.trace_id
+def _decode_context(text: str, creation: SpanContext | None) -> SpanContext | None:
+    span_id, trace = _decode_id(text[-_ID_DIGITS:]), text[:-_ID_DIGITS]
+    trace_id = _decode_trace_id(trace) if trace else creation and creation.trace_id
     if not span_id or not trace_id:
         return None
     sampled = TraceFlags(TraceFlags.SAMPLED)
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
 
 
-def _long_id(short: str) -> str:
-    """The hex digits of a span id that was written by `_short_id`."""
+def _decode_span_id(short: str) -> str:
+    """Decode the span id that `_encode_span_id` has encoded, to hex digits."""
     try:
         return urlsafe_b64decode(f"{short}=").hex()
     except ValueError:
@@ -156,51 +162,53 @@ def _long_id(short: str) -> str:
 
 
 def _implied_trigger(workflow: Workflow | None, joins: Joined | None) -> Trigger | None:
-    """Why a message is sent whose chain or group the receiver has to know."""
-    known = (workflow and _is_short(workflow)) or (joins and not joins.id)
-    return "workflow" if known else None
+    """The trigger that the decoder derives from a chain or a group that has no id."""
+    is_implied = (workflow and _is_chain_step(workflow)) or (joins and not joins.id)
+    return "workflow" if is_implied else None
 
 
-def _is_short(workflow: Workflow) -> bool:
+def _is_chain_step(workflow: Workflow) -> bool:
     return workflow.kind == "chain" and workflow.step is not None and not workflow.id
 
 
-def _workflow_text(workflow: Workflow) -> str:
+def _encode_workflow(workflow: Workflow) -> str:
     if workflow == NO_WORKFLOW:
         return _NO_WORKFLOW
     step = "" if workflow.step is None else f"{workflow.step:x}"
-    if _is_short(workflow):
+    if _is_chain_step(workflow):
         return f"{_CHAIN}{step}"
     return f"{header_safe(workflow.kind)}:{header_safe(workflow.id)}:{step}"
 
 
-def _workflow(text: str) -> Workflow | None:
+def _decode_workflow(text: str) -> Workflow | None:
     if text == _NO_WORKFLOW:
         return NO_WORKFLOW
     kind, colon, rest = text.partition(":")
     if not colon:
-        step = _number(text[1:]) if text[:1] == _CHAIN else None
+        step = _decode_number(text[1:]) if text[:1] == _CHAIN else None
         return None if step is None else Workflow(kind="chain", id="", step=step)
-    identity, _, told = rest.partition(":")
-    return Workflow(kind=kind, id=identity, step=_number(told)) if kind and identity else None
+    identity, _, step_text = rest.partition(":")
+    if not (kind and identity):
+        return None
+    return Workflow(kind=kind, id=identity, step=_decode_number(step_text))
 
 
-def _joined_text(joined: Joined, creation: SpanContext | None) -> str:
-    elsewhere = creation is None or joined.trace_id != creation.trace_id
-    trace_id = f":{joined.trace_id:032x}" if joined.trace_id and elsewhere else ""
+def _encode_joined(joined: Joined, creation: SpanContext | None) -> str:
+    is_other_trace = creation is None or joined.trace_id != creation.trace_id
+    trace_id = f":{joined.trace_id:032x}" if joined.trace_id and is_other_trace else ""
     return f"{header_safe(joined.id)}:{joined.size:x}{trace_id}"
 
 
-def _joined(text: str, creation: SpanContext | None) -> Joined | None:
+def _decode_joined(text: str, creation: SpanContext | None) -> Joined | None:
     identity, _, rest = text.partition(":")
     size, _, trace = rest.partition(":")
-    trace_id = _trace_id(trace) if trace else creation and creation.trace_id
-    count = _number(size) or 0
+    trace_id = _decode_trace_id(trace) if trace else creation and creation.trace_id
+    count = _decode_number(size) or 0
     if not trace_id or not (identity or count):
         return None
     return Joined(id=identity, size=count, trace_id=trace_id)
 
 
-def _trace_id(text: str) -> int | None:
-    high, low = _id(text[:_ID_DIGITS]), _id(text[_ID_DIGITS:])
+def _decode_trace_id(text: str) -> int | None:
+    high, low = _decode_id(text[:_ID_DIGITS]), _decode_id(text[_ID_DIGITS:])
     return None if high is None or low is None else high << 64 | low

@@ -1,8 +1,7 @@
-"""Write a creation context once, read it on every delivery.
+"""Write a context and an envelope into a carrier, and read them back.
 
-Carriers are what a framework lets us add to a message: any mapping with string keys. Writing
-replaces or removes every key that is ours, so that nothing stale goes out. Reading starts from an
-empty context, so that nothing of an earlier message is seen, and believes nothing it finds.
+Writing replaces or removes all keys of ours, so that a message carries nothing stale. Reading
+starts from an empty context, so that nothing of an earlier message is seen, and checks every value.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LONG_MEMBER: Final = re.compile(r"[!#-'*+.^-z|~-]{1,256}=[!#-+\--:<-\[\]-~]*", 
 
 
 class Incoming(NamedTuple):
-    """What a delivery brought along; `creation` is None if there was no valid context."""
+    """What was read from a carrier; `creation` is None if it had no valid context."""
 
     context: Context
     creation: SpanContext | None = None
@@ -42,10 +41,9 @@ EMPTY_INCOMING: Final = Incoming(context=Context())
 
 
 class _Getter(Getter[Mapping[str, object]]):
-    """Reads ASCII (or bytes of it, as some AMQP clients deliver them) of a sane size, else nothing.
+    """Returns ASCII values of a bounded size, and no others; some AMQP clients deliver bytes.
 
-    All propagators write ASCII, and only baggage is ever long. What they would refuse and log in
-    full is not shown to them.
+    All propagators write ASCII, and only baggage is long. They would log in full what they refuse.
     """
 
     def get(self, carrier: Mapping[str, object], key: str) -> list[str] | None:
@@ -55,27 +53,27 @@ class _Getter(Getter[Mapping[str, object]]):
         if not isinstance(value, str) or not value.isascii():
             return None
         if len(value) > MAX_VALUE_LENGTH:
-            return _sane_baggage(value) if key == _BAGGAGE else None
+            return _valid_baggage(value) if key == _BAGGAGE else None
         return [value]
 
     def keys(self, carrier: Mapping[str, object]) -> list[str]:
         return [key for key in carrier if isinstance(key, str)]
 
 
-def _sane_baggage(value: str) -> list[str] | None:
-    """The members of long baggage that are short, or long and well-formed (W3C Baggage, 3.3.1)."""
+def _valid_baggage(value: str) -> list[str] | None:
+    """Long baggage without its long members that are not well-formed (W3C Baggage, 3.3.1)."""
     if len(value) > MAX_BAGGAGE_LENGTH:
         return None
     members = value.split(",")
-    sane = (one for one in members if len(one) <= MAX_VALUE_LENGTH or _LONG_MEMBER.fullmatch(one))
-    return [",".join(sane)]
+    valid = (one for one in members if len(one) <= MAX_VALUE_LENGTH or _LONG_MEMBER.fullmatch(one))
+    return [",".join(valid)]
 
 
 _GETTER: Final = _Getter()
 
 
 class CarrierKeys:
-    """The carrier keys of the propagator in use; it may be replaced while the app runs."""
+    """The keys of the global propagator, which the application may replace at any time."""
 
     def __init__(self) -> None:
         self._propagator: TextMapPropagator | None = None
@@ -83,7 +81,7 @@ class CarrierKeys:
         self.is_w3c = False
 
     def __call__(self) -> tuple[str, ...]:
-        """The keys that are ours to write and remove."""
+        """The keys that we write into a carrier and remove from it."""
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
             self.names = (*sorted(propagator.fields), CARRIER_KEY)
@@ -95,28 +93,28 @@ class CarrierKeys:
 carrier_keys = CarrierKeys()
 
 
-def write(carrier: Carrier, context: Context | None, facts: str | None) -> None:
-    """Put `context` (None: the current one) and `facts` into `carrier`, and nothing else of ours.
+def write(carrier: Carrier, context: Context | None, encoded_envelope: str | None) -> None:
+    """Inject `context` into `carrier`, and write or remove the envelope.
 
-    `facts` is an encoded envelope.
+    `context` is None for the current one, `encoded_envelope` is None for no envelope.
     """
     for name in carrier_keys():
         if name in carrier:
             del carrier[name]
-    if facts is not None:
-        carrier[CARRIER_KEY] = facts
+    if encoded_envelope is not None:
+        carrier[CARRIER_KEY] = encoded_envelope
     context = get_current() if context is None else context
     if not context:
         return
-    encoded = traceparent.encode(context) if carrier_keys.is_w3c else None
-    if encoded is not None:
-        carrier[traceparent.TRACEPARENT] = encoded
+    encoded_context = traceparent.encode(context) if carrier_keys.is_w3c else None
+    if encoded_context is not None:
+        carrier[traceparent.TRACEPARENT] = encoded_context
     else:
         propagate.inject(carrier, context)
 
 
 def may_carry_context(carrier: Mapping[str, object]) -> bool:
-    """Whether `carrier` has keys of ours, or may have others that a propagator reads."""
+    """Whether `carrier` has keys of ours, or may have other keys that a propagator reads."""
     for name in carrier_keys():
         if name in carrier:
             return True
@@ -124,23 +122,23 @@ def may_carry_context(carrier: Mapping[str, object]) -> bool:
 
 
 def read(carrier: Mapping[str, object] | None) -> Incoming:
-    """What `carrier` says. Whatever it holds, this returns; in doubt, an empty context.
+    """Read a carrier, or the current context if it is None. Never raises.
 
-    None stands for the context that is current.
+    What cannot be read counts as absent.
     """
     if carrier is None:
         return Incoming(get_current())
     try:
         return _read(carrier)
-    except Exception:  # noqa: BLE001 - a propagator's trouble with a header is not the task's
+    except Exception:  # noqa: BLE001 - a propagator may raise on a header; the task runs
         return EMPTY_INCOMING
 
 
 def _read(carrier: Mapping[str, object]) -> Incoming:
     if not may_carry_context(carrier):
         return EMPTY_INCOMING
-    plain = carrier_keys.is_w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
-    creation = traceparent.decode(carrier.get(traceparent.TRACEPARENT)) if plain else None
+    is_plain = carrier_keys.is_w3c and _TRACESTATE not in carrier and _BAGGAGE not in carrier
+    creation = traceparent.decode(carrier.get(traceparent.TRACEPARENT)) if is_plain else None
     if creation is not None:
         context = with_span(NonRecordingSpan(creation), EMPTY_INCOMING.context)
     else:

@@ -1,8 +1,8 @@
-"""W3C Trace Context without detours, for when nothing else is in play.
+"""Encode and decode `traceparent` (W3C Trace Context) at less cost than the propagators.
 
-A fifth of what a traced message costs would go into general propagation code. Whenever the
-propagators in use are the API's own for `tracecontext` (and `baggage`), and a message has neither
-`tracestate` nor baggage, what they would do is this. In all other cases they are asked.
+Used if the global propagators are the API's own for `tracecontext` (and `baggage`), and a message
+has neither `tracestate` nor baggage. In all other cases the propagators are called. They would take
+a fifth of what a traced message costs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_STATE: Final = INVALID_SPAN_CONTEXT.trace_state
 def is_standard(propagator: TextMapPropagator) -> bool:
     """Whether `propagator` is the API's own for `tracecontext`, with or without `baggage`.
 
-    False where span contexts are not made as they are today, too.
+    Also False if this version of the API builds span contexts in another way.
     """
     if not _has_known_layout():
         return False
@@ -53,7 +53,7 @@ def _has_known_layout() -> bool:
 
 
 def decode(traceparent: object) -> SpanContext | None:
-    """The context in a `traceparent` of version 00; None for anything else, or an invalid one."""
+    """Decode a `traceparent` of version 00; None if it is another version or invalid."""
     if not isinstance(traceparent, str) or not _VERSION_0.fullmatch(traceparent):
         return None
     trace_id, span_id = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
@@ -63,11 +63,11 @@ def decode(traceparent: object) -> SpanContext | None:
 
 
 def encode(context: Context) -> str | None:
-    """The `traceparent` that says all of `context`; None if that takes more than one."""
-    found = span_in(context).get_span_context()
-    if type(found) is not SpanContext:
+    """Encode `context` as a `traceparent`; None if it has baggage, or needs `tracestate` too."""
+    span_context = span_in(context).get_span_context()
+    if type(span_context) is not SpanContext:
         return None
-    trace_number, span_number, _, flags, state, is_valid = found
+    trace_number, span_number, _, flags, state, is_valid = span_context
     if not is_valid or (state is not _NO_STATE and state):
         return None
     if len(context) > 1 and baggage.get_all(context):

@@ -1,1 +1,1 @@
-"""What is counted and measured, and the attributes that a route gives to it."""
+"""The instruments, and what is counted and measured of each message."""

@@ -1,4 +1,4 @@
-"""The instruments, made once per meter."""
+"""The instruments of one meter."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from otel_queue_plugins.core.metrics.observed import Counts
 
 
 class Instruments:
-    """Counters and histograms that messages are recorded with.
+    """The counters and histograms of messages.
 
-    `optional` names the instruments to make besides the default ones; `counts` is read at each
-    collection; `recorder` says how the values of each message are recorded.
+    `optional` names the instruments to create besides the default ones. `counts` is read by the
+    observable ones at each collection.
     """
 
     def __init__(
         self, meter: Meter, *, optional: frozenset[str], counts: Counts, recorder: Recorder
     ) -> None:
-        self.record_send_duration = recorder.of(
+        self.record_send_duration = recorder.record_of(
             _histogram(meter, semconv.OPERATION_DURATION, "How long sending a message took")
         )
-        self.record_process_duration = recorder.of(
+        self.record_process_duration = recorder.record_of(
             _histogram(meter, semconv.PROCESS_DURATION, "How long running a task took")
         )
-        self.record_wait = recorder.of(
+        self.record_wait = recorder.record_of(
             _histogram(meter, semconv.WAIT, "How long a message was ready and nobody ran it")
         )
         self.drift = _histogram(meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started")

@@ -1,8 +1,7 @@
-"""What observable instruments read: one set for all who share a meter provider.
+"""The values of observable instruments, shared by all plugins on one meter provider.
 
-The SDK keeps the first callback of an instrument and forgets later ones, and no series may have two
-writers. So what two frameworks, two brokers or a plugin that was set up anew count in one process
-is counted in one place.
+The SDK keeps only the first callback of an instrument, and a series must have one writer. So two
+frameworks, two brokers, or a plugin that was set up again, count in one place.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.metrics.tally import Attributes, Tally
-from otel_queue_plugins.core.metrics.templates import MAX_ROUTES, ROUTE_ATTRIBUTES, RouteTemplate
+from otel_queue_plugins.core.route_templates import MAX_ROUTES, ROUTE_ATTRIBUTES, RouteTemplate
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.operation import ProcessOperation
 
@@ -30,11 +29,11 @@ _Series = dict[tuple[tuple[str, Value], ...], float]
 
 
 class Counts:
-    """Messages counted and deliveries in flight in this process. A forked child starts afresh."""
+    """The messages counted and the deliveries in flight in this process, not in its parent."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._seen: dict[RouteTemplate, None] = {}
+        self._shown: dict[RouteTemplate, None] = {}
         self._in_flight: dict[ProcessOperation, None] = {}
         self.sent = Tally()
         self.consumed = Tally()
@@ -45,31 +44,31 @@ class Counts:
         forking.call_in_children(self.reset_in_child)
 
     def add_in_flight(self, operation: ProcessOperation, template: RouteTemplate) -> None:
-        """A delivery is in flight, until `remove_in_flight`."""
+        """Show a delivery in the gauges, until `remove_in_flight`."""
         self._in_flight[operation] = None
-        if template not in self._seen:
-            self._see(template)
+        if template not in self._shown:
+            self._show(template)
 
     def remove_in_flight(self, operation: ProcessOperation) -> None:
-        """A delivery is over, or somebody else's."""
+        """Stop showing a delivery that has ended, or that another process records."""
         self._in_flight.pop(operation, None)
 
     def reset_in_child(self) -> None:
-        """Forget what belongs to the process this one was forked from."""
+        """Reset everything in a forked child, where it would be the parent's."""
         self.sent.reset()
         self.consumed.reset()
         self._in_flight.clear()
-        self._seen.clear()
+        self._shown.clear()
         self.capacity.clear()
         self.reserved.clear()
         self.running.clear()
 
     def observe_in_flight(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """How many deliveries are in flight, by route."""
+        """The number of deliveries in flight, by route."""
         running = self._all_in_flight()
         counts = self._zeros()
         for template, _ in running:
-            if template in self._seen:
+            if template in self._shown:
                 counts[_key(template)] += 1
         return _observations(counts)
 
@@ -78,62 +77,62 @@ class Counts:
         running = self._all_in_flight()
         now, ages = self._clock(), self._zeros()
         for template, started_ns in running:
-            if template in self._seen:
+            if template in self._shown:
                 key, age = _key(template), (now - started_ns) / 1e9
                 ages[key] = max(ages[key], age)
         return _observations(ages)
 
     def observe_capacity(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """The slots of all workers in this process; nothing where there is none."""
+        """How many tasks the workers of this process can run at once; no point without a worker."""
         return _total(self.capacity)
 
     def observe_reserved(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """The messages they hold without running them."""
+        """How many messages the workers of this process hold without running them."""
         return _total(self.reserved)
 
-    def _see(self, template: RouteTemplate) -> None:
-        if len(self._seen) < MAX_ROUTES:
-            self._seen[template] = None
+    def _show(self, template: RouteTemplate) -> None:
+        if len(self._shown) < MAX_ROUTES:
+            self._shown[template] = None
 
     def _all_in_flight(self) -> list[tuple[RouteTemplate, int]]:
-        elsewhere = _elsewhere(self.running)
-        for template, _ in elsewhere:
-            self._see(template)
+        reported = _reported(self.running)
+        for template, _ in reported:
+            self._show(template)
         own = [(each.template, each.started_ns) for each in list(self._in_flight)]
-        return elsewhere + [(template, at) for template, at in own if template is not None]
+        return reported + [(template, at) for template, at in own if template is not None]
 
     def _zeros(self) -> _Series:
-        keys = [_key(template) for template in list(self._seen)]
+        keys = [_key(template) for template in list(self._shown)]
         if self.running:
-            keys += map(_base, self.consumed.counted())
+            keys += map(_route_key, self.consumed.counted())
         return dict.fromkeys(keys, 0)
 
 
-def of(provider: MeterProvider, clock: Clock) -> Counts:
-    """The counts that go to `provider`."""
-    known = _counts_by_provider.get(provider)
-    return known or _counts_by_provider.setdefault(provider, _of_proxy(provider) or Counts(clock))
+def counts_of(provider: MeterProvider, clock: Clock) -> Counts:
+    """The counts that `provider` collects."""
+    counts = _counts_by_provider.get(provider)
+    return counts or _counts_by_provider.setdefault(provider, _of_proxy(provider) or Counts(clock))
 
 
 def _of_proxy(provider: MeterProvider) -> Counts | None:
-    """Those of who came before `provider` was set, and uses the API's stand-in for it."""
+    """The counts of plugins that began with the API's proxy, before `provider` was set."""
     if provider is not metrics.get_meter_provider():
         return None
-    stands_in = (other for other in list(_counts_by_provider) if is_proxy(other))
-    return next((_counts_by_provider[other] for other in stands_in), None)
+    proxies = (other for other in list(_counts_by_provider) if is_proxy(other))
+    return next((_counts_by_provider[proxy] for proxy in proxies), None)
 
 
 def is_proxy(provider: object) -> bool:
-    """Whether `provider` only stands in for one that nobody has set (API, "proxy" providers)."""
+    """Whether `provider` is the API's proxy for a provider that is not set yet."""
     return type(provider).__name__.lstrip("_") in {"ProxyTracerProvider", "ProxyMeterProvider"}
 
 
 def _key(template: RouteTemplate) -> tuple[tuple[str, Value], ...]:
-    return tuple(template.base.items())
+    return tuple(template.metric_attributes.items())
 
 
-def _base(counted: Attributes) -> tuple[tuple[str, Value], ...]:
-    """The key of a delivery's route, from what it was counted with."""
+def _route_key(counted: Attributes) -> tuple[tuple[str, Value], ...]:
+    """The key of the route, from the attributes that a delivery was counted with."""
     return tuple((name, counted[name]) for name in ROUTE_ATTRIBUTES if name in counted)
 
 
@@ -141,20 +140,20 @@ def _observations(series: _Series) -> list[Observation]:
     return [Observation(value, dict(key)) for key, value in series.items()]
 
 
-def _nobody() -> list[tuple[RouteTemplate, int]]:
+def _no_deliveries() -> list[tuple[RouteTemplate, int]]:
     return []
 
 
-@never_raises(_nobody)
-def _elsewhere(running: list[Running]) -> list[tuple[RouteTemplate, int]]:
+@never_raises(_no_deliveries)
+def _reported(running: list[Running]) -> list[tuple[RouteTemplate, int]]:
     return [each for deliveries in running for each in deliveries()]
 
 
-def _unknown() -> list[Observation]:
+def _no_observations() -> list[Observation]:
     return []
 
 
-@never_raises(_unknown)
+@never_raises(_no_observations)
 def _total(measures: list[Measure]) -> list[Observation]:
     return [Observation(sum(measure() for measure in measures), {})] if measures else []
 

@@ -1,4 +1,4 @@
-"""Counts that cost a quarter of a microsecond: plain integers, read when metrics are collected."""
+"""Counters that are plain integers, read when metrics are collected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SERIES: Final = 2000
 
 Attributes = Mapping[str, Value]
 CountRemotely = Callable[[Attributes, int | None], bool]
-"""Whether another process counts these, once, for this one."""
+"""Asks another process to count one message for this one; False if it does not."""
 
 
 class Cell:
@@ -29,7 +29,7 @@ class Cell:
 
 
 class Tally:
-    """Counts by attribute set. At most 2,000 sets, then one for all others together.
+    """Counts by attribute set: at most 2,000 sets, then one for all others together.
 
     The bound and the overflow series are those of the metrics SDK specification, "Cardinality
     limits".
@@ -42,7 +42,7 @@ class Tally:
         self.count_remotely: CountRemotely | None = None
 
     def cell(self, attributes: Attributes) -> Cell:
-        """The series of `attributes`; keep it to count again."""
+        """The series of `attributes`; keep it to count again without the look-up."""
         key = frozenset(attributes.items())
         with self._lock:
             if key not in self._cells and len(self._cells) >= MAX_SERIES:
@@ -50,25 +50,25 @@ class Tally:
             return self._cells.setdefault(key, Cell(attributes))
 
     def add(self, cell: Cell, span_id: int | None = None) -> None:
-        """Count one more: here, or in the process that counts for this one.
+        """Count one message, in this process or in the one that counts for it.
 
-        That process also knows what ended by `span_id`, if it has chosen one.
+        `span_id` is the id that the other process has chosen for the delivery, if any.
         """
         if self.count_remotely is None or not self.count_remotely(cell.attributes, span_id):
             with self._lock:
                 cell.count += 1
 
     def remote_cell(self, attributes: Attributes) -> Cell:
-        """The series of attributes that another process has counted with."""
+        """The series of attributes that come from another process."""
         return self._overflow if METRIC_OVERFLOW in attributes else self.cell(attributes)
 
     def add_many(self, cell: Cell, number: int) -> None:
-        """Count what another process has."""
+        """Add what another process has counted."""
         with self._lock:
             cell.count += number
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """What a metric reader sees."""
+        """The callback of the observable counter."""
         return list(self._observations())
 
     def counted(self) -> list[Attributes]:
@@ -76,7 +76,7 @@ class Tally:
         return [cell.attributes for cell in list(self._cells.values()) if cell.count]
 
     def reset(self) -> None:
-        """Start from zero, as a forked child must."""
+        """Set all counts to zero, in a forked child."""
         self._lock = threading.Lock()
         for cell in self._all():
             cell.count = 0

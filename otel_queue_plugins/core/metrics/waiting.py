@@ -1,4 +1,4 @@
-"""How long a message waited, told apart from how long it was meant to wait."""
+"""How long a message waited, without the time that it was scheduled to wait."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from otel_queue_plugins.core.messages import Delivery
 
 
 class Waiting(NamedTuple):
-    """Seconds, or None where unknown. Never negative: the clocks of two machines may disagree.
+    """Seconds, None where unknown. Never negative: the clocks of two machines may disagree.
 
-    `wait` is how long the message was ready and nobody ran it, `prefetch_wait` the part of it
-    inside the worker, `scheduled_delay` how long it was meant to stay.
+    `wait` is how long the message was ready without being run, `prefetch_wait` the part of it
+    inside the worker, `scheduled_delay` the time from its enqueue to its earliest start.
     """
 
     wait: float | None = None
@@ -20,12 +20,12 @@ class Waiting(NamedTuple):
     scheduled_delay: float | None = None
 
 
-def of(delivery: Delivery, facts: Envelope | None, started_at: float) -> Waiting:
-    """The waiting that ended at `started_at` (seconds since the epoch)."""
-    enqueued_at = facts.enqueued_at if facts else delivery.enqueued_at
+def measure(delivery: Delivery, envelope: Envelope | None, started_at: float) -> Waiting:
+    """The waiting of a message whose task started at `started_at` (seconds since the epoch)."""
+    enqueued_at = envelope.enqueued_at if envelope else delivery.enqueued_at
     eta = delivery.eta
-    if eta is None and facts:
-        eta = facts.eta
+    if eta is None and envelope:
+        eta = envelope.eta
     if enqueued_at is None:
         ready_at, delay = eta, None
     else:

@@ -1,1 +1,1 @@
-"""One reader of the environment, for `OTEL_*` and `OTEL_QUEUE_*`, and what it reports as wrong."""
+"""Read settings from the environment (`OTEL_*`, `OTEL_QUEUE_*`), and report wrong ones."""

@@ -1,4 +1,4 @@
-"""Kinds of values that an option may have, and how they are written in the environment."""
+"""The kinds of values that an option may have, and how the environment spells them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from otel_queue_plugins.core.settings.variables import FLAG_CHOICES, FLAGS
 
 
 class Kind(Protocol):
-    """What values there are. `str()` of it completes the sentence "this is not ..."."""
+    """A set of allowed values. `str()` of it completes the sentence "this is not ..."."""
 
     def check(self, value: object) -> object:
-        """`value` as it is used. Raises ValueError, naming it and the choices."""
+        """Return `value` in its final type. Raises ValueError with the value and the choices."""
 
     def parse(self, text: str) -> object:
-        """The value that is written like that. Raises ValueError if there is none."""
+        """Return the value that `text` spells. Raises ValueError if it spells none."""
 
 
 class Choice:
@@ -29,13 +29,13 @@ class Choice:
         return f"one of {_listed(self._words)}"
 
     def check(self, value: object) -> str:
-        """`value`, which must be written exactly so."""
+        """Return `value`, which must be one of the words exactly."""
         if not isinstance(value, str) or value not in self._words:
             raise ValueError(f"{value!r} is not {self}")
         return value
 
     def parse(self, text: str) -> str:
-        """The word in `text`, in any case."""
+        """Return the word in `text`, which may be in any case."""
         return self.check(text.lower())
 
 
@@ -46,7 +46,7 @@ class Flag:
         return FLAG_CHOICES
 
     def check(self, value: object) -> bool:
-        """A bool, or what spells one."""
+        """Return a bool from a bool, or from a word or a number that spells one."""
         spelled = str(value).strip().lower() if isinstance(value, (str, int)) else ""
         if spelled not in FLAGS:
             raise ValueError(f"{value!r} is not {self}")
@@ -65,14 +65,14 @@ class Number:
         return "a whole number above 0" if self._type is int else "a number above 0"
 
     def check(self, value: object) -> float:
-        """`value`, which must not be text; a whole number is as good as another."""
+        """Return `value`, an int or a float, but no text."""
         kinds = int if self._type is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
             raise ValueError(f"{value!r} is not {self}")
         return value
 
     def parse(self, text: str) -> float:
-        """The number in `text`."""
+        """Return the number in `text`."""
         return self.check(self._type(text))
 
 
@@ -95,7 +95,7 @@ class Seconds:
 
 
 class Names:
-    """Any of a few names, as a collection of them or one string with commas."""
+    """Any number of a few names, as a collection or as one string with commas."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -104,14 +104,14 @@ class Names:
         return f"one of {_listed(self._names)}, or several of them"
 
     def check(self, value: object) -> frozenset[str]:
-        """The set of them."""
+        """Return the set of the names."""
         if isinstance(value, str):
             return self.parse(value)
         names = value if isinstance(value, Iterable) else (value,)
         return frozenset(self._one(name) for name in names)
 
     def parse(self, text: str) -> frozenset[str]:
-        """The set of those in `text`."""
+        """Return the set of the names in `text`."""
         return frozenset(self._one(part.strip()) for part in text.split(",") if part.strip())
 
     def _one(self, name: object) -> str:

@@ -1,4 +1,4 @@
-"""Settings that cannot be used: what is said about them, once, in one line, without secrets."""
+"""Problems with settings: each is logged once, in one line, without secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 _log = logging.getLogger("otel_queue_plugins")
-_said: set[str] = set()
+_reported: set[str] = set()
 
 _LONGEST_VALUE: Final = 200
 _LONGEST_LINE: Final = 800
@@ -21,16 +21,16 @@ _USER_AT_ALL: Final = re.compile(r"^(\w{1,20}://)?.*:.*@", re.DOTALL)
 
 
 class ConfigurationError(ValueError):
-    """A setting in the environment is dangerous or impossible. One line: variable, value, fix."""
+    """A setting in the environment cannot be used. The text has its variable, value and fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A setting that cannot or must not be used, and what to do about it.
+    """A setting that cannot be used, and how to fix it.
 
-    `value` is what the log may show, "" to show the name of the variable alone. `signals` are the
-    signals it concerns (empty: all of them or none), which it turns off unless it `is_warning`: it
-    may be right.
+    `value` is what the log may show, "" to show only the name of the variable. `signals` are the
+    signals that the problem turns off. With `is_warning` it turns nothing off: the setting may be
+    right.
     """
 
     variable: str
@@ -46,7 +46,7 @@ class Problem:
 
 
 def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Those that differ only in the signal become one."""
+    """Merge problems that differ only in their signals."""
     found: dict[Problem, tuple[str, ...]] = {}
     for each in problems:
         key = replace(each, signals=())
@@ -55,24 +55,24 @@ def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 def raise_first(problems: Iterable[Problem]) -> None:
-    """Raise `ConfigurationError` for the first problem that is no doubt, if there is one."""
+    """Raise `ConfigurationError` for the first problem that is not only a warning, if any."""
     for problem in problems:
         if not problem.is_warning:
             raise ConfigurationError(str(problem))
 
 
 def report(problems: Iterable[Problem]) -> None:
-    """Log each problem not yet logged in this process: at ERROR, a doubt at WARNING."""
+    """Log each problem that this process has not logged yet: at ERROR, a warning at WARNING."""
     for problem in problems:
         line = f"{problem}{_effect(problem)}"
-        if line not in _said:
-            _said.add(line)
+        if line not in _reported:
+            _reported.add(line)
             _log.log(logging.WARNING if problem.is_warning else logging.ERROR, "%s", line)
 
 
-def forget() -> None:
-    """Log each problem once more."""
-    _said.clear()
+def forget_reported() -> None:
+    """Let `report` log all problems again."""
+    _reported.clear()
 
 
 def _effect(problem: Problem) -> str:
@@ -82,14 +82,14 @@ def _effect(problem: Problem) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` as one line of a log, without the user, the password and the query of a URL."""
+    """`text` as one line, with the users, passwords and queries of URLs replaced by `***`."""
     text = _USER_OF_URL.sub(r"\1***@", text)
     text = _USER_OF_HOST.sub(r"\1***@", text)
     return " ".join(_QUERY.sub(r"\1\2?***", text).split())
 
 
 def nearest(name: str, names: Iterable[str], at_least: float = 0.6) -> str:
-    """The one of `names` most like `name`, "" where none is `at_least` so alike (1: the same)."""
+    """The most similar of `names`; "" if none has a similarity of `at_least` (0 to 1)."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, list(names), 1, at_least)), "")

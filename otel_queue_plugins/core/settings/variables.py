@@ -1,4 +1,4 @@
-"""Environment variables, read one at a time: one dialect of booleans, one list of what is wrong."""
+"""Read environment variables one at a time, and collect the problems with them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FLAGS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
-"""What a boolean may be spelled like, in any case."""
+"""The spellings of booleans, in lower case."""
 FLAG_CHOICES: Final = "one of true, false, 1, 0, yes, no, on, off"
 
 
 class Variables:
-    """Reads variables; an empty value is the same as none, as the specification says.
+    """The variables of an environment. An empty value counts as unset, as specified.
 
-    `problems` are those found in what has been read so far.
+    `problems` are those of the variables that were read so far.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -31,7 +31,7 @@ class Variables:
         return [name for name, value in self._environ.items() if value.strip()]
 
     def text(self, *names: str) -> tuple[str, str]:
-        """The first of `names` that has a value, with that value; ("", "") if none has."""
+        """The first of `names` that has a value, and the value; ("", "") if none has."""
         for name in names:
             value = self._environ.get(name, "").strip()
             if value:
@@ -43,15 +43,15 @@ class Variables:
         return self.text(*names)[1]
 
     def is_set_but_empty(self, name: str) -> bool:
-        """Whether `name` is there without a value."""
+        """Whether `name` is set to an empty value."""
         return name in self._environ and not self._environ[name].strip()
 
     def reject(self, variable: str, fix: str, *signals: str, value: str | None = None) -> None:
-        """Add a problem that turns `signals` off. `value` is shown in place of the real one."""
+        """Add a problem that turns `signals` off. `value` is shown instead of the real one."""
         self._add(variable, fix, signals, value, is_warning=False)
 
     def warn(self, variable: str, advice: str, *signals: str, value: str | None = None) -> None:
-        """Add what may be right and mostly is not. `value` is as for `reject`."""
+        """Add a warning about a setting that is probably wrong. `value` is as for `reject`."""
         self._add(variable, advice, signals, value, is_warning=True)
 
     def _add(
@@ -80,7 +80,7 @@ class Variables:
         return value.lower() == "true"
 
     def choice(self, names: tuple[str, ...], allowed: Iterable[str], *signals: str) -> str:
-        """One of `allowed`, without regard to case; "" when unset or not one of them."""
+        """One of `allowed`, in lower case; "" if it is unset or not one of them."""
         name, value = self.text(*names)
         choices = tuple(allowed)
         if not value or value.lower() in choices:
@@ -91,7 +91,7 @@ class Variables:
     def number(
         self, name: str, *signals: str, at_least: float = 0, whole: bool = True
     ) -> float | None:
-        """The finite number in `name`, None when unset or no such number."""
+        """The finite number in `name`; None if it is unset or no such number."""
         value = self.value(name)
         if not value:
             return None

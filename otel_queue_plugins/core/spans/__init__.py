@@ -1,1 +1,1 @@
-"""What a span says: from the send, over each delivery, to the settlement."""
+"""The spans of a message: send, process and settle, with their attributes and links."""

@@ -1,6 +1,6 @@
-"""Several messages that one call processes: a process span each, and links between them.
+"""Several messages that one call processes: a process span each, with links between them.
 
-The first of them stands for all: what the call does is inside of it.
+The span of the first one is current while the call runs.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ DeliveredMessage = tuple[Delivery, Mapping[str, object]]
 """A delivery, and the carrier that came with it."""
 
 
-def first(deliveries: Sequence[DeliveredMessage], options: Options, started_at: float) -> Delivery:
-    """The delivery that stands for all."""
+def first_delivery(
+    deliveries: Sequence[DeliveredMessage], options: Options, started_at: float
+) -> Delivery:
+    """The first delivery, with the size of the batch and links to the other messages."""
     delivery, _ = deliveries[0]
     created = (_creation(one, options, started_at) for one in deliveries[1 : MAX_LINKS + 1])
     others = tuple(context for context in created if context is not None)
     return delivery._replace(batch=Batch(others, len(deliveries)))
 
 
-def other(delivery: Delivery, first_span: SpanContext) -> Delivery:
-    """One of the others."""
+def other_delivery(delivery: Delivery, first_span: SpanContext) -> Delivery:
+    """Another delivery of the batch, with a link to the process span of the first."""
     return delivery._replace(batch=Batch((first_span,) if first_span.is_valid else ()))
 
 
 def add_batch_links(links: list[Link], batch: Batch) -> list[Link]:
-    """`links` and those of the batch, at most 20."""
+    """`links` and those of the batch, together at most 20."""
     return [*links, *map(Link, batch.others)][:MAX_LINKS]
 
 
 def _creation(
     delivered: DeliveredMessage, options: Options, started_at: float
 ) -> SpanContext | None:
-    """The creation context of a message, unless its sender wants no relation to it."""
+    """The creation context of a message; None if its relation is `none`."""
     delivery, carrier = delivered
     incoming = propagation.read(carrier)
-    waited = waiting.of(delivery, incoming.envelope, started_at)
-    wanted = relation.for_delivery(incoming, waited, options) != "none"
-    return incoming.creation if wanted else None
+    waited = waiting.measure(delivery, incoming.envelope, started_at)
+    is_linked = relation.for_delivery(incoming, waited, options) != "none"
+    return incoming.creation if is_linked else None

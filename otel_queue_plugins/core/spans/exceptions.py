@@ -1,4 +1,4 @@
-"""What an exception says, within bounds, even when it does its best not to."""
+"""The type, message and stack trace of an exception, bounded, and how they are recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import re
 import traceback
 from typing import Final
 
+from opentelemetry.trace import Span, set_span_in_context
+
+from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.bounds import bounded, valid_text
+from otel_queue_plugins.core.options import Options
 
 MAX_MESSAGE: Final = 1024
 MAX_STACKTRACE: Final = 16_384
@@ -21,7 +25,7 @@ def type_name(error: BaseException) -> str:
 
 
 def message(error: BaseException) -> str:
-    """`str(error)`, at most 1,024 characters; a note instead if that raises."""
+    """`str(error)`, at most 1,024 characters; the name of its type if `str` raises."""
     try:
         return valid_text(str(error), MAX_MESSAGE)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure it belongs to
@@ -29,9 +33,9 @@ def message(error: BaseException) -> str:
 
 
 def stacktrace(error: BaseException, formatted: str | None = None) -> str:
-    """`formatted` if given, else the formatted traceback, without frames of this package.
+    """The formatted traceback without the frames of this package: at most the last 16 KiB.
 
-    At most 16 KiB, its end kept.
+    `formatted` is its text where the framework has formatted it already.
     """
     text = formatted or _format(error)
     if _PACKAGE in text:
@@ -47,9 +51,39 @@ def _format(error: BaseException) -> str:
         return f"{type_name(error)}: {message(error)}"
 
 
-# Named as in tracebacks. Not ours are the apps of the demo.
+def record(
+    span: Span, log_name: str, attributes: dict[str, str], options: Options, at_ns: int
+) -> None:
+    """Record an exception as a span event, a log record or both, as `exception_signal` says.
+
+    It is a span event if this version of the API has no logs.
+    """
+    signal = options.exception_signal
+    is_logged = bool(signal) and _log(span, log_name, attributes, at_ns)
+    if signal != "logs" or not is_logged:
+        span.add_event(semconv.EVENT_EXCEPTION, attributes, at_ns)
+
+
+def _log(span: Span, name: str, attributes: dict[str, str], at_ns: int) -> bool:
+    try:
+        from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
+    except ImportError:
+        return False
+    severe = name == semconv.LOG_PROCESS_EXCEPTION
+    record = LogRecord(
+        timestamp=at_ns,
+        context=set_span_in_context(span),
+        event_name=name,
+        severity_number=SeverityNumber.ERROR if severe else SeverityNumber.WARN,
+        attributes=attributes,
+    )
+    get_logger(semconv.SCOPE, schema_url=semconv.SCHEMA_URL).emit(record)
+    return True
+
+
+# As file names are written in tracebacks. The apps of the demo count as user code.
 _PACKAGE: Final = _format.__code__.co_filename.rpartition("core")[0]
-# What groups of exceptions put before a line (`  |   `) is the same before all lines of a frame.
+# An exception group puts the same prefix (`  |   `) before all lines of a frame.
 _FRAME_OF_OURS: Final = re.compile(
     rf'^([ |]*)File "{re.escape(_PACKAGE)}(?!cli/)[^"\n]*", line .*\n?'
     r"(?:\1  .*\n?)*",

@@ -1,9 +1,9 @@
-"""Span ids that can be known without having been told.
+"""Span ids that another process can compute.
 
-The ids of spans are random, with two exceptions. The send spans of the members of a group are
-derived from the group, so that the message that joins them can link to each of them without a list
-of them travelling along. And a process span that two processes may have to write (the one that runs
-the task, and the one that sees it die) gets an id that both know, also that of the trace it begins.
+The ids of spans are random, with two exceptions. Those of the send spans of a group's members are
+computed from the group, so that the message which joins them can link to each without carrying a
+list. And a process span that two processes may have to write (the one that runs the task, and the
+one that sees it die) gets an id that both know, and a trace id that both compute from it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class _IdGenerator(Protocol):
 
 
 class ChosenIdGenerator:
-    """An id generator that gives the chosen ids once, else what the wrapped one gives."""
+    """An id generator that returns each chosen id once, and else an id of the wrapped one."""
 
     def __init__(self, generator: _IdGenerator) -> None:
         self._generator = generator
 
     def generate_span_id(self) -> int:
-        """The chosen id, or a random one."""
+        """The chosen id, or one of the wrapped generator."""
         chosen = _span_id.get()
         if chosen is None:
             return self._generator.generate_span_id()
@@ -48,7 +48,7 @@ class ChosenIdGenerator:
         return chosen
 
     def generate_trace_id(self) -> int:
-        """The chosen id, or a random one."""
+        """The chosen id, or one of the wrapped generator."""
         chosen = _trace_id.get()
         if chosen is None:
             return self._generator.generate_trace_id()
@@ -56,7 +56,7 @@ class ChosenIdGenerator:
         return chosen
 
     def is_trace_id_random(self) -> bool:
-        """What the wrapped one says."""
+        """As the wrapped generator says."""
         return self._generator.is_trace_id_random()
 
     def __getattr__(self, name: str) -> Any:
@@ -64,7 +64,7 @@ class ChosenIdGenerator:
 
 
 def enable_chosen_ids(tracer: Any) -> bool:
-    """Make `choose_next_ids` work for spans of `tracer`; False where the SDK does not offer it."""
+    """Make `choose_next_ids` work for `tracer`; False if it has no id generator to wrap."""
     generator: Any = getattr(tracer, "id_generator", None)
     if not hasattr(generator, "generate_span_id"):
         return False
@@ -74,34 +74,34 @@ def enable_chosen_ids(tracer: Any) -> bool:
 
 
 def choose_next_ids(span_id: int | None, trace_id: int | None = None) -> None:
-    """Give the next span started in this context these ids; None takes a choice back.
+    """Set the ids of the next span that is started in this context; None resets them.
 
-    The trace id counts only for a span without a parent.
+    The trace id is used only for a span without a parent.
     """
     _span_id.set(span_id)
     _trace_id.set(trace_id)
 
 
 def trace_id_of(span_id: int) -> int:
-    """The id of the trace that a span with a chosen id begins, if it has no parent."""
+    """The trace id for a span with a chosen id that has no parent."""
     return _digest(f"{span_id:016x}", 16)
 
 
-def choose_ids_for_member(here: SpanContext, member: Membership) -> None:
-    """Give the next span the ids that everybody expects of this member's send span.
+def choose_ids_for_member(parent: SpanContext, member: Membership) -> None:
+    """Set the ids of the next span to those that receivers compute for this member.
 
-    Members that are sent outside of any trace share one. The group id counts as it
-    travels (`header_safe`).
+    Members that are sent outside of a trace share one.
     """
+    # The ids as the envelope carries them: the receiver computes from those.
     group_id = header_safe(member.id)
     together = header_safe(member.sent_with or member.id)
-    trace_id = here.trace_id if here.is_valid else _digest(together, 16)
+    trace_id = parent.trace_id if parent.is_valid else _digest(together, 16)
     index = member.index
     choose_next_ids(None if index is None else _member_span_id(trace_id, group_id, index), trace_id)
 
 
 def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanContext]:
-    """The contexts of the send spans of the members that were joined, at most 20.
+    """Compute the contexts of the joined members' send spans, at most 20.
 
     `group` is the id of their group where `joined` has none.
     """

@@ -1,4 +1,4 @@
-"""One open span, and what is due when it ends."""
+"""Open spans, which of them are current, and the delivery that is in progress."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING, Incoming
 from otel_queue_plugins.core.messages import Delivery, Route
-from otel_queue_plugins.core.metrics.templates import RouteTemplate
 from otel_queue_plugins.core.metrics.waiting import Waiting
+from otel_queue_plugins.core.route_templates import RouteTemplate
 
 _NO_DELIVERY: Final = Delivery(route=Route(system="", destination="", task=""), id="")
 _NOT_WAITING: Final = Waiting()
@@ -23,51 +23,51 @@ MAX_DEPTH: Final = 64
 
 
 class Operation:
-    """Something that is current from `enter` to `leave`, whatever is entered or left meanwhile."""
+    """A span that is current from `enter` to `leave`, even if others are left in wrong order."""
 
-    __slots__ = ("_depth", "_outer", "_place", "_token", "context")
+    __slots__ = ("_depth", "_entered", "_outer", "_token", "context")
 
     context: Context
     _depth: int
     _outer: Operation | None
-    _place: Token[Operation | None] | None
+    _entered: Token[Operation | None] | None
     _token: Token[Context]
 
     def enter(self) -> None:
         """Make the span current."""
         outer = _innermost.get()
         self._depth = 0
-        self._outer = None if outer is None or outer.has_left() else self._inside(outer)
-        self._place = _innermost.set(self)
+        self._outer = None if outer is None or outer.has_left() else self._nest_in(outer)
+        self._entered = _innermost.set(self)
         self._token = otel_context.attach(self.context)
 
     def leave(self) -> None:
-        """Put back what was current before, unless one around this has done so already."""
-        place = self._place
-        if place is None:
+        """Make current what was so before, unless an outer operation has done that already."""
+        entered = self._entered
+        if entered is None:
             return
-        outer, self._outer, self._place = self._outer, None, None
-        while outer is not None and outer._place is not None:  # noqa: SLF001 - of its own class
+        outer, self._outer, self._entered = self._outer, None, None
+        while outer is not None and outer._entered is not None:  # noqa: SLF001 - of its own class
             outer = outer._outer  # noqa: SLF001
         if outer is not None:
             return
         try:
-            _innermost.reset(place)
+            _innermost.reset(entered)
         except ValueError:
-            return  # said in another thread or asyncio task, whose context is its own
+            return  # entered in another thread or asyncio task, which has a context of its own
         otel_context.detach(self._token)
 
     def process_operation(self) -> ProcessOperation | None:
-        """The delivery in which this was entered, while both are open."""
+        """The delivery in which this was entered, while both are open; else None."""
         outer = self._outer
         return None if outer is None else outer.process_operation()
 
     def has_left(self) -> bool:
-        """Left in another thread or asyncio task, so that it is still innermost in this one."""
-        return self._place is None
+        """Whether `leave` was called, perhaps in another thread or asyncio task."""
+        return self._entered is None
 
-    def _inside(self, outer: Operation) -> Operation | None:
-        """`outer`, unless that is so deep that ends must be missing; forgets those around then."""
+    def _nest_in(self, outer: Operation) -> Operation | None:
+        """Return `outer`; at 64 levels, where ends must be missing, forget all and return None."""
         self._depth = outer._depth + 1
         if self._depth < MAX_DEPTH:
             return outer
@@ -80,7 +80,7 @@ _innermost: Final[ContextVar[Operation | None]] = ContextVar("otel_queue_innermo
 
 
 class SendOperation(Operation):
-    """A message being sent. `template` is None when nobody collects telemetry."""
+    """A message being sent. `template` is None while telemetry is not recorded."""
 
     __slots__ = ("ended_ns", "span", "started_ns", "template")
 
@@ -92,7 +92,7 @@ class SendOperation(Operation):
         context: Context = EMPTY_INCOMING.context,
     ) -> None:
         self.context = context
-        self._place = None
+        self._entered = None
         self.template = template
         self.span = span
         self.started_ns = started_ns
@@ -102,7 +102,7 @@ class SendOperation(Operation):
 class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
-    `template` is None when nobody collects telemetry; the context is handed on all the same.
+    `template` is None while telemetry is not recorded; the task runs in the context all the same.
     `adapter_state` belongs to the adapter. With `stays_current` the span stays current after its
     end, until the adapter calls `leave`: what the framework does until then is inside of it.
     """
@@ -131,7 +131,7 @@ class ProcessOperation(Operation):
     ) -> None:
         self.incoming = incoming or EMPTY_INCOMING
         self.context = self.incoming.context if context is None else context
-        self._place = None
+        self._entered = None
         self.delivery = delivery
         self.waiting = waiting
         self.template = template
@@ -142,40 +142,40 @@ class ProcessOperation(Operation):
         self.stays_current = False
 
     def process_operation(self) -> ProcessOperation | None:
-        """Itself, until it is over."""
+        """This operation, until it was left; then None."""
         return None if self.has_left() else self
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Run code that belongs to this delivery, in whichever thread, also after its end."""
-        visit = _Visit(self)
-        visit.enter()
+        """Run code as a part of this delivery, in any thread, also after its end."""
+        scope = _InsideDelivery(self)
+        scope.enter()
         try:
             yield
         finally:
-            visit.leave()
+            scope.leave()
 
 
-class _Visit(Operation):
-    """Code inside a delivery that it neither begins nor ends."""
+class _InsideDelivery(Operation):
+    """Code that runs as a part of a delivery, without being its start or its end."""
 
-    __slots__ = ("_visited",)
+    __slots__ = ("_delivery",)
 
-    def __init__(self, visited: ProcessOperation) -> None:
-        self.context = visited.context
-        self._place = None
-        self._visited = visited
+    def __init__(self, delivery: ProcessOperation) -> None:
+        self.context = delivery.context
+        self._entered = None
+        self._delivery = delivery
 
     def process_operation(self) -> ProcessOperation | None:
-        """The delivery."""
-        return None if self.has_left() else self._visited
+        """The delivery, until this was left; then None."""
+        return None if self.has_left() else self._delivery
 
 
 class CurrentDelivery:
-    """The delivery that the running code belongs to; read like a `ContextVar`."""
+    """The delivery in progress in this thread or asyncio task; read like a `ContextVar`."""
 
     def get(self) -> ProcessOperation | None:
-        """It, None outside of any."""
+        """The operation of the delivery in progress; None outside of one."""
         innermost = _innermost.get()
         return None if innermost is None else innermost.process_operation()
 

@@ -1,4 +1,4 @@
-"""Settling: the broker is told what became of a delivery. Only where it was asked for."""
+"""The settle span, for a call by which the worker settles a delivery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otel_queue_plugins.core.api.connection import Connection
 from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING
-from otel_queue_plugins.core.metrics.templates import RouteTemplate
+from otel_queue_plugins.core.route_templates import RouteTemplate
 from otel_queue_plugins.core.spans import exceptions
 from otel_queue_plugins.core.spans.operation import Operation, ProcessOperation
 
@@ -26,7 +26,7 @@ Settlement = Literal["ack", "nack", "reject"]
 
 
 class SettleOperation(Operation):
-    """One call to the broker. Its span is invalid where the delivery has none."""
+    """One call that settles a delivery. Its span is invalid where the delivery has none."""
 
     __slots__ = ("span", "started_ns")
 
@@ -37,7 +37,7 @@ class SettleOperation(Operation):
         context: Context = EMPTY_INCOMING.context,
     ) -> None:
         self.context = context
-        self._place = None
+        self._entered = None
         self.span = span
         self.started_ns = started_ns
 
@@ -49,17 +49,17 @@ def open_span(
     settlement: Settlement,
     started_ns: int,
 ) -> SettleOperation:
-    """A child of the process span, although that may be over: settling is what it led to.
+    """Start the settle span, a child of the process span, which may have ended already.
 
-    Conventions: messaging spans, "Settlement", and OTEP 220, which has no link here either.
+    See the messaging conventions, "Settlement", and OTEP 220: no link is added.
     """
-    attributes = template.receive | {
+    attributes = template.base_attributes | {
         semconv.MESSAGING_OPERATION_NAME: settlement,
         semconv.MESSAGING_OPERATION_TYPE: "settle",
         semconv.MESSAGING_MESSAGE_ID: bounded(operation.delivery.id),
     }
-    facts = operation.incoming.envelope
-    workflow = facts.workflow if facts else None
+    envelope = operation.incoming.envelope
+    workflow = envelope.workflow if envelope else None
     conversation_id = operation.delivery.conversation_id or (workflow and workflow.id)
     if conversation_id:
         attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
@@ -70,7 +70,7 @@ def open_span(
 
 
 def close_span(operation: SettleOperation, error: BaseException | None, ended_ns: int) -> None:
-    """Record how the call ended; the framework logs `error` itself, so there is no event."""
+    """End the settle span. An error gets no event, because the framework logs it."""
     if error is not None:
         message = exceptions.message(error)
         operation.span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(error))

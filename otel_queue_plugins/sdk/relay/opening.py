@@ -117,7 +117,7 @@ def _describe_anew(signal: str) -> None:
 
 def _counts(relay: Relay, provider: Any) -> observed.Counts:
     """What is counted in a child is counted where it is exported."""
-    kept = observed.of(provider, time.time_ns)
+    kept = observed.counts_of(provider, time.time_ns)
     kept.sent.count_remotely = partial(_count, relay, measured.SENT)
     kept.consumed.count_remotely = partial(_count, relay, measured.CONSUMED)
     kept.hand_over = relay.hand_over

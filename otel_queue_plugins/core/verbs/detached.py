@@ -1,26 +1,20 @@
-"""Deliveries without a call of their own: other code runs them, or one call several, or nobody."""
+"""The verbs for deliveries that the caller does not run itself, or runs together with others."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from otel_queue_plugins.core.api.connection import Connection
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.messages import Delivery, Ending
-from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.spans import batch, process
 from otel_queue_plugins.core.spans.batch import DeliveredMessage
 from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.verbs.process import ProcessVerbs
 
 
-class DetachedDeliveries(ABC):
-    """The verbs of `QueueTelemetry` for deliveries that are not what the caller is about to run."""
-
-    options: Options
-    _clock: Callable[[], int]
-    _connection: Connection
+class DetachedVerbs(ProcessVerbs):
+    """Deliveries that other code runs, that one call runs together, or that no code runs."""
 
     @never_raises(ProcessOperation)
     def record_undelivered(
@@ -31,10 +25,17 @@ class DetachedDeliveries(ABC):
         started_at: float | None = None,
         ended_at: float | None = None,
     ) -> ProcessOperation:
-        """A delivery ended in code that did not run it, or before any code did.
+        """Record a delivery that has ended in other code, or before any code ran it.
 
-        `started_at` is when the task began (seconds since the epoch), None if it never did;
-        `ended_at` is None for now.
+        Args:
+            delivery: What the framework knows of the delivery.
+            carrier: The mapping inside the message.
+            ending: How the delivery ended.
+            started_at: When the task began, in seconds since the epoch; None if it never did.
+            ended_at: The end in seconds since the epoch; None for now.
+
+        Returns:
+            The ended operation.
         """
         operation = self._open(delivery, carrier, started_at)
         self.end_process(operation, ending, ended_at)
@@ -47,24 +48,34 @@ class DetachedDeliveries(ABC):
         carrier: Mapping[str, object],
         started_at: float | None = None,
     ) -> ProcessOperation:
-        """As `start_process`, but neither current nor in flight here: other code runs it.
+        """Open the process span of a delivery that other code runs.
 
-        What belongs to the delivery is done in `with operation.inside():`.
+        It is neither current nor in flight in this process. Code that belongs to the delivery
+        runs in `with operation.inside():`. The arguments are those of `start_process`.
+
+        Returns:
+            The operation to end with `end_process`.
         """
         return self._open(delivery, carrier, started_at)
 
     @never_raises(list[ProcessOperation])
     def start_batch(self, deliveries: Sequence[DeliveredMessage]) -> list[ProcessOperation]:
-        """One call is about to process several deliveries; the first becomes current.
+        """Open the process spans of several deliveries that one call runs.
 
-        End each with `end_process`, the first one last.
+        The span of the first becomes current.
+
+        Args:
+            deliveries: Each delivery with the carrier of its message.
+
+        Returns:
+            An operation for each delivery. End each with `end_process`, the first one last.
         """
         now = self._clock() / 1e9
-        delivery, carrier = batch.first(deliveries, self.options, now), deliveries[0][1]
+        delivery, carrier = batch.first_delivery(deliveries, self.options, now), deliveries[0][1]
         operations = [self.start_process(delivery, carrier, now)]
-        here = operations[0].span.get_span_context()
+        first_span = operations[0].span.get_span_context()
         for delivery, carrier in deliveries[1:]:
-            operation = self._open(batch.other(delivery, here), carrier, now)
+            operation = self._open(batch.other_delivery(delivery, first_span), carrier, now)
             if operation.template is not None:
                 self._connection.counts.add_in_flight(operation, operation.template)
             operations.append(operation)
@@ -77,34 +88,17 @@ class DetachedDeliveries(ABC):
         carrier: Mapping[str, object],
         started_at: float | None = None,
     ) -> ProcessOperation:
-        """As `open_process`, for a delivery that other code has recorded, or will."""
+        """Refer to the process span of a delivery that other code records.
+
+        Opens no span. What runs in `with operation.inside():` has that span as its parent. The
+        arguments are those of `start_process`.
+
+        Returns:
+            An operation that has ended already.
+        """
         incoming = propagation.read(carrier)
         if not self.connect():
             return ProcessOperation(delivery, incoming)
         return process.reference_span(
             self._connection, delivery, incoming, self.options, started_at
         )
-
-    @abstractmethod
-    def connect(self) -> bool:
-        """Whether anybody collects telemetry."""
-
-    @abstractmethod
-    def start_process(
-        self,
-        delivery: Delivery,
-        carrier: Mapping[str, object] | None,
-        started_at: float | None = None,
-    ) -> ProcessOperation:
-        """A delivery begins."""
-
-    @abstractmethod
-    def end_process(
-        self, operation: ProcessOperation, ending: Ending, ended_at: float | None = None
-    ) -> None:
-        """The framework has decided how the delivery ended."""
-
-    @abstractmethod
-    def _open(
-        self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
-    ) -> ProcessOperation: ...

@@ -1,4 +1,4 @@
-"""What can be known of all messages of a route before the first one."""
+"""Names, attributes and series of a route: all that is the same for each of its messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ ROUTE_ATTRIBUTES: Final = (
     semconv.TASK_NAME,
 )
 
-
-# What nearly all have, so that a copy seldom has to grow.
-_OF_SENDS: Final[dict[str, Value]] = {
+# Placeholders for what nearly all messages have, so that the copied dict need not grow.
+_SEND_PLACEHOLDERS: Final[dict[str, Value]] = {
     semconv.MESSAGING_MESSAGE_ID: "",
     semconv.MESSAGING_CONVERSATION_ID: "",
 }
-_OF_DELIVERIES: Final[dict[str, Value]] = {
+_PROCESS_PLACEHOLDERS: Final[dict[str, Value]] = {
     semconv.MESSAGING_MESSAGE_ID: "",
     semconv.TASK_TRIGGER: "call",
     semconv.TASK_ATTEMPT: 1,
@@ -33,7 +32,7 @@ _OF_DELIVERIES: Final[dict[str, Value]] = {
 
 
 class Series:
-    """Where one kind of ending is counted, and the attributes its durations are recorded with."""
+    """One metric series: the cell that counts it, and the attributes of its durations."""
 
     __slots__ = ("attributes", "cell")
 
@@ -43,22 +42,23 @@ class Series:
 
 
 class RouteTemplate:
-    """Span names, attributes and series of one route.
+    """Span names, attributes and metric series of one route.
 
-    `send` and `process` have the attributes of a span in its message's first attempt: what differs
-    is to be replaced.
+    `send_attributes` and `process_attributes` are to be copied: they have placeholders for what
+    differs between messages. `metric_attributes` are those of every metric, `base_attributes` those
+    of every span of a delivery.
     """
 
     __slots__ = (
         "_process_success_series",
         "_send_success_series",
         "_series",
-        "base",
-        "process",
+        "base_attributes",
+        "metric_attributes",
+        "process_attributes",
         "process_name",
-        "receive",
         "route",
-        "send",
+        "send_attributes",
         "send_name",
     )
 
@@ -68,44 +68,48 @@ class RouteTemplate:
         self.send_name = f"send {target}"
         self.process_name = f"process {target}"
         shared = _span_attributes(route, framework)
-        self.send = _operation("send") | shared | _OF_SENDS
-        self.receive = _operation("process") | shared
-        self.process = self.receive | _OF_DELIVERIES | _function(route)
-        self.base = _metric_attributes(route)
+        self.send_attributes = _operation("send") | shared | _SEND_PLACEHOLDERS
+        self.base_attributes = _operation("process") | shared
+        self.process_attributes = self.base_attributes | _PROCESS_PLACEHOLDERS | _function(route)
+        self.metric_attributes = _metric_attributes(route)
         self._series: dict[tuple[str, str | None], Series] = {}
         self._send_success_series: Series | None = None
         self._process_success_series: Series | None = None
 
     def send_success_series(self, tally: Tally) -> Series:
-        """The series of messages that were sent."""
+        """The series of sends without an error."""
         if self._send_success_series is None:
-            self._send_success_series = self.sent(tally, None)
+            self._send_success_series = self.send_series(tally, None)
         return self._send_success_series
 
     def process_success_series(self, tally: Tally) -> Series:
         """The series of deliveries that ended with success."""
         if self._process_success_series is None:
-            self._process_success_series = self.consumed(tally, Outcome.SUCCESS, None)
+            self._process_success_series = self.process_series(tally, Outcome.SUCCESS, None)
         return self._process_success_series
 
-    def sent(self, tally: Tally, error_type: str | None) -> Series:
-        """The series of messages sent; `error_type` None where that worked."""
+    def send_series(self, tally: Tally, error_type: str | None) -> Series:
+        """The series of sends that ended with `error_type`, None for those without an error."""
         found = self._series.get(("send", error_type))
         if found is None:
-            counted = {semconv.MESSAGING_OPERATION_NAME: "send"} | self.base | _error(error_type)
+            counted = (
+                {semconv.MESSAGING_OPERATION_NAME: "send"}
+                | self.metric_attributes
+                | _error(error_type)
+            )
             measured = counted | {semconv.MESSAGING_OPERATION_TYPE: "send"}
             found = Series(tally.cell(counted), measured)
             self._keep(("send", error_type), found)
         return found
 
-    def consumed(self, tally: Tally, outcome: Outcome, error_type: str | None) -> Series:
+    def process_series(self, tally: Tally, outcome: Outcome, error_type: str | None) -> Series:
         """The series of deliveries that ended with `outcome`."""
         key = (outcome.value, error_type)
         found = self._series.get(key)
         if found is None:
             counted = (
                 {semconv.MESSAGING_OPERATION_NAME: "process"}
-                | self.base
+                | self.metric_attributes
                 | {semconv.TASK_OUTCOME: outcome.value}
             )
             found = Series(tally.cell(counted), counted | _error(error_type))
@@ -119,20 +123,22 @@ class RouteTemplate:
 
 
 class RouteTemplates:
-    """What is prepared for the routes in use; with more than 4,096, some again and again."""
+    """The templates of the routes in use, at most 4,096; beyond that they are made anew."""
 
     def __init__(self, framework: str, span_name: str) -> None:
         self._framework = framework
         self._span_name = span_name
-        self._known: dict[Route, RouteTemplate] = {}
+        self._templates: dict[Route, RouteTemplate] = {}
 
     def of(self, route: Route) -> RouteTemplate:
-        """What is prepared for `route`."""
-        template = self._known.get(route)
+        """The template of `route`."""
+        template = self._templates.get(route)
         if template is None:
-            if len(self._known) >= MAX_ROUTES:
-                self._known.clear()
-            template = self._known[route] = RouteTemplate(route, self._framework, self._span_name)
+            if len(self._templates) >= MAX_ROUTES:
+                self._templates.clear()
+            template = self._templates[route] = RouteTemplate(
+                route, self._framework, self._span_name
+            )
         return template
 
 

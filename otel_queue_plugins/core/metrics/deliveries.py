@@ -1,0 +1,78 @@
+"""The counts and measurements of one delivery that has ended."""
+
+from __future__ import annotations
+
+from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core.bounds import valid_text
+from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.outcomes import FINAL, SUCCESS, cancellation, error_type
+from otel_queue_plugins.core.route_templates import RouteTemplate
+from otel_queue_plugins.core.spans import exceptions
+from otel_queue_plugins.core.spans.operation import ProcessOperation
+
+
+def record(
+    connection: Connection,
+    operation: ProcessOperation,
+    template: RouteTemplate,
+    ending: Ending,
+    ended_ns: int,
+) -> None:
+    """Count the delivery and record its durations, with its span for exemplars."""
+    instruments, waited, context = connection.instruments, operation.waiting, operation.context
+    consumed = connection.counts.consumed
+    if ending.outcome is SUCCESS:
+        series = template.process_success_series(consumed)
+    else:
+        series = template.process_series(consumed, ending.outcome, error_type(ending))
+    consumed.add(series.cell, operation.delivery.span_id)
+    seconds = (ended_ns - operation.started_ns) / 1e9
+    instruments.record_process_duration(seconds, series.attributes, context)
+    if waited.wait is not None:
+        instruments.record_wait(waited.wait, template.metric_attributes, context)
+    if instruments.prefetch_wait and waited.prefetch_wait is not None:
+        instruments.prefetch_wait.record(waited.prefetch_wait, template.metric_attributes, context)
+    if ending.outcome is not SUCCESS or instruments.completion:
+        _record_ending(connection, operation, template, ending, ended_ns)
+    is_first = operation.delivery.attempt == 1
+    if is_first and waited.wait is not None and _trigger(operation) == "schedule":
+        instruments.drift.record(waited.wait, template.metric_attributes, context)
+
+
+def _record_ending(
+    connection: Connection,
+    operation: ProcessOperation,
+    template: RouteTemplate,
+    ending: Ending,
+    ended_ns: int,
+) -> None:
+    instruments, context = connection.instruments, operation.context
+    route, envelope = template.metric_attributes, operation.incoming.envelope
+    if instruments.completion and envelope and ending.outcome in FINAL:
+        since = envelope.first_enqueued_at or envelope.enqueued_at
+        taken = max(0.0, ended_ns / 1e9 - since)
+        final = {**route, semconv.TASK_OUTCOME: ending.outcome.value}
+        instruments.completion.record(taken, final, context)
+    if ending.outcome is Outcome.RETRY:
+        kind = exceptions.type_name(ending.error) if ending.error else "retry"
+        instruments.retries.add(1, {**route, semconv.ERROR_TYPE: kind}, context)
+    if ending.outcome is Outcome.DEAD_LETTER or ending.dead_letter_queue is not None:
+        dead = {**route, semconv.DEAD_LETTER_REASON: _dead_letter_reason(ending)}
+        instruments.dead_letters.add(1, dead, context)
+    scope = cancellation(ending)
+    if scope:
+        cancelled = {**route, semconv.CANCELLATION_SCOPE: scope}
+        instruments.cancellations.add(1, cancelled, context)
+
+
+def _dead_letter_reason(ending: Ending) -> str:
+    # The reason of a reject or a skip may differ for each message: too many series.
+    if ending.outcome is Outcome.DEAD_LETTER:
+        return valid_text(ending.reason or "unknown")
+    return str(ending.outcome.value)
+
+
+def _trigger(operation: ProcessOperation) -> str | None:
+    envelope = operation.incoming.envelope
+    return operation.delivery.trigger or (envelope.trigger if envelope else None)

@@ -1,0 +1,1 @@
+"""The methods of `QueueTelemetry`, by moment of a message's life."""
