@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_queue_plugins.core.extras import required
-from otel_queue_plugins.sdk.config import reading
+from otel_queue_plugins.sdk.config import reader
 from otel_queue_plugins.sdk.config.plan import read
 from tests.environment import clean_environment
 
@@ -73,7 +73,7 @@ def test_protocol_without_exporter_names_the_package(
 
 def test_unknown_exporter_name_suggests_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """For well-known exporters the line has the package."""
-    monkeypatch.setattr(reading, "offered", lambda *_, **__: ())
+    monkeypatch.setattr(reader, "entry_points_of", lambda *_, **__: ())
     plan = read({"OTEL_METRICS_EXPORTER": "prometheus"})
     install = "'prometheus' is not installed: pip install opentelemetry-exporter-prometheus"
     assert [problem.fix for problem in plan.problems] == [install]

@@ -41,7 +41,7 @@ class Lifecycle:
         may be wrong that was right before.
         """
         self._main_pid = os.getpid()
-        sdk.know_siblings(lambda: _forks(getattr(sender, "pool_cls", None)))
+        sdk.set_siblings_check(lambda: _forks(getattr(sender, "pool_cls", None)))
         try:
             sdk.validate()
         except sdk.ConfigurationError as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, TypeVar
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.settings.definitions import Setting, is_strict
 from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
 from otel_queue_plugins.core.settings.problems import nearest, raise_first, report
-from otel_queue_plugins.core.settings.variables import Variables, is_strict
+from otel_queue_plugins.core.settings.variables import Variables
+
+T = TypeVar("T")
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -21,24 +24,13 @@ EVENTS: Final = ("essential", "all")
 EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
 
 _RELATION: Final = Choice(*RELATIONS)
-_KINDS: Final[Mapping[str, Kind]] = {
-    "relation": _RELATION,
-    "auto_link_after": Number(),
-    "auto_link_fan_out": Number(whole=True),
-    "span_name": Choice(*SPAN_NAMES),
-    "retry_is_error": Flag(),
-    "events": Choice(*EVENTS),
-    "metrics": Names(*OPTIONAL_METRICS),
-    "broker_spans": Flag(),
-    "settle_spans": Flag(),
-    "log_correlation": Flag(),
-    "exception_signal": Choice(*EXCEPTION_SIGNALS),
-}
 _EXCEPTION_VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
-VARIABLES: Final[Mapping[str, str]] = {
-    name: f"OTEL_QUEUE_{name.upper()}" for name in _KINDS if name != "exception_signal"
-} | {"exception_signal": _EXCEPTION_VARIABLE}
-"""The environment variable of each option."""
+
+
+def _option(default: T, kind: Kind, text: str, variable: str = "", default_text: str = "") -> T:
+    """A field of `Options`; see `Setting` for the rest. `variable` is named after it by default."""
+    definition = {"kind": kind, "text": text, "variable": variable, "default_text": default_text}
+    return field(default=default, metadata=definition)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +58,61 @@ class Options:
         ValueError: An option has a wrong value; the text names the value and the choices.
     """
 
-    relation: str = "child"
-    auto_link_after: float = 60.0
-    auto_link_fan_out: int = 100
-    span_name: str = "task"
-    retry_is_error: bool = False
-    events: str = "essential"
-    metrics: frozenset[str] = frozenset()
-    broker_spans: bool = False
-    settle_spans: bool = False
-    log_correlation: bool = False
-    exception_signal: str = ""
+    relation: str = _option(
+        "child", _RELATION, "how a process span [relates](../how-to/relation.md) to its send span"
+    )
+    auto_link_after: float = _option(60.0, Number(), "seconds of waiting after which `auto` links")
+    auto_link_fan_out: int = _option(
+        100, Number(whole=True), "size of a group from which `auto` links"
+    )
+    span_name: str = _option(
+        "task",
+        Choice(*SPAN_NAMES),
+        "`task`: `process shop.charge`; `queue`: `process celery`, as the conventions have it",
+    )
+    retry_is_error: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="give an attempt that will be tried again the status ERROR",
+    )
+    events: str = _option(
+        "essential",
+        Choice(*EVENTS),
+        "`all`: also [an event](telemetry.md#events-of-process-spans) for the moment when the "
+        "worker received the message",
+    )
+    metrics: frozenset[str] = _option(
+        frozenset(),
+        Names(*OPTIONAL_METRICS),
+        "optional instruments to record, with commas between",
+        default_text="none",
+    )
+    broker_spans: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="let instrumented broker clients trace a worker's polling",
+    )
+    settle_spans: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="give each ack and nack of a delivery [a span](telemetry.md#spans); Dramatiq only",
+    )
+    log_correlation: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="put `trace_id`, `span_id`, `task_id` and `task_name` on every log record",
+    )
+    exception_signal: str = _option(
+        "",
+        Choice(*EXCEPTION_SIGNALS),
+        "`logs`: exceptions as log records; `logs/dup`: as both",
+        variable=_EXCEPTION_VARIABLE,
+        default_text="span events",
+    )
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            value = _checked(name, kind, getattr(self, name))
+        for name, setting in SETTINGS.items():
+            value = _checked(name, setting.kind, getattr(self, name))
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -100,7 +132,7 @@ class Options:
         check_names(given)
         variables = Variables(environ)
         chosen = {name: value for name, value in given.items() if value is not None}
-        for name in _KINDS.keys() - chosen.keys():
+        for name in SETTINGS.keys() - chosen.keys():
             value = _from_variable(variables, name)
             if value is not None:
                 chosen[name] = value
@@ -108,6 +140,20 @@ class Options:
             raise_first(variables.problems)
         report(variables.problems)
         return cls(**chosen)
+
+
+SETTINGS: Final[Mapping[str, Setting[Any]]] = {
+    each.name: Setting(
+        variable=each.metadata["variable"] or f"OTEL_QUEUE_{each.name.upper()}",
+        kind=each.metadata["kind"],
+        default=each.default,
+        text=each.metadata["text"],
+        argument=each.name,
+        default_text=each.metadata["default_text"],
+    )
+    for each in fields(Options)
+}
+"""The definition of each option, by its name."""
 
 
 def check_names(given: Iterable[str], *others: str) -> None:
@@ -169,14 +215,15 @@ def _checked(name: str, kind: Kind, value: object) -> object:
 
 def _from_variable(variables: Variables, name: str) -> object | None:
     """The value of an option's variable; None if it is unset or has a wrong value."""
-    variable = VARIABLES[name]
+    setting = SETTINGS[name]
+    variable, kind = setting.variable, setting.kind
     text = variables.value(variable)
     if not text:
         return None
     try:
-        return _KINDS[name].parse(text)
+        return kind.parse(text)
     except ValueError:
-        fix = f"use {_KINDS[name]}; it counts as unset"
+        fix = f"use {kind}; it counts as unset"
         if variable == _EXCEPTION_VARIABLE:  # other instrumentations may know more values
             variables.warn(variable, fix)
         else:

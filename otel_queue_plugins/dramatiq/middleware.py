@@ -55,7 +55,7 @@ class OpenTelemetryMiddleware(Middleware):
     ) -> None:
         check_names(options)
         check_providers(tracer_provider, meter_provider)
-        sdk.know_siblings(command.has_several_processes)
+        sdk.set_siblings_check(command.has_several_processes)
         sdk.validate(os.environ)
         self._options = Options.from_environ(os.environ, **options)
         self._telemetry = QueueTelemetry(

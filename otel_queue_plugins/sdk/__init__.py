@@ -1,4 +1,4 @@
-"""Providers from `OTEL_*`: set-up, forks, endings, logs. Knows no framework.
+"""Providers from `OTEL_*`: set-up, forks, exits, logs. Knows no framework.
 
 Importing this imports neither the OpenTelemetry SDK nor an exporter.
 """
@@ -6,7 +6,7 @@ Importing this imports neither the OpenTelemetry SDK nor an exporter.
 from __future__ import annotations
 
 from otel_queue_plugins.sdk.config.validation import ConfigurationError, validate
-from otel_queue_plugins.sdk.export.scraping import know_siblings
+from otel_queue_plugins.sdk.export.scraping import set_siblings_check
 from otel_queue_plugins.sdk.logs.correlation import enable_log_correlation
 from otel_queue_plugins.sdk.process.flushing import flush
 from otel_queue_plugins.sdk.providers.setup import ensure_providers, set_up_on_first_use
@@ -16,7 +16,7 @@ __all__ = [
     "enable_log_correlation",
     "ensure_providers",
     "flush",
-    "know_siblings",
+    "set_siblings_check",
     "set_up_on_first_use",
     "validate",
 ]

@@ -9,8 +9,6 @@ from otel_queue_plugins.core.patching import Patch
 if TYPE_CHECKING:
     from otel_queue_plugins.core.patching import Table, Wrapper
 
-_INSTRUMENTS = "opentelemetry.metrics._internal.instrument"
-
 
 def of_log_correlation(make_record: Wrapper) -> Table:
     """While log records are to name their trace and their task. Versions are Python's."""
@@ -53,10 +51,10 @@ def of_first_use(signal: str, use: Wrapper, make_observable: Wrapper) -> Table:
     tables: dict[str, Table] = {
         "traces": {"opentelemetry.trace:ProxyTracer": {"_tracer": used}},
         "metrics": {
-            f"{_INSTRUMENTS}:_ProxyCounter": {"add": used},
-            f"{_INSTRUMENTS}:_ProxyUpDownCounter": {"add": used},
-            f"{_INSTRUMENTS}:_ProxyHistogram": {"record": used},
-            f"{_INSTRUMENTS}:_ProxyGauge": {"set": used},
+            "opentelemetry.metrics._internal.instrument:_ProxyCounter": {"add": used},
+            "opentelemetry.metrics._internal.instrument:_ProxyUpDownCounter": {"add": used},
+            "opentelemetry.metrics._internal.instrument:_ProxyHistogram": {"record": used},
+            "opentelemetry.metrics._internal.instrument:_ProxyGauge": {"set": used},
             "opentelemetry.metrics._internal:_ProxyMeter": {
                 "create_observable_counter": made,
                 "create_observable_up_down_counter": made,

@@ -6,6 +6,8 @@ import logging
 
 import pytest
 
+from otel_queue_plugins.core.settings.definitions import Setting, is_strict, read
+from otel_queue_plugins.core.settings.kinds import Flag, Seconds
 from otel_queue_plugins.core.settings.problems import (
     Problem,
     merged,
@@ -13,7 +15,7 @@ from otel_queue_plugins.core.settings.problems import (
     report,
     without_secrets,
 )
-from otel_queue_plugins.core.settings.variables import Variables, is_strict
+from otel_queue_plugins.core.settings.variables import Variables
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,8 @@ def test_flag_accepts_eight_spellings_in_any_case(text: str, value: bool | None)
     """Anything else is the default, and a problem unless it is empty."""
     for default in (True, False):
         variables = Variables({"X": text})
-        assert variables.flag("X", default=default) is (default if value is None else value)
+        setting = Setting(variable="X", kind=Flag(), default=default, text="")
+        assert read(variables, setting) is (default if value is None else value)
         assert bool(variables.problems) is (value is None and bool(text.strip()))
     assert is_strict({"OTEL_QUEUE_STRICT": text}) is bool(value)
 
@@ -51,6 +54,27 @@ def test_number_must_be_finite_and_at_least_the_minimum(
 ) -> None:
     """Anything else counts as unset."""
     assert Variables({"X": text}).number("X", at_least=1, whole=whole) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2.5", 2.5), ("0", 0.0), ("", 7.0), *((text, None) for text in ("-1", "inf", "nan", "soon"))],
+)
+def test_seconds_must_be_finite_and_not_negative(text: str, seconds: float | None) -> None:
+    """Anything else is the default, and a problem with the choices."""
+    variables = Variables({"X": text})
+    setting = Setting(variable="X", kind=Seconds(), default=7.0, text="")
+    assert read(variables, setting) == (7.0 if seconds is None else seconds)
+    fixes = [problem.fix for problem in variables.problems]
+    assert fixes == ["use a number of at least 0"] * (seconds is None)
+
+
+def test_seconds_as_an_argument_must_be_a_number() -> None:
+    """A flag is no number."""
+    assert Seconds().check(2) == 2.0
+    for value in (True, "2", None):
+        with pytest.raises(ValueError, match="is not a number of at least 0"):
+            Seconds().check(value)
 
 
 def test_first_variable_with_a_value_is_read() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.environment import clean_environment, telemetry_environment
-from tests.receiver import FaultyReceiver, GrpcReceiver
+from tests.receiver import Fault, FaultyReceiver, GrpcReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ Receiver = FaultyReceiver | GrpcReceiver
 
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
-    """Both of them, one after the other."""
+    """Each of both protocols."""
     chosen: str = request.param
     return chosen
 
@@ -37,7 +37,7 @@ def receiver(protocol: str) -> Iterator[Receiver]:
 
 @pytest.fixture
 def http_receiver() -> Iterator[FaultyReceiver]:
-    """A receiver for what does not depend on the protocol."""
+    """A receiver over HTTP, for tests that do not depend on the protocol."""
     with FaultyReceiver() as receiver:
         yield receiver
 
@@ -52,6 +52,7 @@ class Programs:
     def start(
         self, *arguments: str, endpoint: str = "", protocol: str = "http/protobuf", **extra: str
     ) -> ManagedProcess:
+        """Start one; without an `endpoint` it has no `OTEL_*` but `extra`."""
         named = telemetry_environment(endpoint, service="program", protocol=protocol)
         return self.processes.start(
             arguments[0],
@@ -59,6 +60,15 @@ class Programs:
             env=clean_environment(**{**(named if endpoint else {}), **extra}),
             stdin=subprocess.PIPE,
         )
+
+    def start_sending(
+        self, receiver: Receiver, *arguments: str, fault: Fault | None = None, **extra: str
+    ) -> ManagedProcess:
+        """Start one that exports to `receiver`, which gets `fault` if one is given."""
+        if fault is not None:
+            receiver.fault = fault
+        protocol = "grpc" if isinstance(receiver, GrpcReceiver) else "http/protobuf"
+        return self.start(*arguments, endpoint=receiver.endpoint, protocol=protocol, **extra)
 
 
 @pytest.fixture
@@ -69,13 +79,22 @@ def programs(processes: Processes) -> Programs:
 
 @pytest.fixture
 def moments(processes: Processes) -> Programs:
-    """Programs about the first and the last moment, which export only when they end."""
+    """Programs that record at the first and the last moment, and export only at their end."""
     return Programs(processes=processes, module="tests.sdk.moments")
 
 
-def tell(parent: ManagedProcess, name: str) -> None:
-    """Have one child work, and wait for its end."""
+def run_child(parent: ManagedProcess, name: str) -> None:
+    """Have `one_task_children` run one child, and wait for its end."""
     before = parent.log.count("took")
     parent.stdin.write(f"{name}\n".encode())
     parent.stdin.flush()
     parent.wait_for_log("took", count=before + 1)
+
+
+def record_spans(program: ManagedProcess, *counts: int) -> None:
+    """Have `spans_on_request` record so many spans, one number after the other."""
+    for number in counts:
+        recorded = program.log.count("recorded")
+        program.stdin.write(f"{number}\n".encode())
+        program.stdin.flush()
+        program.wait_for_log("recorded", count=recorded + 1)

@@ -1,4 +1,4 @@
-"""Values of all kinds to encode, and the official encoder as the judge of what we make of them."""
+"""Values of all kinds to encode, and the comparison with the official encoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 
 many = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -42,7 +42,7 @@ class Ratio(float):
 
 
 class Loud(str):
-    """Shows itself otherwise than it is."""
+    """A string subclass whose `str()` differs from its value."""
 
     __slots__ = ()
 
@@ -125,7 +125,7 @@ attributes = (
 def mostly_sound(
     sound: dict[str, st.SearchStrategy[Any]], odd: dict[str, st.SearchStrategy[Any]]
 ) -> st.SearchStrategy[dict[str, Any]]:
-    """Facts of which at most two are odd: with more, nobody could say what made it fail."""
+    """Fields of which at most two are unusual: with more, nobody could find the cause."""
     chosen = st.sets(st.sampled_from(sorted(odd)), max_size=2)
     return chosen.flatmap(
         lambda names: st.fixed_dictionaries({**sound, **{name: odd[name] for name in names}})
@@ -175,13 +175,13 @@ scopes = st.sampled_from(
 
 
 def ended_span(cls: type[ReadableSpan] = ReadableSpan, **facts: Any) -> ReadableSpan:
-    """One with all that ours needs to encode it, and `facts`."""
+    """An ended span with everything that our encoder needs, and with `facts`."""
     context = facts.pop("context", SpanContext(1, 1, is_remote=False))
     return cls("x", context, start_time=1, end_time=2, **facts)
 
 
 def assert_same(encoder: Encoder, batch: Sequence[Any]) -> None:
-    """Ours is the message of the official encoder, or fails and complains as that does."""
+    """Our bytes are the official message, or fail and warn as the official encoder does."""
     official = encoder.signal.official
     message = type(official([]))
     expected = _outcome(message, lambda: official(batch).SerializePartialToString())
@@ -194,7 +194,7 @@ def assert_same(encoder: Encoder, batch: Sequence[Any]) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the SDK's warnings about each value that is not as it should be."""
+    """Without the SDK's warnings about odd values."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -205,7 +205,7 @@ def quietly() -> Iterator[None]:
 def _outcome(
     message: type[Message], encode: Callable[[], bytes]
 ) -> tuple[bytes | type[Exception], int]:
-    """The message, or what was raised; and the number of complaints."""
+    """The message or the exception, and the number of warnings."""
     with _complaints() as complaints:
         try:
             return _canonical(message, encode()), len(complaints)
@@ -214,7 +214,7 @@ def _outcome(
 
 
 def _canonical(message: type[Message], content: bytes) -> bytes:
-    """What is read, always written the same way. Messages with NaN are not equal to themselves."""
+    """The parsed message, written in one way: messages with NaN are not equal to themselves."""
     try:
         return message.FromString(content).SerializeToString(deterministic=True)
     except DecodeError:  # Nested too deeply to be read.

@@ -1,6 +1,7 @@
-"""`python -m tests.sdk.green_program gevent|eventlet ours|user|told`: how long the hub stood still.
+"""`python -m tests.sdk.green_program LIBRARY PROVIDERS`: how long the hub stood still.
 
-With providers of ours, of the user's, or of the user's who has told gRPC about gevent.
+LIBRARY is `gevent` or `eventlet`. PROVIDERS are `ours`, those of the `user`, or
+`init_gevent`: those of the user, with gRPC's support for gevent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if sys.argv[1] == "gevent":
 else:
     import_module("eventlet").monkey_patch()
 
-if sys.argv[2] == "told":
+if sys.argv[2] == "init_gevent":
     import_module("grpc.experimental.gevent").init_gevent()
 
 import os

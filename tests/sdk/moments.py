@@ -1,6 +1,6 @@
 """Programs about the first and the last moment: `python -m tests.sdk.moments NAME`.
 
-None of them calls `ensure_providers`, and all that is exported is exported at an end.
+None of them calls `ensure_providers`; everything is exported at the end of a process.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ logging.basicConfig()
 
 
 def say_what_is_loaded() -> None:
-    """Whether the SDK is, and how many threads there are."""
+    """Print whether the SDK is loaded, and how many threads there are."""
     loaded = any(name.startswith("opentelemetry.sdk") for name in sys.modules)
     print(f"sdk {loaded} threads {threading.active_count()}", flush=True)
 
 
 def early() -> None:
-    """Records with what was obtained before; argv: the signals to record, in that order."""
+    """Records with objects got before the set-up; argv: the signals to record, in that order."""
     tracer, meter = trace.get_tracer("early"), metrics.get_meter("early")
     up_down, counter = meter.create_up_down_counter("active"), meter.create_counter("work")
     histogram, gauge = meter.create_histogram("took"), meter.create_gauge("level")
@@ -63,7 +63,7 @@ def early() -> None:
 
 
 def decorated() -> None:
-    """A function is decorated before anybody sets up; that is no use of the tracer yet."""
+    """Decorates a function before the set-up, which is no use of the tracer yet."""
 
     @trace.get_tracer("early").start_as_current_span("decorated")
     def work() -> None:
@@ -76,10 +76,10 @@ def decorated() -> None:
 
 
 def observed() -> None:
-    """Nothing but an observable gauge, read when its time has come; argv: `two` forks at once."""
+    """Has an observable gauge only, collected after a while; argv: `two` forks at once."""
     from otel_queue_plugins.sdk.providers import setup
 
-    setup._SECONDS_TO_FIRST_READING = 0.2  # type: ignore[misc]
+    setup._SECONDS_TO_FIRST_COLLECTION = 0.2  # type: ignore[misc]
     sdk.set_up_on_first_use()
     os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "100"
     metrics.get_meter("early").create_observable_gauge(
@@ -111,7 +111,7 @@ seen: list[int] = []
 
 
 def set_own(what: str) -> None:
-    """Set a provider that notes in `seen` what it gets."""
+    """Set a provider that adds what it gets to `seen`."""
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -167,7 +167,7 @@ def work_in_child() -> None:
 
 
 def terminated() -> None:
-    """Records and waits for SIGTERM; argv: what the application does about it."""
+    """Records and waits for SIGTERM; argv: how the application handles it."""
     how = sys.argv[2]
     if how == "handled before":
         signal.signal(signal.SIGTERM, on_term)
@@ -189,7 +189,7 @@ def terminated() -> None:
 
 
 def restored_in_thread() -> None:
-    """Set up in another thread, which cannot set handlers, as a server does that loads an app."""
+    """Set up in another thread, which cannot set handlers, as in a server that loads an app."""
     signal.signal(signal.SIGTERM, on_term)
     thread = threading.Thread(target=sdk.set_up_on_first_use)
     thread.start()

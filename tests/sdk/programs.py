@@ -56,7 +56,7 @@ def use_own_providers(protocol: str) -> None:
 
 
 def say_how_long_the_end_takes() -> Callable[[], None]:
-    """Call what this gives as the last act; handlers registered from here on are in the time."""
+    """Returns a function to call last; it prints the seconds that the exit handlers take."""
     ended: list[float] = []
     atexit.register(lambda: print(f"left after {time.monotonic() - ended[0]:.2f} s", flush=True))
 
@@ -78,7 +78,7 @@ def script() -> None:
 
 
 def talkative() -> None:
-    """Says what we say at INFO and above, sets up, and has two children do the same."""
+    """Prints our log lines from INFO on, sets up, and has two children do the same."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     if sys.argv[2:] == ["own"]:
@@ -92,7 +92,7 @@ def talkative() -> None:
 
 
 def rich_script() -> None:
-    """Records what `script` does, and a span with much on it."""
+    """Records what `script` does, and a span with attributes, events and links."""
     sdk.ensure_providers()
     tracer = trace.get_tracer("tests")
     other = trace.SpanContext(7, 7, is_remote=True)
@@ -135,7 +135,7 @@ def own_providers() -> None:
 
 
 def carrying() -> None:
-    """What a message would carry."""
+    """Prints the headers that a message would carry."""
     sdk.validate()
     from opentelemetry import propagate
 
@@ -174,7 +174,7 @@ def child() -> None:
 
 
 def idle() -> None:
-    """Calls everything with nothing named, and says which SDK modules that brought in."""
+    """Calls everything without `OTEL_*`, and prints whether the SDK was loaded."""
     sdk.validate()
     sdk.ensure_providers()
     record("idle")
@@ -199,8 +199,8 @@ def logging_script() -> None:
         logger.exception("failed")
 
 
-def dictated() -> None:
-    """Records as many spans as each line of stdin says, and answers; ends with stdin."""
+def spans_on_request() -> None:
+    """Records as many spans as each line of stdin has as a number, and answers each line."""
     sdk.validate()
     sdk.ensure_providers()
     tracer = trace.get_tracer("tests")
@@ -278,7 +278,7 @@ def fork(act: Callable[[str], None], who: str) -> int:
 
 def encoding_script() -> None:
     """Records in this process and in a child; each says what our encoder was given."""
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
     request = Encoder.request
     given: dict[str, int] = {}
@@ -302,7 +302,7 @@ def encoding_script() -> None:
 
 
 def storm() -> None:
-    """Forks 50 children while this process keeps exporting; each child works once told to.
+    """Forks 50 children while this process keeps exporting; each child records after that.
 
     argv: whose providers (`ours` or `user`). Prints `forked`, waits for a line on stdin, ends
     with the number of children that failed to flush.
@@ -322,7 +322,7 @@ def storm() -> None:
         pid = os.fork()
         if not pid:
             os.close(write_end)
-            work_when_told(f"child-{number}", read_end)
+            work_on_request(f"child-{number}", read_end)
         slowest = max(slowest, time.monotonic() - began)
         children.append(pid)
         time.sleep(0.02)
@@ -345,10 +345,10 @@ def keep_busy() -> None:
     threading.Thread(target=run, daemon=True).start()
 
 
-def work_when_told(who: str, told: int) -> None:
-    """End with 0 when everything recorded here got out, killed when that takes for ever."""
+def work_on_request(who: str, pipe: int) -> None:
+    """Record after the pipe is closed; exit with 0 if it was exported, killed if that hangs."""
     faulthandler.dump_traceback_later(25, exit=True)
-    os.read(told, 1)
+    os.read(pipe, 1)
     sdk.ensure_providers()
     record(who)
     os._exit(0 if sdk.flush(20) else 1)

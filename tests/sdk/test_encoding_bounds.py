@@ -1,4 +1,4 @@
-"""What the encoder keeps is bounded, and right in all threads and forked children."""
+"""The encoder's caches are bounded, and correct in all threads and forked children."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.sdk import encoding
-from otel_queue_plugins.sdk.encoding import caching
-from otel_queue_plugins.sdk.encoding.attributes import AttributeEncoder
-from otel_queue_plugins.sdk.encoding.caching import Budget
-from otel_queue_plugins.sdk.encoding.encoder import Encoder
-from otel_queue_plugins.sdk.encoding.spans import SpanEncoder
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import caching
+from otel_queue_plugins.sdk.fastpath.encoding.attributes import AttributeEncoder
+from otel_queue_plugins.sdk.fastpath.encoding.caching import Budget
+from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
+from otel_queue_plugins.sdk.fastpath.encoding.otlp_spans import SpanEncoder
 
 RESOURCE = Resource({"service.name": "shop"})
 SCOPE = InstrumentationScope("shop", "1")
@@ -37,7 +37,7 @@ def span(
     resource: Resource = RESOURCE,
     scope: InstrumentationScope = SCOPE,
 ) -> ReadableSpan:
-    """One that nothing but its id tells from others."""
+    """A span that differs from others by its id only."""
     return ReadableSpan(
         name,
         SpanContext(1, next(IDS), is_remote=False),
@@ -50,7 +50,7 @@ def span(
 
 
 class Small:
-    """An encoder of our own with a budget that is soon used up."""
+    """An encoder with a small budget."""
 
     def __init__(self, most: int) -> None:
         usual = encoding.span_encoder()
@@ -62,13 +62,13 @@ class Small:
         self.encoder = Encoder(signal, encode_spans)
 
     def is_right(self, batch: list[ReadableSpan]) -> bool:
-        """Whether it makes of `batch` what the official encoder does."""
+        """Whether `batch` is encoded as by the official encoder."""
         request = ExportTraceServiceRequest.FromString(self.encoder.request(batch))
         return bool(request == encode_spans(batch))
 
 
 def varied(seed: int, spans: int) -> list[ReadableSpan]:
-    """Keys, values and types that come again, in an order of their own."""
+    """Keys, values and types that repeat, in different orders."""
     draw = random.Random(seed)
     values = ["a", "b" * 300, 1, True, 1.0, -5, None, ["a", 1], {"a": 1.5}, "\u00e9"]
     return [
@@ -80,8 +80,8 @@ def varied(seed: int, spans: int) -> list[ReadableSpan]:
     ]
 
 
-def test_it_takes_no_more_memory_than_it_may() -> None:
-    """Ids, keys, names, resources and scopes that never come again: two MiB, however many."""
+def test_encoder_memory_stays_within_the_budget() -> None:
+    """Any number of ids, keys, names, resources and scopes takes at most two MiB."""
     small = Small(caching.MOST_BYTES)
     assert small.is_right(varied(0, 10))
     tracemalloc.start()
@@ -102,8 +102,8 @@ def test_it_takes_no_more_memory_than_it_may() -> None:
     assert small.is_right(varied(1, 50))
 
 
-def test_of_a_key_that_has_ids_nothing_is_kept() -> None:
-    """Other keys keep what they have: the budget is not for what never comes again."""
+def test_cache_of_a_key_with_ids_keeps_nothing() -> None:
+    """Other keys keep their values: ids do not use up the budget."""
     small = Small(caching.MOST_BYTES)
     small.encoder.request([span({"queue": "shop"})])
     used = small.budget.used
@@ -115,15 +115,15 @@ def test_of_a_key_that_has_ids_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 500, 5_000])
-def test_what_was_forgotten_is_encoded_anew(most: int) -> None:
-    """Also in the middle of a span."""
+def test_emptied_cache_encodes_the_same(most: int) -> None:
+    """Also if it is emptied in the middle of a span."""
     small = Small(most)
     for seed in range(20):
         assert small.is_right(varied(seed, 20))
 
 
-def test_in_many_threads() -> None:
-    """Each gets what it gave, while all of them fill and empty what they share."""
+def test_encoder_in_many_threads_encodes_the_same() -> None:
+    """Also while all threads fill and empty the same caches."""
     small = Small(3_000)
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -135,8 +135,8 @@ def test_in_many_threads() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_in_a_forked_child() -> None:
-    """It goes on with what its parent kept, and keeps more for itself."""
+def test_encoder_in_a_forked_child_encodes_the_same() -> None:
+    """The child uses the caches of its parent, and adds to them."""
     small = Small(10_000)
     assert small.is_right(varied(1, 50))
     child = os.fork()
@@ -146,8 +146,8 @@ def test_in_a_forked_child() -> None:
     assert small.is_right(varied(3, 50))
 
 
-def test_resources_and_scopes_are_let_go() -> None:
-    """Those of tracers that were made for one request, say."""
+def test_resources_and_scopes_beyond_the_bound_are_released() -> None:
+    """An application may make a tracer for each request."""
     small = Small(caching.MOST_BYTES)
     scopes = [InstrumentationScope(f"scope{number}") for number in range(1_000)]
     assert small.is_right([span({}, scope=scope) for scope in scopes])
@@ -156,8 +156,8 @@ def test_resources_and_scopes_are_let_go() -> None:
     assert sum(len(gc.get_referrers(scope)) for scope in scopes[:3]) < held
 
 
-def test_of_large_resources_few_are_kept() -> None:
-    """Each may hold any number of attributes, of any length."""
+def test_large_resources_are_kept_within_a_bound_of_bytes() -> None:
+    """A resource may have any number of attributes of any length."""
     small = Small(caching.MOST_BYTES)
     for number in range(20):
         assert small.is_right([span({}, resource=Resource({"n": number, "text": "x" * 50_000}))])

@@ -1,4 +1,4 @@
-"""The exporters that we set up send what ours encoded, by the official ways and means."""
+"""The exporters that are set up send what our encoder has encoded, and do all else as before."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.config.targets import GRPC, Target
-from otel_queue_plugins.sdk.encoding import attaching
 from otel_queue_plugins.sdk.export import otlp_exporters
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import attaching
 from tests.receiver import Fault
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SIGNALS = ("traces", "logs")
 
 
 def span(**attributes: Any) -> ReadableSpan:
-    """An ended one."""
+    """An ended span."""
     return ReadableSpan(
         "pay",
         SpanContext(1, 2, is_remote=False),
@@ -45,12 +45,12 @@ def span(**attributes: Any) -> ReadableSpan:
 
 
 def log(**attributes: Any) -> ReadableLogRecord:
-    """One as exporters get it."""
+    """A log record as exporters get it."""
     return ReadableLogRecord(LogRecord(body="paid", attributes=attributes), RESOURCE)
 
 
 def exporter(receiver: Receiver, signal: str, compression: str = "none", **more: Any) -> Any:
-    """As our set-up makes it."""
+    """An exporter as the set-up makes it."""
     path = "" if receiver.protocol == GRPC else f"/v1/{signal}"
     target = Target(
         **{
@@ -75,7 +75,7 @@ def exporter(receiver: Receiver, signal: str, compression: str = "none", **more:
 
 @pytest.fixture
 def arrived(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The messages that came, whole."""
+    """The messages that have arrived."""
     messages: list[Any] = []
     monkeypatch.setattr(receiver, "add", messages.append)
     return messages
@@ -83,24 +83,24 @@ def arrived(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The batches that our encoders were given."""
+    """The batches that our encoders have got."""
     batches: list[Any] = []
     for encoder in (encoding.span_encoder(), encoding.log_encoder()):
         assert encoder is not None
-        monkeypatch.setattr(encoder, "request", _told(encoder.request, batches))
+        monkeypatch.setattr(encoder, "request", _recording(encoder.request, batches))
     return batches
 
 
-def _told(request: Callable[[Any], bytes], batches: list[Any]) -> Callable[[Any], bytes]:
-    def told(batch: Any) -> bytes:
+def _recording(request: Callable[[Any], bytes], batches: list[Any]) -> Callable[[Any], bytes]:
+    def record_batch(batch: Any) -> bytes:
         batches.append(batch)
         return request(batch)
 
-    return told
+    return record_batch
 
 
 def batch_of(signal: str, **attributes: Any) -> tuple[list[Any], Any]:
-    """Two records, and the message of the official encoder for them."""
+    """Two records, and the official encoder's message for them."""
     make, encode = {"traces": (span, encode_spans), "logs": (log, encode_logs)}[signal]
     batch = [make(key="a"), make(**attributes)]
     return batch, encode(batch)
@@ -108,10 +108,10 @@ def batch_of(signal: str, **attributes: Any) -> tuple[list[Any], Any]:
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
-def test_what_arrives(
+def test_exported_records_arrive_as_with_the_official_encoder(
     receiver: Receiver, arrived: list[Any], encoded: list[Any], signal: str, compression: str
 ) -> None:
-    """Our encoding in the official exporters' requests: path, headers, compression."""
+    """Path, headers and compression are those of the official exporter."""
     if compression == "deflate" and receiver.protocol == GRPC:
         pytest.skip("gRPC has no deflate")
     batch, message = batch_of(signal, number=1)
@@ -128,8 +128,8 @@ def test_what_arrives(
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_a_refusal_is_retried(receiver: Receiver, arrived: list[Any], signal: str) -> None:
-    """By the exporter's own rules, with what was encoded."""
+def test_refused_export_is_retried(receiver: Receiver, arrived: list[Any], signal: str) -> None:
+    """The exporter's own rules apply, with the same bytes."""
     batch, message = batch_of(signal)
     ours = exporter(receiver, signal)
     receiver.fault = Fault.UNAVAILABLE
@@ -143,8 +143,8 @@ def test_a_refusal_is_retried(receiver: Receiver, arrived: list[Any], signal: st
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_a_time_limit_ends_it(receiver: Receiver, signal: str) -> None:
-    """The one that the exporter was given."""
+def test_export_timeout_ends_the_export(receiver: Receiver, signal: str) -> None:
+    """The timeout is that of the exporter."""
     receiver.fault = Fault.HANG
     ours = exporter(receiver, signal, timeout=0.5)
     assert ours.export(batch_of(signal)[0]).name == "FAILURE"
@@ -152,7 +152,7 @@ def test_a_time_limit_ends_it(receiver: Receiver, signal: str) -> None:
 
 
 def official(receiver: Receiver, signal: str) -> Any:
-    """What a user would have made."""
+    """The exporter as a user would make it."""
     package = f"opentelemetry.exporter.otlp.proto.{'grpc' if receiver.protocol == GRPC else 'http'}"
     names = {
         "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -166,7 +166,7 @@ def official(receiver: Receiver, signal: str) -> Any:
 
 
 def outcome_of(export: Callable[[Any], Any], batch: list[Any]) -> Any:
-    """Its result, or what it raised."""
+    """The result of a call, or the exception that it raised."""
     try:
         return export(batch)
     except Exception as error:  # noqa: BLE001 - any that the official exporter raises
@@ -174,8 +174,10 @@ def outcome_of(export: Callable[[Any], Any], batch: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str) -> None:
-    """A batch that the official exporter drops, or raises over, is dropped or raised over."""
+def test_record_that_cannot_be_encoded_is_handled_as_officially(
+    receiver: Receiver, arrived: list[Any], signal: str
+) -> None:
+    """The batch is dropped, or the export raises, as with the official exporter."""
     make = {"traces": span, "logs": log}[signal]
     hopeless = make()
     if signal == "traces":
@@ -195,10 +197,10 @@ def test_what_cannot_be_sent(receiver: Receiver, arrived: list[Any], signal: str
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("bad", ["\ud800", 2**64, object()], ids=["surrogate", "huge", "object"])
-def test_an_attribute_that_cannot_be_sent(
+def test_attribute_that_cannot_be_encoded_is_left_out(
     receiver: Receiver, arrived: list[Any], signal: str, bad: Any
 ) -> None:
-    """Goes missing alone, as it does with the official exporter."""
+    """The other attributes are exported, as with the official exporter."""
     batch, message = batch_of(signal, good=1, bad=bad)
     ours = exporter(receiver, signal)
     assert ours.export(batch).name == "SUCCESS"
@@ -206,8 +208,8 @@ def test_an_attribute_that_cannot_be_sent(
     assert arrived == [message]
 
 
-def test_what_is_nested_too_deeply(receiver: Receiver) -> None:
-    """Can be written and not be read: it goes as far as with the official exporter."""
+def test_value_nested_too_deeply_is_handled_as_officially(receiver: Receiver) -> None:
+    """It can be written but not read; the result is that of the official exporter."""
     nested: Any = "a"
     for _ in range(150):
         nested = [nested]
@@ -220,14 +222,14 @@ def test_what_is_nested_too_deeply(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_an_exporter_that_others_changed_is_left_alone(
+def test_attach_leaves_a_patched_exporter_unchanged(
     receiver: Receiver,
     arrived: list[Any],
     encoded: list[Any],
     signal: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Somebody else may have replaced what we would run, or the encoder that it calls."""
+    """Another library may have replaced the method, or the encoder that it calls."""
     theirs = official(receiver, signal)
     module = import_module(type(theirs).__module__)
     name = {"traces": "encode_spans", "logs": "encode_logs"}[signal]
@@ -241,10 +243,10 @@ def test_an_exporter_that_others_changed_is_left_alone(
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf"], indirect=True)
-def test_a_wrapped_export_stays_wrapped(
+def test_attach_keeps_a_wrapper_around_export(
     receiver: Receiver, arrived: list[Any], encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A method that somebody wrapped is called by its wrapper."""
+    """A wrapper around `export` is still called."""
     theirs = official(receiver, "traces")
     theirs.shutdown()
     calls: list[Any] = []
@@ -263,18 +265,18 @@ def test_a_wrapped_export_stays_wrapped(
     assert (arrived, encoded, calls) == ([message], [], [batch])
 
 
-def test_an_exporter_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is put onto what has no place for it."""
+def test_attach_leaves_an_unknown_exporter_unchanged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is set on an exporter of an unknown kind."""
     other = SimpleNamespace()
     with caplog.at_level("DEBUG", "otel_queue_plugins"):
         assert attaching.attach(encoding.span_encoder(), other) is other
     assert not vars(other)
-    assert "no place" in caplog.text
+    assert "no kind that can use our encoder" in caplog.text
     assert attaching.attach(None, other) is other
 
 
-def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
-    """Whatever goes wrong, there is an exporter."""
+def test_attach_leaves_an_exporter_that_raises_unchanged() -> None:
+    """The exporter is returned whatever happens."""
 
     class Closed:
         __slots__ = ()
@@ -286,10 +288,10 @@ def test_an_exporter_that_cannot_be_looked_into_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("switch", ["", "off"])
-def test_what_the_environment_sets_up(
+def test_exporters_from_the_environment_use_our_encoder(
     programs: Programs, receiver: Receiver, protocol: str, switch: str
 ) -> None:
-    """Spans and log records of the process and of a child that it forks; metrics are not ours."""
+    """For spans and log records, in the process and in a forked child; not for metrics."""
     program = programs.start(
         "encoding_script",
         endpoint=receiver.endpoint,

@@ -1,4 +1,4 @@
-"""Log records that we encode are those that the official encoder would have sent."""
+"""Log records that we encode are equal to those of the official encoder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.fastpath import encoding
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 in_contexts = st.just(Context()) | encoded.contexts.map(
     lambda each: set_span_in_context(NonRecordingSpan(each), Context())
@@ -27,7 +27,7 @@ in_contexts = st.just(Context()) | encoded.contexts.map(
 
 
 def _log_record(facts: dict[str, Any]) -> LogRecord:
-    """One with those facts, also where its constructor would have chosen others."""
+    """A log record with those fields, also where its constructor would set others."""
     record = LogRecord(context=Context())
     vars(record).update(facts)
     return record
@@ -73,20 +73,20 @@ sound_records = st.builds(
 
 
 def readable(records: st.SearchStrategy[LogRecord]) -> st.SearchStrategy[ReadableLogRecord]:
-    """As an exporter gets them."""
+    """A log record as exporters get it."""
     return st.builds(ReadableLogRecord, records, encoded.resources, encoded.scopes)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """Most of what is tried here is warned about."""
+    """Without the SDK's warnings about odd values."""
     with encoded.quietly():
         yield
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    """One for all, so that what it keeps of one record is there for the next."""
+    """One encoder for all tests, so that its caches are used."""
     made = encoding.log_encoder()
     assert made is not None
     return made
@@ -107,8 +107,10 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=" ".join)
-def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
-    """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
+def test_log_record_with_an_unusual_field_is_encoded_as_officially(
+    encoder: Encoder, odd: dict[str, Any]
+) -> None:
+    """One field is unusual: it is encoded, left out or raises, as officially."""
     record = LogRecord(timestamp=1, severity_text="INFO", body="a", event_name="b")
     vars(record).update(odd)
     encoded.assert_same(encoder, [ReadableLogRecord(record, Resource({}))])
@@ -116,8 +118,10 @@ def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
 
 @encoded.many
 @given(batch=st.lists(readable(sound_records), max_size=4))
-def test_what_the_sdk_records(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
-    """Several resources and scopes in the order of the official encoder, which is never asked."""
+def test_log_records_of_the_sdk_are_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableLogRecord]
+) -> None:
+    """Resources and scopes have the official order; the official encoder is not called."""
     encoded.assert_same(encoder, batch)
     for record in batch:
         encoder.signal.encode(record)
@@ -125,6 +129,8 @@ def test_what_the_sdk_records(encoder: Encoder, batch: list[ReadableLogRecord]) 
 
 @encoded.many
 @given(batch=st.lists(readable(odd_records), max_size=3))
-def test_any_batch(encoder: Encoder, batch: list[ReadableLogRecord]) -> None:
-    """Of all that a log record may hold, possible or not."""
+def test_any_batch_of_log_records_is_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableLogRecord]
+) -> None:
+    """With any fields that a log record may have."""
     encoded.assert_same(encoder, batch)

@@ -1,4 +1,4 @@
-"""Where our encoder is not proven to be equal there is none, and the official one is used."""
+"""Where our encoder is not proven to be equal, the official one is used."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status
 
-from otel_queue_plugins.sdk import encoding
-from otel_queue_plugins.sdk.encoding import proven, signals, trial
-from otel_queue_plugins.sdk.fastpath import gate
+from otel_queue_plugins.sdk.fastpath import encoding, gate
+from otel_queue_plugins.sdk.fastpath.encoding import encoding_trial, proven, signals
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def fresh_trials() -> Iterator[None]:
-    """Each test is a process of its own, as far as the trials go."""
+    """Each test runs the trials anew."""
     _forget()
     yield
     _forget()
@@ -39,16 +38,16 @@ def _forget() -> None:
     gate.forget()
 
 
-def test_the_sdk_here_is_proven() -> None:
-    """What all other tests here take away from."""
+def test_encoders_are_proven_with_the_installed_sdk() -> None:
+    """The other tests change one condition of this one."""
     assert encoding.span_encoder() is not None
     assert encoding.log_encoder() is not None
 
 
-@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0"])
-def test_the_switch_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["off", "OFF", " false ", "0"])
+def test_fastpath_off_turns_the_encoders_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_QUEUE_FASTPATH=off."""
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert encoding.span_encoder() is None
     assert encoding.log_encoder() is None
 
@@ -57,10 +56,10 @@ def test_the_switch_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> 
     "name", ["opentelemetry.sdk.version.__version__", f"{proven.__name__}.encoder_version"]
 )
 @pytest.mark.parametrize("version", ["1.43.9", "1.46.0", "1.4", "2.44.0"])
-def test_another_version_is_not_proven(
+def test_version_outside_the_table_turns_the_encoders_off(
     name: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A version that both were not compared with may encode more, or otherwise; `on` forces it."""
+    """Another version may encode differently; `on` uses the encoder all the same."""
     monkeypatch.setattr(name, version)
     assert encoding.span_encoder() is None
     assert encoding.log_encoder() is None
@@ -86,10 +85,10 @@ def _as_another_would_patch(method: Any) -> Any:
         *((SpanContext, "span_id"), (BoundedAttributes, "__iter__"), (BoundedList, "__iter__")),
     ],
 )
-def test_a_patched_class_is_not_proven(
+def test_patched_class_turns_the_encoders_off(
     cls: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody may hide a value there from the official encoder."""
+    """A patch may hide a value from the official encoder."""
     member = vars(cls)[name]
     is_property = isinstance(member, property)
     patched = _as_another_would_patch(member.fget if is_property else member)
@@ -98,15 +97,15 @@ def test_a_patched_class_is_not_proven(
     assert encoding.log_encoder() is None
 
 
-def test_a_patched_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody may have made the official encoder say more."""
+def test_patched_official_encoder_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patch may make the official encoder export more."""
     patched = _as_another_would_patch(signals.encode_spans)
     monkeypatch.setattr(signals, "encode_spans", patched)
     assert encoding.span_encoder() is None
 
 
-def test_a_difference_in_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official encoder has the last word."""
+def test_different_trial_turns_the_span_encoder_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official encoder decides."""
     original = trace_encoder._span_flags
     monkeypatch.setattr(trace_encoder, "_span_flags", lambda parent: original(parent) | 1)
     assert encoding.span_encoder() is None
@@ -114,31 +113,31 @@ def test_a_difference_in_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [AttributeError, TypeError, ImportError])
-def test_a_trial_that_fails(
+def test_failing_trial_turns_the_encoder_off_and_is_logged(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it is, telemetry goes on without our encoder, and a line says why."""
+    """Export goes on with the official encoder, and a log line has the reason."""
 
     def fail() -> Any:
         raise error("no such thing")
 
-    monkeypatch.setattr(trial, "spans", fail)
+    monkeypatch.setattr(encoding_trial, "spans", fail)
     with caplog.at_level("DEBUG", "otel_queue_plugins"):
         assert encoding.span_encoder() is None
     assert "no such thing" in caplog.text
 
 
-def test_what_would_be_left_to_the_official_encoder_is_no_trial(
+def test_trial_with_a_record_left_to_the_official_encoder_does_not_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An encoder that leaves everything to the official one would only cost more."""
     record = encoded.ended_span(attributes={"a": 2**64})
-    monkeypatch.setattr(trial, "spans", lambda: [record])
+    monkeypatch.setattr(encoding_trial, "spans", lambda: [record])
     assert encoding.span_encoder() is None
 
 
 class Hiding(ReadableSpan):
-    """Somebody's span, which shows less than it has."""
+    """A subclass of a span that shows less than it has."""
 
     @property
     def attributes(self) -> Any:
@@ -167,7 +166,7 @@ class OwnAttributes(BoundedAttributes):
 
 
 class MoreAttributes(BoundedAttributes):
-    """Counts what it drops, as those of the SDK do."""
+    """Attributes that count dropped ones, as those of the SDK do."""
 
 
 @pytest.mark.parametrize(
@@ -184,8 +183,8 @@ class MoreAttributes(BoundedAttributes):
     ],
     ids=lambda span: type(span).__name__,
 )
-def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpan) -> None:
-    """Only the classes of the SDK are known to us, not those made from them."""
+def test_subclasses_are_encoded_by_their_public_properties(span: ReadableSpan) -> None:
+    """Only the exact classes of the SDK are encoded by their private fields."""
     encoder = encoding.span_encoder()
     assert encoder is not None
     plain = encoded.ended_span(attributes={"a": 1, "b": 2})
@@ -193,10 +192,10 @@ def test_classes_of_others_are_encoded_as_they_show_themselves(span: ReadableSpa
     encoded.assert_same(encoder, [plain, span, plain])
 
 
-def test_importing_imports_no_sdk() -> None:
-    """A process that exports nothing pays nothing for it."""
+def test_import_of_the_encoding_loads_no_sdk() -> None:
+    """A process that exports nothing has no cost."""
     code = (
-        "import sys, otel_queue_plugins.sdk.encoding, otel_queue_plugins.sdk.encoding.attaching;"
+        "import sys, otel_queue_plugins.sdk.fastpath.encoding.attaching;"
         "sys.exit(any(name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))"
         " for name in sys.modules))"
     )

@@ -1,4 +1,4 @@
-"""Spans that we encode are those that the official encoder would have sent."""
+"""Spans that we encode are equal to those of the official encoder."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk import encoding
+from otel_queue_plugins.sdk.fastpath import encoding
 from tests.sdk import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_queue_plugins.sdk.encoding.encoder import Encoder
+    from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
 
 
 def bounded_lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """As a span keeps them, with some dropped, and as anybody else may give them."""
+    """Lists as a span has them, with some dropped, and as other libraries may set them."""
     lists = st.lists(items, max_size=3)
     most = st.sampled_from([None, 128, 1, 0])
     return st.builds(BoundedList.from_seq, most, lists) | lists | lists.map(tuple) | st.just(())
@@ -42,7 +42,7 @@ def bounded_lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def built(
     cls: type, sound: dict[str, st.SearchStrategy[Any]], odd: dict[str, st.SearchStrategy[Any]]
 ) -> st.SearchStrategy[Any]:
-    """Instances of which at most two facts are odd."""
+    """Instances with at most two unusual fields."""
     return encoded.mostly_sound(sound, odd).map(lambda facts: cls(**facts))
 
 
@@ -96,14 +96,14 @@ spans = built(
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """Most of what is tried here is warned about."""
+    """Without the SDK's warnings about odd values."""
     with encoded.quietly():
         yield
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    """One for all, so that what it keeps of one span is there for the next."""
+    """One encoder for all tests, so that its caches are used."""
     made = encoding.span_encoder()
     assert made is not None
     return made
@@ -134,8 +134,10 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=" ".join)
-def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
-    """By itself, as somebody may have set it: encoded, left out or raised over, as always."""
+def test_span_with_an_unusual_field_is_encoded_as_officially(
+    encoder: Encoder, odd: dict[str, Any]
+) -> None:
+    """One field is unusual: it is encoded, left out or raises, as officially."""
     span = encoded.ended_span(attributes={"a": 1}, parent=LINKED)
     vars(span).update(odd)
     encoded.assert_same(encoder, [span])
@@ -143,13 +145,13 @@ def test_a_fact_that_is_odd(encoder: Encoder, odd: dict[str, Any]) -> None:
 
 @encoded.many
 @given(span=spans)
-def test_any_span(encoder: Encoder, span: ReadableSpan) -> None:
-    """Of all that a span may hold, possible or not."""
+def test_any_span_is_encoded_as_officially(encoder: Encoder, span: ReadableSpan) -> None:
+    """With any fields that a span may have."""
     encoded.assert_same(encoder, [span])
 
 
 class Recorded:
-    """Spans that were recorded with the SDK, under some limits."""
+    """Spans that the SDK has recorded under some limits."""
 
     def __init__(self, limits: tuple[int, int, int], resource: Resource, scope: str) -> None:
         self.spans: list[ReadableSpan] = []
@@ -165,7 +167,7 @@ class Recorded:
         self._tracer = provider.get_tracer(scope, "1", "url", {"a": 1})
 
     def record(self, draw: Any) -> None:
-        """One more, with all that the API lets one set."""
+        """Record one more span, with everything that the API can set."""
         mappings = encoded.sound_mappings
         contexts = draw(st.lists(encoded.contexts, max_size=3))
         parent = draw(st.none() | encoded.contexts)
@@ -194,8 +196,10 @@ limits = st.tuples(
 
 @encoded.many
 @given(data=st.data())
-def test_a_batch_of_what_the_sdk_records(encoder: Encoder, data: st.DataObject) -> None:
-    """Several resources and scopes in the order of the official encoder, which is never asked."""
+def test_batch_of_recorded_spans_is_encoded_as_officially(
+    encoder: Encoder, data: st.DataObject
+) -> None:
+    """Resources and scopes have the official order; the official encoder is not called."""
     batch: list[ReadableSpan] = []
     for scope in data.draw(st.lists(st.sampled_from(["shop", "till"]), max_size=4)):
         recorded = Recorded(data.draw(limits), data.draw(encoded.resources), scope)
@@ -209,15 +213,17 @@ def test_a_batch_of_what_the_sdk_records(encoder: Encoder, data: st.DataObject) 
 
 @encoded.many
 @given(batch=st.lists(spans, max_size=4))
-def test_any_batch(encoder: Encoder, batch: list[ReadableSpan]) -> None:
-    """One span may make the official encoder fail for all, and one attribute may go missing."""
+def test_any_batch_of_spans_is_encoded_as_officially(
+    encoder: Encoder, batch: list[ReadableSpan]
+) -> None:
+    """One span may make the official encoder fail for all, or one attribute may be left out."""
     encoded.assert_same(encoder, batch)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, dict])
 @pytest.mark.parametrize("depth", [1, 15, 16, 17, 30, 32, 33, 47, 48, 49, 50, 96, 99, 101, 150])
-def test_values_inside_of_values(encoder: Encoder, kind: type, depth: int) -> None:
-    """A message may be nested less deeply than Python's objects; what is too deep goes missing."""
+def test_nested_values_are_encoded_as_officially(encoder: Encoder, kind: type, depth: int) -> None:
+    """A value nested more deeply than a protobuf message may be is left out."""
     value: Any = "a"
     for _ in range(depth):
         value = {"a": value} if kind is dict else kind([value])
@@ -225,16 +231,16 @@ def test_values_inside_of_values(encoder: Encoder, kind: type, depth: int) -> No
     encoded.assert_same(encoder, [span])
 
 
-def test_types_that_are_equal(encoder: Encoder) -> None:
-    """1, True, 1.0 and a member of an enumeration stay what they are, whichever comes first."""
+def test_equal_values_of_different_types_are_encoded_by_type(encoder: Encoder) -> None:
+    """1, True, 1.0 and a member of an enumeration keep their types, in any order."""
     equal = [1, True, 1.0, encoded.Number.ONE, 0, False, 0.0, -0.0, "a", encoded.Word.A]
     for first, second in permutations(equal, 2):
         batch = [encoded.ended_span(attributes={"key": each}) for each in (first, second)]
         encoded.assert_same(encoder, batch)
 
 
-def test_scopes_that_are_equal(encoder: Encoder) -> None:
-    """The first of a batch speaks for all of its equals; what another batch had does not matter."""
+def test_equal_scopes_are_grouped_as_officially(encoder: Encoder) -> None:
+    """Equal scopes are exported as the first of them in a batch; other batches do not matter."""
     scopes = [InstrumentationScope("x", attributes={"a": each}) for each in (1, True, 1.0)]
     for first, second in permutations(scopes, 2):
         spans = [

@@ -120,7 +120,7 @@ def without_times(data: Any) -> Any:
 
 
 def both(**options: Any) -> tuple[Measuring, Measuring]:
-    """Two equal worlds: one as usual, one on the fast path."""
+    """Two equal set-ups: one with the public API, one with the fast path."""
     return Measuring(shorten=False, **options), Measuring(shorten=True, **options)
 
 
@@ -156,7 +156,7 @@ steps = st.lists(
 
 
 def take(measuring: Measuring, step: tuple[Any, ...]) -> Any:
-    """One step of a story, and what it shows."""
+    """Do one step of a sequence, and return what it shows."""
     what, *arguments = step
     if what == "record":
         value, series, context = arguments
@@ -176,20 +176,22 @@ def take(measuring: Measuring, step: tuple[Any, ...]) -> Any:
 
 
 def swap(measuring: Measuring) -> None:
-    """What a forked child does to start from zero."""
+    """What the repair of a forked child does to the readers."""
     consumer = measuring.provider._measurement_consumer
     for reader in measuring.readers:
         consumer.remove_metric_reader(reader)
         consumer.add_metric_reader(reader)
 
 
-@given(told=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
-def test_any_story_is_read_as_if_the_sdk_had_recorded_it(told, views, exemplar_filter) -> None:
-    """Whatever the values, series, views, readers and exemplars, every read gives the same."""
+@given(sequence=steps, views=st.sampled_from(VIEWS), exemplar_filter=st.sampled_from(FILTERS))
+def test_any_sequence_of_measurements_is_exported_as_by_the_sdk(
+    sequence, views, exemplar_filter
+) -> None:
+    """For all values, series, views, readers and exemplars each collection gives the same."""
     logging.disable(logging.WARNING)
     try:
         usual, short = both(views=views, exemplar_filter=exemplar_filter)
-        for step in told:
+        for step in sequence:
             random.seed(1)  # reservoirs of exemplars draw lots
             expected = take(usual, step)
             random.seed(1)
@@ -199,7 +201,7 @@ def test_any_story_is_read_as_if_the_sdk_had_recorded_it(told, views, exemplar_f
         logging.disable(logging.NOTSET)
 
 
-def test_the_times_are_those_of_the_records() -> None:
+def test_point_times_are_those_of_the_measurements() -> None:
     """A cumulative point starts with the first record; a delta point where the last one ended."""
     short = Measuring(shorten=True)
     times = []
@@ -212,7 +214,7 @@ def test_the_times_are_those_of_the_records() -> None:
     assert [delta[0] for _, delta in times[1:]] == [delta[1] for _, delta in times[:-1]]
 
 
-def test_an_exemplar_carries_the_trace() -> None:
+def test_exemplar_has_the_trace_id() -> None:
     """Inside a sampled span a measurement leaves an exemplar with its ids; outside none."""
     short = Measuring(shorten=True)
     short.record(0.5, SERIES[0], in_span(7))
@@ -223,7 +225,7 @@ def test_an_exemplar_carries_the_trace() -> None:
     assert second["exemplars"] == []
 
 
-def test_no_context_means_the_current_one() -> None:
+def test_measurement_without_context_uses_the_current_one() -> None:
     """An empty context stands for the current one, as with the SDK."""
     usual, short = both()
     token = attach(in_span(9))
@@ -233,8 +235,8 @@ def test_no_context_means_the_current_one() -> None:
     assert usual.read_all() == short.read_all()
 
 
-def test_a_removed_reader_gets_nothing_and_a_new_one_everything_from_then_on() -> None:
-    """Bound series follow the readers, in whatever order these come and go."""
+def test_removed_reader_gets_nothing_and_new_reader_later_measurements() -> None:
+    """Bound series use the current readers, whenever one is added or removed."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)
     new = InMemoryMetricReader()
@@ -245,8 +247,8 @@ def test_a_removed_reader_gets_nothing_and_a_new_one_everything_from_then_on() -
     assert [point["sum"] for point in _points(short.read(new))] == [6.0]
 
 
-def test_after_a_swap_counting_starts_from_zero() -> None:
-    """A series bound before the readers were swapped does not write where nobody reads."""
+def test_readded_reader_starts_from_zero() -> None:
+    """A series bound before uses the new storages."""
     short = Measuring(shorten=True)
     for _ in range(3):
         short.record(1.0, SERIES[0], NOWHERE)
@@ -256,8 +258,8 @@ def test_after_a_swap_counting_starts_from_zero() -> None:
     assert [point["count"] for point in short.points(1)] == [1]
 
 
-def test_storages_of_removed_readers_are_let_go() -> None:
-    """Nothing is kept of a reader that is gone, whichever series is recorded next."""
+def test_storages_of_removed_readers_are_released() -> None:
+    """No series keeps the storage of a removed reader."""
     short = Measuring(shorten=True)
     for attributes in SERIES:
         short.record(1.0, attributes, NOWHERE)
@@ -269,7 +271,7 @@ def test_storages_of_removed_readers_are_let_go() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["cumulative", "delta"])
-def test_the_cardinality_limit_holds(number: int) -> None:
+def test_cardinality_limit_is_applied(number: int) -> None:
     """2500 series leave 2000 points and one that holds the other 500, also when seen again."""
     usual, short = both()
     series = [{"n": each} for each in range(2500)]
@@ -283,7 +285,7 @@ def test_the_cardinality_limit_holds(number: int) -> None:
     assert [p["count"] for p in points if "otel.metric.overflow" in p["attributes"]] == [1000]
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_number_of_kept_series_is_bounded() -> None:
     """A caller that passes fresh attributes each time costs no memory, and counts are right."""
     short = Measuring(shorten=True)
     for _ in range(5000):
@@ -293,7 +295,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -0.5])
-def test_what_no_histogram_takes_is_dropped(value: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_measurement_is_dropped(value: float, caplog: pytest.LogCaptureFixture) -> None:
     """NaN, infinities and negative values are not recorded, with the SDK's warning."""
     short = Measuring(shorten=True)
     short.record(value, SERIES[0], NOWHERE)
@@ -301,18 +303,20 @@ def test_what_no_histogram_takes_is_dropped(value: float, caplog: pytest.LogCapt
     assert short.read_all() == [None, None]
 
 
-def test_a_disabled_meter_records_nothing() -> None:
-    """A meter switched off and on again by configuration is heard each time."""
+def test_disabled_meter_records_nothing() -> None:
+    """A meter may be disabled and enabled again by configuration."""
     short = Measuring(shorten=True)
     config = type(short.histogram._meter_config._config)
     for enabled in (True, False, True):
-        said = config(is_enabled=enabled)
-        short.provider._set_meter_configurator(meter_configurator=lambda _scope, said=said: said)
+        answer = config(is_enabled=enabled)
+        short.provider._set_meter_configurator(
+            meter_configurator=lambda _scope, answer=answer: answer
+        )
         short.record(1.0, SERIES[0], NOWHERE)
     assert [point["count"] for point in short.points()] == [2]
 
 
-def test_after_shutdown_all_is_as_with_the_sdk() -> None:
+def test_measurement_after_shutdown_is_as_with_the_sdk() -> None:
     """A record after the provider's shutdown raises nothing and is read by nobody."""
     usual, short = both()
     for measuring in (usual, short):
@@ -322,8 +326,8 @@ def test_after_shutdown_all_is_as_with_the_sdk() -> None:
     assert usual.read_all() == short.read_all()
 
 
-def test_a_proxy_made_before_the_provider_is_resolved() -> None:
-    """An instrument of the API is none of the SDK's until there is a provider."""
+def test_proxy_histogram_is_resolved_once_there_is_a_provider() -> None:
+    """Before there is a provider, an instrument of the API has no fast path."""
     early = metrics.get_meter("early").create_histogram("work")
     assert fastpath.bind(early) is None
     reader = InMemoryMetricReader()
@@ -336,7 +340,7 @@ def test_a_proxy_made_before_the_provider_is_resolved() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["cumulative", "delta"])
-def test_nothing_is_lost_between_threads(number: int) -> None:
+def test_measurements_of_many_threads_are_all_counted(number: int) -> None:
     """Records of many threads, while a reader collects and another comes and goes, add up."""
     short = Measuring(shorten=True)
     reads: list[int] = []
@@ -367,8 +371,8 @@ def test_nothing_is_lost_between_threads(number: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_counts_its_own() -> None:
-    """After the swap that a fork needs, parent and child count apart, each from its own start."""
+def test_forked_child_counts_from_its_own_start() -> None:
+    """After the repair of a fork parent and child count separately, each from its own start."""
     short = Measuring(shorten=True)
     short.record(1.0, SERIES[0], NOWHERE)
     child = os.fork()

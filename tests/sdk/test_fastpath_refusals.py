@@ -35,7 +35,7 @@ from otel_queue_plugins.sdk.fastpath.sampling import decider
 
 @pytest.fixture(autouse=True)
 def fresh_trials() -> Iterator[None]:
-    """Each test is a process of its own, as far as the trials go."""
+    """Each test runs the trials anew."""
     _forget()
     yield
     _forget()
@@ -44,7 +44,7 @@ def fresh_trials() -> Iterator[None]:
 def _forget() -> None:
     trial.forget()
     gate.forget()
-    fastpath._proven.clear()
+    fastpath._updates.clear()
 
 
 @pytest.fixture
@@ -70,36 +70,36 @@ def _as_another_would_patch(method: Any) -> Any:
     return patched
 
 
-def test_the_sdk_is_shortened(tracer: Any, histogram: Any) -> None:
-    """What all other tests here take away from."""
+def test_fast_path_is_used_with_the_installed_sdk(tracer: Any, histogram: Any) -> None:
+    """The other tests change one condition of this one."""
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
 
 
-@pytest.mark.parametrize("said", ["off", "OFF", " false ", "0", "No"])
-def test_the_switch_turns_all_off(
+@pytest.mark.parametrize("value", ["off", "OFF", " false ", "0", "No"])
+def test_fastpath_off_turns_all_parts_off(
     tracer: Any,
     histogram: Any,
-    said: str,
+    value: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """OTEL_QUEUE_FASTPATH=off: neither spans nor measurements nor `put`, and no word about it."""
+    """OTEL_QUEUE_FASTPATH=off: spans, measurements and updates use the API, without a log line."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is None
     assert fastpath.bind(histogram) is None
-    assert not fastpath._proven
+    assert not fastpath._updates
     assert caplog.records == []
 
 
-def test_a_version_that_is_not_proven_is_not_shortened(
+def test_version_outside_the_table_turns_the_fast_path_off(
     tracer: Any,
     histogram: Any,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One INFO line for spans and one for measurements: why, what it costs, what may be done."""
+    """One INFO line for spans and one for measurements: reason, cost and remedy."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0.dev1")
     for _ in range(2):
@@ -114,13 +114,13 @@ def test_a_version_that_is_not_proven_is_not_shortened(
         assert "OTEL_QUEUE_FASTPATH=on" in line
 
 
-@pytest.mark.parametrize("said", ["on", "TRUE", "1"])
-def test_the_switch_leaves_the_version_out_of_account(
-    tracer: Any, histogram: Any, said: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", ["on", "TRUE", "1"])
+def test_fastpath_on_ignores_the_table_of_versions(
+    tracer: Any, histogram: Any, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OTEL_QUEUE_FASTPATH=on; the trial must come out equal all the same."""
+    """OTEL_QUEUE_FASTPATH=on; the trial must still come out equal."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
-    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", said)
+    monkeypatch.setenv("OTEL_QUEUE_FASTPATH", value)
     assert fastpath.spans(tracer) is not None
     assert fastpath.bind(histogram) is not None
     with monkeypatch.context() as patch:
@@ -129,20 +129,20 @@ def test_the_switch_leaves_the_version_out_of_account(
         assert fastpath.spans(tracer) is None
 
 
-def test_where_the_sdk_needs_no_shortening_nothing_is_said(
+def test_version_that_needs_no_fast_path_logs_nothing(
     histogram: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """1.44 records measurements fast enough by itself."""
+    """1.44 records measurements fast enough without it."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sdk_version, "__version__", "1.44.0")
     assert fastpath.bind(histogram) is None
     assert caplog.records == []
 
 
-def test_a_child_says_nothing_that_its_parent_has_said(
+def test_forked_child_does_not_repeat_the_log_line(
     tracer: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A worker may start a hundred pool processes; the first of all says it for all."""
+    """A worker may start a hundred pool processes; the first process logs it for all."""
     monkeypatch.setattr(sdk_version, "__version__", "1.99.0")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
     for _ in range(2):
@@ -155,8 +155,8 @@ def test_a_child_says_nothing_that_its_parent_has_said(
     assert capfd.readouterr().err.count("the fast path for spans is not used") == 1
 
 
-def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    """What a user has set, a user may want to know the price of."""
+def test_log_line_names_attribute_limits_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """A user who sets limits can see what they cost."""
     caplog.set_level(logging.INFO)
     limits = SpanLimits(max_span_attributes=10)
     provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
@@ -164,8 +164,8 @@ def test_limits_are_named_as_the_reason(caplog: pytest.LogCaptureFixture) -> Non
     assert "limits of attributes are set" in caplog.text
 
 
-def test_importing_imports_no_sdk() -> None:
-    """A process without the SDK's use pays nothing for it."""
+def test_import_of_the_fast_path_loads_no_sdk() -> None:
+    """A process that does not use the SDK has no cost."""
     code = (
         "import sys, otel_queue_plugins.sdk.fastpath as s;"
         "from opentelemetry import trace, metrics;"
@@ -176,7 +176,7 @@ def test_importing_imports_no_sdk() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
+def test_tracer_of_another_library_has_no_fast_path(tracer: Any) -> None:
     """No-op tracers, wrappers and subclasses are used as they are."""
 
     class Wrapper(sdk_trace.Tracer):
@@ -188,7 +188,7 @@ def test_a_tracer_of_others_is_left_alone(tracer: Any) -> None:
         assert fastpath.spans(other) is None  # type: ignore[arg-type]
 
 
-def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
+def test_histogram_of_another_library_has_no_fast_path(histogram: Any) -> None:
     """No-op instruments and subclasses are used as they are."""
 
     class Wrapper(instrument._Histogram):
@@ -201,8 +201,8 @@ def test_a_histogram_of_others_is_left_alone(histogram: Any) -> None:
     assert fastpath.bind(subclass) is None
 
 
-def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
-    """A tracer got early stands for the real one from the moment a provider is set."""
+def test_proxy_tracer_has_a_fast_path_once_there_is_a_provider() -> None:
+    """A tracer that was got early uses the real one once a provider is set."""
     early = trace.get_tracer("early")
     assert fastpath.spans(early) is None
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
@@ -221,14 +221,14 @@ def test_a_proxy_is_shortened_once_there_is_a_provider() -> None:
     ],
     ids=str,
 )
-def test_limits_of_attributes_are_left_to_the_sdk(limits: dict[str, int]) -> None:
-    """Anything but the default limits means that the SDK has to look at every attribute."""
+def test_tracer_with_attribute_limits_has_no_fast_path(limits: dict[str, int]) -> None:
+    """With other limits than the defaults the SDK has to check every attribute."""
     provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
     assert fastpath.spans(provider.get_tracer("scope")) is None
 
 
-def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
-    """A span of another provider is treated by that provider's limits."""
+def test_set_attributes_applies_the_limits_of_other_spans(tracer: Any) -> None:
+    """A span of another provider has the limits of that provider."""
     assert fastpath.spans(tracer) is not None
     strict = SpanLimits(max_span_attributes=2, max_span_attribute_length=3)
     other = TracerProvider(span_limits=strict, shutdown_on_exit=False).get_tracer("other")
@@ -240,33 +240,33 @@ def test_put_honours_the_limits_of_other_spans(tracer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["start_span", "_is_enabled"])
-def test_a_patched_tracer_is_left_alone(
+def test_patched_tracer_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who patches the SDK's methods wants them called."""
+    """A patched method of the SDK has to be called."""
     patched = _as_another_would_patch(getattr(sdk_trace.Tracer, name))
     monkeypatch.setattr(sdk_trace.Tracer, name, patched)
     assert fastpath.spans(tracer) is None
 
 
-def test_a_patched_tracer_instance_is_left_alone(tracer: Any) -> None:
-    """Also where only this one tracer is patched."""
+def test_patched_tracer_object_has_no_fast_path(tracer: Any) -> None:
+    """Also if only this tracer is patched."""
     tracer.start_span = _as_another_would_patch(tracer.start_span)
     assert fastpath.spans(tracer) is None
 
 
 @pytest.mark.parametrize("name", ["__init__", "start", "set_attributes", "add_event", "_new_links"])
-def test_a_patched_span_is_left_alone(
+def test_patched_span_class_has_no_fast_path(
     tracer: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that the fast path would not call must be the SDK's own."""
+    """Methods that the fast path does not call must be the SDK's own."""
     patched = _as_another_would_patch(getattr(sdk_trace._Span, name))
     monkeypatch.setattr(sdk_trace._Span, name, patched)
     assert fastpath.spans(tracer) is None
 
 
-def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None means that a sampler, or the one it delegates to, must be asked."""
+def test_sampler_of_another_library_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No decision means that the sampler, or its delegate, has to be called."""
     decide = decider()
     assert decide(sampling.DEFAULT_ON, None, 1) is sampling.Decision.RECORD_AND_SAMPLE
     own: Any = sampling.StaticSampler(sampling.Decision.DROP)
@@ -295,16 +295,16 @@ def test_only_samplers_of_the_sdk_go_unasked(monkeypatch: pytest.MonkeyPatch) ->
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_a_patched_metrics_sdk_is_left_alone(
+def test_patched_metrics_class_has_no_fast_path(
     histogram: Any, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Methods that the fast path would not call must be the SDK's own."""
+    """Methods that the fast path does not call must be the SDK's own."""
     monkeypatch.setattr(owner, name, _as_another_would_patch(getattr(owner, name)))
     assert fastpath.bind(histogram) is None
 
 
-def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
-    """Also where only this one instrument, or what it reports to, is another's."""
+def test_patched_histogram_has_no_fast_path(histogram: Any) -> None:
+    """Also if only this instrument, or its consumer, is of another library."""
     counter = MeterProvider(shutdown_on_exit=False).get_meter("scope").create_counter("count")
     assert fastpath.bind(counter) is None  # type: ignore[arg-type]
     consumer = histogram._measurement_consumer
@@ -315,8 +315,8 @@ def test_a_patched_histogram_is_left_alone(histogram: Any) -> None:
     assert fastpath.bind(histogram) is None
 
 
-def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
-    """It may do anything with the attributes that it is given."""
+def test_exemplar_filter_of_the_application_has_no_fast_path() -> None:
+    """It may do anything with the attributes."""
 
     class Mine(AlwaysOnExemplarFilter):
         pass
@@ -326,7 +326,7 @@ def test_a_users_exemplar_filter_is_left_to_the_sdk() -> None:
 
 
 class _SpanOfTomorrow(sdk_trace._Span):
-    """A later SDK's span: it has one field more."""
+    """A span of a later SDK, with one more field."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -334,7 +334,7 @@ class _SpanOfTomorrow(sdk_trace._Span):
 
 
 class _AttributesOfTomorrow(api_attributes.BoundedAttributes):
-    """A later SDK's attributes: they count what they hold."""
+    """Attributes of a later SDK, which count their items."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.size = 0
@@ -356,7 +356,7 @@ def _broken_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
 def _broken_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     class Recording:
         def start_span(self, parent: object, decision: object, kind: object) -> None:
-            """Takes one argument more than today."""
+            """Has one more argument than today."""
 
     init = sdk_trace.Tracer.__init__
 
@@ -376,13 +376,13 @@ def _broken_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = span_start.direct
+    original = span_start.fast_start
 
     def unequal(tracer: Any) -> Any:
-        start_span: Any = direct(tracer)
+        start_span: Any = original(tracer)
         return lambda name, *rest: start_span(f"{name}!", *rest)
 
-    monkeypatch.setattr(span_start, "direct", unequal)
+    monkeypatch.setattr(span_start, "fast_start", unequal)
 
 
 @pytest.mark.parametrize(
@@ -396,10 +396,10 @@ def _unequal_span(monkeypatch: pytest.MonkeyPatch) -> None:
         _unequal_span,
     ],
 )
-def test_spans_of_an_unknown_sdk_are_not_shortened(
+def test_spans_of_a_changed_sdk_have_no_fast_path(
     tracer: Any, break_sdk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    """A trial that differs or raises turns it off for good, with one INFO line."""
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
@@ -422,7 +422,7 @@ def _broken_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _other_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The match hashes in a way of its own; ours would open a second series."""
+    """The SDK hashes in another way; ours would open a second series."""
     own = _view_instrument_match._hash_attributes
     match = _view_instrument_match._ViewInstrumentMatch
     create = match._get_or_create_aggregation
@@ -443,26 +443,26 @@ def _broken_match(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unequal_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = histograms.direct
+    original = histograms.fast_record
 
     def unequal(histogram: Any) -> Any:
-        record: Any = direct(histogram)
+        record: Any = original(histogram)
         return lambda value, *rest: record(value + 1, *rest)
 
-    monkeypatch.setattr(histograms, "direct", unequal)
+    monkeypatch.setattr(histograms, "fast_record", unequal)
 
 
 @pytest.mark.parametrize(
     "break_sdk",
     [_broken_measurement, _broken_hash, _other_hash, _broken_match, _unequal_measurement],
 )
-def test_measurements_of_an_unknown_sdk_are_not_shortened(
+def test_measurements_of_a_changed_sdk_have_no_fast_path(
     histogram: Any,
     break_sdk: Any,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What differs or raises in the trial means the public API, for good; one INFO line."""
+    """A trial that differs or raises turns it off for good, with one INFO line."""
     caplog.set_level(logging.INFO, "otel_queue_plugins")
     with monkeypatch.context() as patch:
         break_sdk(patch)
@@ -472,8 +472,8 @@ def test_measurements_of_an_unknown_sdk_are_not_shortened(
     assert [entry.levelno for entry in ours] == [logging.INFO]
 
 
-def test_a_trial_leaves_no_trace(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
-    """It logs nothing when it passes, and runs once."""
+def test_trial_exports_nothing(caplog: pytest.LogCaptureFixture, tracer: Any) -> None:
+    """A trial that passes logs nothing, and runs once."""
     caplog.set_level(logging.DEBUG)
     fastpath.spans(tracer)
     fastpath.spans(tracer)

@@ -67,7 +67,7 @@ class Ids(IdGenerator):
 
 
 class Asked(Sampler):
-    """A user's sampler: remembers what it is asked, adds an attribute and a trace state."""
+    """A sampler of an application: keeps its arguments, adds an attribute and a trace state."""
 
     def __init__(self, decision: Decision = Decision.RECORD_AND_SAMPLE) -> None:
         self.questions: list[tuple[Any, ...]] = []
@@ -76,15 +76,15 @@ class Asked(Sampler):
     def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None):
         links = [link.context for link in links]
         self.questions.append((parent_context, trace_id, name, kind, dict(attributes), links))
-        said = {**attributes, "sampler.rule": ["a", "b"], "odd": object}
-        return SamplingResult(self._decision, said, TraceState([("asked", "yes")]))
+        changed = {**attributes, "sampler.rule": ["a", "b"], "odd": object}
+        return SamplingResult(self._decision, changed, TraceState([("asked", "yes")]))
 
     def get_description(self) -> str:
         return "Asked"
 
 
 class Adding(SpanProcessor):
-    """What a user's processor does: copies attributes from the context and looks at the rest."""
+    """An application's span processor: copies attributes from the context, and reads the span."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -104,8 +104,8 @@ def eager(begin_span: Any) -> Any:
     """`begin_span` with the arguments of `Tracer.start_span`."""
 
     def start_span(name, parent, kind, attributes, links, at) -> Any:
-        here = context.get_current() if parent is None else parent
-        return begin_span(name, here, kind, lambda: (attributes, links), at)
+        local = context.get_current() if parent is None else parent
+        return begin_span(name, local, kind, lambda: (attributes, links), at)
 
     return start_span
 
@@ -122,8 +122,8 @@ class Tracing:
         short = fastpath.spans(self.tracer)
         assert short is not None
         self.start: Any = eager(short if shorten else self._begin)
-        self.put: Any = fastpath.set_attributes if shorten else _set_attributes
-        self.note: Any = fastpath.add_event if shorten else _add_event
+        self.set_attributes: Any = fastpath.set_attributes if shorten else _set_attributes
+        self.add_event: Any = fastpath.add_event if shorten else _add_event
 
     def _begin(self, name, parent, kind, about, at) -> Any:
         return self.tracer.start_span(name, parent, kind, *about(), at)
@@ -132,7 +132,7 @@ class Tracing:
         return self.processor.seen, self.processor.exported
 
 
-def _set_attributes(span: Any, attributes: Any) -> None:
+def _set_attributes(span: Any, attributes: dict[str, Any]) -> None:
     span.set_attributes(attributes)
 
 
@@ -141,7 +141,7 @@ def _add_event(span: Any, name: str, at_ns: int) -> None:
 
 
 def both(**options: Any) -> tuple[Tracing, Tracing]:
-    """Two equal worlds: one as usual, one on the fast path."""
+    """Two equal set-ups: one with the public API, one with the fast path."""
     return Tracing(shorten=False, **options), Tracing(shorten=True, **options)
 
 
@@ -207,12 +207,12 @@ operations = st.lists(
 
 
 def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
-    """Do one thing to a span, as our code or a user's would."""
+    """Do one operation on a span, as our code or an application would."""
     what, *arguments = operation
     if what == "put":
-        tracing.put(span, dict(arguments[0]))
+        tracing.set_attributes(span, dict(arguments[0]))
     elif what == "note":
-        tracing.note(span, *arguments)
+        tracing.add_event(span, *arguments)
     elif what == "add_link":
         span.add_link(*arguments[0])
     elif what == "record_exception":
@@ -233,18 +233,18 @@ def apply(tracing: Tracing, span: Any, operation: tuple[Any, ...]) -> None:
     kind=st.sampled_from(list(SpanKind)),
     attributes=st.dictionaries(names, clean, max_size=12),
     links=st.lists(link_arguments, max_size=4),
-    told=operations,
+    sequence=operations,
     sampler=st.sampled_from(SAMPLERS),
 )
-def test_any_span_comes_out_as_the_sdk_would_have_made_it(
-    name, parent, kind, attributes, links, told, sampler
+def test_any_span_is_equal_to_that_of_the_sdk(
+    name, parent, kind, attributes, links, sequence, sampler
 ) -> None:
-    """Whatever is done to it, the exported span and what processors see are the same."""
+    """After any operations the exported span is the same, and so is what processors see."""
     usual, short = both(sampler=sampler)
     for tracing in (usual, short):
         given_links = [Link(*arguments) for arguments in links]
         span = tracing.start(name, parent, kind, dict(attributes), given_links, STARTED)
-        for operation in told:
+        for operation in sequence:
             apply(tracing, span, operation)
         span.end(ENDED)
         tracing.processor.seen += [span.get_span_context(), span.is_recording(), type(span)]
@@ -252,8 +252,8 @@ def test_any_span_comes_out_as_the_sdk_would_have_made_it(
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.get_description()[:40])
-def test_the_decision_is_the_samplers(sampler: Sampler) -> None:
-    """Every sampler decides as it would, for every kind of parent; the span context is the same."""
+def test_sampling_decision_is_that_of_the_sampler(sampler: Sampler) -> None:
+    """For every kind of parent the decision and the span context are the same."""
     usual, short = both(sampler=sampler)
     for parent in PARENTS * 3:
         spans = [
@@ -265,7 +265,7 @@ def test_the_decision_is_the_samplers(sampler: Sampler) -> None:
         assert type(spans[0]) is type(spans[1])
 
 
-def test_a_users_sampler_is_asked_the_same() -> None:
+def test_application_sampler_gets_the_same_arguments() -> None:
     """It gets the context, ids, name, kind, attributes and links; what it adds is cleaned."""
     questions = []
     for shorten in (False, True):
@@ -280,14 +280,14 @@ def test_a_users_sampler_is_asked_the_same() -> None:
     assert exported["attributes"]["sampler.rule"] == ["a", "b"]
 
 
-def test_the_bytes_on_the_wire_are_the_same() -> None:
+def test_exported_bytes_are_equal_to_those_of_the_sdk() -> None:
     """A span with all there can be on it encodes to the same OTLP message."""
     encoded = []
     for tracing in both():
         link = Link(SpanContext(5, 6, is_remote=True, trace_state=TraceState([("a", "b")])))
         context, kind = PARENTS[-1], SpanKind.CONSUMER
         span = tracing.start("n", context, kind, dict(ATTRIBUTES), [link], STARTED)
-        tracing.put(span, {"late": 1.5, "later": True})
+        tracing.set_attributes(span, {"late": 1.5, "later": True})
         span.add_event("e", {"a": 1}, 5)
         span.set_status(StatusCode.ERROR, "no")
         span.end(ENDED)
@@ -295,7 +295,7 @@ def test_the_bytes_on_the_wire_are_the_same() -> None:
     assert encoded[0] == encoded[1]
 
 
-def test_what_a_user_does_with_it_works() -> None:
+def test_span_supports_all_calls_of_an_application() -> None:
     """It is a span of the SDK: a context manager that records exceptions, with all its methods."""
     short = Tracing(shorten=True)
     span = short.start("n", Context(), SpanKind.INTERNAL, dict(ATTRIBUTES), [], STARTED)
@@ -309,14 +309,14 @@ def test_what_a_user_does_with_it_works() -> None:
     assert [event["name"] for event in exported["events"]] == ["exception"]
 
 
-def test_the_limits_of_a_span_hold() -> None:
+def test_span_limits_are_applied() -> None:
     """200 attributes, events and links leave the newest 128 and the number dropped."""
     usual, short = both()
     for tracing in (usual, short):
         attributes = {f"a{number}": number for number in range(120)}
         links = [Link(SpanContext(1, number + 1, is_remote=True)) for number in range(200)]
         span = tracing.start("n", None, SpanKind.INTERNAL, attributes, links, STARTED)
-        tracing.put(span, {f"b{number}": number for number in range(80)})
+        tracing.set_attributes(span, {f"b{number}": number for number in range(80)})
         for number in range(200):
             span.add_event("e", {"n": number}, 5)
         span.end(ENDED)
@@ -330,8 +330,8 @@ def test_the_limits_of_a_span_hold() -> None:
     assert started[1].dropped_attributes == started[0].dropped_attributes > 0
 
 
-def test_other_limits_of_events_and_links_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that have nothing to do with attributes are the SDK's own business."""
+def test_event_and_link_limits_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits of events and links are left to the SDK's own lists."""
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "1")
     monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "2")
     usual, short = both()
@@ -345,8 +345,8 @@ def test_other_limits_of_events_and_links_hold(monkeypatch: pytest.MonkeyPatch) 
     assert len(short.processor.exported[0]["links"]) == 2
 
 
-def test_two_spans_share_nothing_that_changes() -> None:
-    """What is put on one span, event or link never shows on another."""
+def test_two_spans_share_no_mutable_state() -> None:
+    """An attribute of one span, event or link never appears on another."""
     short = Tracing(shorten=True)
     shared = SpanContext(5, 6, is_remote=True)
     spans = [
@@ -356,7 +356,7 @@ def test_two_spans_share_nothing_that_changes() -> None:
     spans[0].add_event("e")
     spans[0].add_link(SpanContext(7, 8, is_remote=True))
     spans[0].set_status(StatusCode.ERROR, "no")
-    short.put(spans[0], {"b": 2})
+    short.set_attributes(spans[0], {"b": 2})
     other = json.loads(spans[1].to_json())
     assert other["events"] == []
     assert len(other["links"]) == 1
@@ -366,23 +366,23 @@ def test_two_spans_share_nothing_that_changes() -> None:
         spans[0].links[0].attributes["c"] = 3
 
 
-def test_an_ended_span_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    """A late `put` or `note` is dropped with the SDK's warning."""
+def test_ended_span_does_not_change(caplog: pytest.LogCaptureFixture) -> None:
+    """A late `set_attributes` or `add_event` is dropped with the SDK's warning."""
     short = Tracing(shorten=True)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
     span.end(ENDED)
-    short.put(span, {"late": 1})
+    short.set_attributes(span, {"late": 1})
     assert "ended span" in caplog.text
     caplog.clear()
-    short.note(span, "late", 1)
+    short.add_event(span, "late", 1)
     assert "ended span" in caplog.text
     assert short.processor.exported[0]["events"] == []
     assert "late" not in short.processor.exported[0]["attributes"]
     assert "late" not in span.attributes
 
 
-def test_put_and_note_suit_any_span() -> None:
-    """Spans that record nothing, or are not the SDK's, get `set_attributes` and `add_event`."""
+def test_set_attributes_and_add_event_accept_any_span() -> None:
+    """Spans that do not record, or are not the SDK's, get the calls of the API."""
     given: list[object] = []
 
     class Foreign(NonRecordingSpan):
@@ -398,18 +398,18 @@ def test_put_and_note_suit_any_span() -> None:
     assert given == [{"a": 1}, ("b", None, 2)]
 
 
-def test_what_is_not_clean_is_cleaned() -> None:
-    """A value we should never have passed is treated as the SDK treats it, not exported raw."""
+def test_unclean_attributes_are_cleaned() -> None:
+    """A value that must not be passed is cleaned by the SDK, not exported as it is."""
     usual, short = both()
     for tracing in (usual, short):
         odd: Any = {"list": [1, 2], "object": Status}
         span = tracing.start("n", None, SpanKind.INTERNAL, dict(odd), [], STARTED)
-        tracing.put(span, {"late": [3], "none": None})
+        tracing.set_attributes(span, {"late": [3], "none": None})
         span.end(ENDED)
     assert usual.seen() == short.seen()
 
 
-def test_the_resource_is_that_of_the_start() -> None:
+def test_span_has_the_resource_of_its_start() -> None:
     """A fork gives the provider a new resource; spans started from then on have it."""
     short = Tracing(shorten=True)
     short.tracer.resource = Resource({"service.instance.id": "child"})
@@ -417,8 +417,8 @@ def test_the_resource_is_that_of_the_start() -> None:
     assert span.resource.attributes["service.instance.id"] == "child"
 
 
-def test_ids_come_from_the_generator_in_use() -> None:
-    """The generator may be replaced at any time, and say that its ids are not random."""
+def test_span_ids_come_from_the_current_generator() -> None:
+    """The generator may be replaced at any time, and may say that its ids are not random."""
     usual, short = both()
     for tracing in (usual, short):
         tracing.tracer.id_generator = Ids(is_random=False)
@@ -430,8 +430,8 @@ def test_ids_come_from_the_generator_in_use() -> None:
     assert contexts[1][3] == TraceFlags(1)
 
 
-def test_a_sampler_put_in_later_is_asked() -> None:
-    """The sampler is the tracer's at the start of the span, not the one it had at first."""
+def test_replaced_sampler_is_called() -> None:
+    """The tracer's sampler at the start of the span decides."""
     short = Tracing(shorten=True)
     short.tracer.sampler = sampler = Asked(Decision.DROP)
     span = short.start("n", None, SpanKind.INTERNAL, {}, [], STARTED)
@@ -439,8 +439,8 @@ def test_a_sampler_put_in_later_is_asked() -> None:
     assert len(sampler.questions) == 1
 
 
-def test_processors_added_later_see_the_spans() -> None:
-    """`add_span_processor` works at any time."""
+def test_processor_added_later_gets_the_spans() -> None:
+    """`add_span_processor` has effect at any time."""
     short = Tracing(shorten=True)
     late = Adding()
     short.provider.add_span_processor(late)
@@ -448,8 +448,8 @@ def test_processors_added_later_see_the_spans() -> None:
     assert len(late.exported) == 1
 
 
-def test_nothing_is_recorded_by_a_disabled_tracer() -> None:
-    """A tracer switched off by configuration makes spans that record nothing."""
+def test_disabled_tracer_records_nothing() -> None:
+    """A tracer that is disabled by configuration makes non-recording spans."""
     short = Tracing(shorten=True)
     off = type(short.tracer._tracer_config)(is_enabled=False)
     short.provider._set_tracer_configurator(tracer_configurator=lambda _scope: off)
@@ -458,22 +458,22 @@ def test_nothing_is_recorded_by_a_disabled_tracer() -> None:
     assert span.get_span_context().span_id == 3
 
 
-def test_a_parent_that_is_no_span_context_is_an_error() -> None:
-    """What the SDK raises, we raise."""
+def test_parent_without_a_span_context_raises() -> None:
+    """The error is that of the SDK."""
     short = Tracing(shorten=True)
     odd = set_span_in_context(NonRecordingSpan("odd"), Context())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="SpanContext"):
         short.start("n", odd, SpanKind.INTERNAL, {}, [], STARTED)
 
 
-def test_a_missing_start_time_is_now() -> None:
-    """None means the time of the call, as with the SDK."""
+def test_span_without_start_time_starts_now() -> None:
+    """None means the time of the call, as in the SDK."""
     span = Tracing(shorten=True).start("n", None, SpanKind.INTERNAL, {}, [], None)
     assert span.start_time > STARTED
 
 
-def test_spans_of_many_threads_do_not_mix() -> None:
-    """Every span keeps its own attributes, whoever starts one at the same time."""
+def test_spans_of_many_threads_are_separate() -> None:
+    """Every span has its own attributes."""
     short = Tracing(shorten=True)
     numbers = count()
 
@@ -481,7 +481,7 @@ def test_spans_of_many_threads_do_not_mix() -> None:
         for _ in range(200):
             number = next(numbers)
             span = short.start(f"n{number}", None, SpanKind.INTERNAL, {"n": number}, [], STARTED)
-            short.put(span, {"late": number})
+            short.set_attributes(span, {"late": number})
             span.end(ENDED)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -496,8 +496,8 @@ def test_spans_of_many_threads_do_not_mix() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_makes_spans() -> None:
-    """Nothing of the fast path is tied to the process it was made in."""
+def test_forked_child_records_spans() -> None:
+    """The fast path does not depend on the process it was made in."""
     short = Tracing(shorten=True)
     short.start("parent", None, SpanKind.INTERNAL, {"a": 1}, [], STARTED).end(ENDED)
     child = os.fork()

@@ -1,4 +1,4 @@
-"""From the first moment: what anybody records through the API is not lost."""
+"""Telemetry that an application records before the set-up is exported."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SIGNALS = ("traces", "metrics", "logs")
 
 
 @pytest.mark.parametrize("order", list(permutations(SIGNALS)), ids="-".join)
-def test_what_was_obtained_before_records_from_the_first_use(
+def test_proxies_got_before_set_up_record_from_the_first_use(
     moments: Programs, http_receiver: FaultyReceiver, order: tuple[str, ...]
 ) -> None:
-    """Tracers, instruments and loggers from before `set_up_on_first_use`, whatever comes first."""
+    """Tracers, instruments and loggers of the API, whichever is used first."""
     program = moments.start("early", *order, endpoint=http_receiver.endpoint, **LOGS)
     assert program.wait() == 0
     assert program.log == "sdk False threads 1\n"
@@ -35,18 +35,20 @@ def test_what_was_obtained_before_records_from_the_first_use(
 
 
 @pytest.mark.parametrize("only", [*SIGNALS, "logging"])
-def test_each_signal_is_set_up_for_itself(
+def test_first_use_sets_up_its_own_signal_only(
     moments: Programs, http_receiver: FaultyReceiver, only: str
 ) -> None:
-    """What nobody uses has no provider, no thread and no request."""
+    """A signal that nobody uses has no provider, no thread and no request."""
     program = moments.start("early", only, endpoint=http_receiver.endpoint, **LOGS)
     assert program.wait() == 0
     sent = {request.path for request in http_receiver.requests()}
     assert sent == {f"/v1/{'logs' if only == 'logging' else only}"}
 
 
-def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: FaultyReceiver) -> None:
-    """`@tracer.start_as_current_span(...)` runs at import; the span comes with the call."""
+def test_decorator_of_a_tracer_sets_up_nothing(
+    moments: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """`@tracer.start_as_current_span(...)` runs at the import; the span starts with the call."""
     program = moments.start("decorated", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     assert program.log == "sdk False threads 1\n"
@@ -54,10 +56,10 @@ def test_decorating_a_function_is_no_use(moments: Programs, http_receiver: Fault
 
 
 @pytest.mark.parametrize("count", ["one", "two"])
-def test_an_observable_instrument_alone_is_read(
+def test_observable_instrument_alone_is_collected(
     moments: Programs, http_receiver: FaultyReceiver, count: str
 ) -> None:
-    """Its callbacks have nobody who asks them until there is a reader; in a forked child, too."""
+    """Its callbacks need a reader; in a forked child, too."""
     program = moments.start("observed", count, endpoint=http_receiver.endpoint)
     program.wait_for_log("made")
     http_receiver.expect_total("level", 4 if count == "one" else 8)
@@ -67,10 +69,10 @@ def test_an_observable_instrument_alone_is_read(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", SIGNALS)
-def test_a_provider_of_the_application_wins_until_something_is_recorded(
+def test_application_provider_set_before_first_use_wins(
     moments: Programs, http_receiver: FaultyReceiver, when: str, what: str
 ) -> None:
-    """In either order, without a word of the API; the other signals come from the environment."""
+    """In either order, without a warning of the API; the other signals come from `OTEL_*`."""
     program = moments.start("own", when, what, endpoint=http_receiver.endpoint, **LOGS)
     assert program.wait() == 0
     assert program.log.splitlines() == ["WARNING:shop:a record", f"own {what} saw 1"]
@@ -78,8 +80,8 @@ def test_a_provider_of_the_application_wins_until_something_is_recorded(
     assert sent == {f"/v1/{signal}" for signal in SIGNALS if signal != what}
 
 
-def test_a_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
-    """The parent's providers serve the child, too, once it records, under another id."""
+def test_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
+    """The child uses the parent's providers once it records, with another instance id."""
     assert moments.start("forked", "records", endpoint=http_receiver.endpoint).wait() == 0
     child = http_receiver.expect_span("child", timeout=1)
     parent = http_receiver.expect_span("parent", timeout=1)
@@ -89,10 +91,10 @@ def test_a_forked_child_counts_from_zero(moments: Programs, http_receiver: Fault
 
 
 @pytest.mark.parametrize("what", ["sets", "sets late"])
-def test_a_forked_child_may_set_its_own(
+def test_forked_child_may_set_its_own_provider(
     moments: Programs, http_receiver: FaultyReceiver, what: str
 ) -> None:
-    """As a post_fork recipe does; what comes after the child's first measurement is too late."""
+    """As in a `post_fork` hook; after the child's first measurement it is too late."""
     program = moments.start("forked", what, endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     assert program.log.count("Overriding of current TracerProvider") == 0
@@ -102,8 +104,8 @@ def test_a_forked_child_may_set_its_own(
     http_receiver.expect_total("work", 11, timeout=1)
 
 
-def test_nothing_named_leaves_the_api_as_it_is() -> None:
-    """After the first use nothing of ours is around it, and the SDK was not loaded."""
+def test_first_use_without_exporters_restores_the_api() -> None:
+    """After the first use nothing is patched any more, and the SDK is not loaded."""
     program = (
         "import sys; from opentelemetry import metrics, trace; from otel_queue_plugins import sdk;"
         "before = vars(trace.ProxyTracer)['_tracer']; sdk.set_up_on_first_use();"
@@ -117,8 +119,8 @@ def test_nothing_named_leaves_the_api_as_it_is() -> None:
     subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
 
 
-def test_an_api_with_other_private_names_is_left_alone() -> None:
-    """A version without them gets its providers with the first message, and no error."""
+def test_api_without_the_patched_names_is_left_unchanged() -> None:
+    """Providers are then set up with the first message, without an error."""
     program = (
         "from opentelemetry import trace; from opentelemetry.metrics import _internal as m;"
         "from opentelemetry.metrics._internal import instrument as i;"

@@ -1,4 +1,4 @@
-"""A fork at any moment leaves a child that exports, counts from zero, and has a name of its own."""
+"""A child that is forked at any moment exports, counts from zero, and has its own instance id."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def instances(receiver: Expectations, who: str) -> set[str]:
 @whose_providers
 @pytest.mark.parametrize("before", ["pending", "flushed"])
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
-def test_children_count_from_zero(
+def test_forked_children_count_from_zero(
     programs: Programs,
     receiver: Receiver,
     protocol: str,
@@ -44,7 +44,7 @@ def test_children_count_from_zero(
     before: str,
     temporality: str,
 ) -> None:
-    """What was recorded before the fork is sent by the parent only, once, pending or not."""
+    """The parent alone exports what was recorded before the fork, once, flushed or not."""
     program = programs.start(
         "generations",
         whose,
@@ -71,10 +71,10 @@ def test_children_count_from_zero(
 
 
 @whose_providers
-def test_each_process_is_an_instance(
+def test_forked_processes_have_different_instance_ids(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
-    """No series has two writers: one id for all of a process's telemetry, and no other has it."""
+    """All telemetry of a process has one id, and no other process has the same."""
     program = programs.start(
         "generations", whose, "pending", endpoint=receiver.endpoint, protocol=protocol
     )
@@ -87,10 +87,10 @@ def test_each_process_is_an_instance(
 
 
 @whose_providers
-def test_an_id_that_the_user_gave_is_kept_as_a_prefix(
+def test_configured_instance_id_becomes_the_prefix_in_children(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
-    """The parent keeps it as it is; every descendant appends its pid and six hex digits."""
+    """The parent has the id itself; every descendant appends its pid and six hex digits."""
     program = programs.start(
         "generations",
         whose,
@@ -106,10 +106,10 @@ def test_an_id_that_the_user_gave_is_kept_as_a_prefix(
         assert re.fullmatch(r"pod-7-\d+-[0-9a-f]{6}", instance)
 
 
-def test_a_child_made_before_set_up_has_an_id_of_its_own(
+def test_child_forked_before_set_up_has_its_own_instance_id(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """Providers built after the fork, as a pool child builds them: the given id is a prefix."""
+    """Its providers are built after the fork, as in a pool process; the id is a prefix."""
     program = programs.start(
         "late_set_up",
         endpoint=receiver.endpoint,
@@ -123,7 +123,7 @@ def test_a_child_made_before_set_up_has_an_id_of_its_own(
 
 
 @whose_providers
-def test_no_process_uses_a_connection_of_another(programs: Programs, whose: str) -> None:
+def test_forked_processes_share_no_connection(programs: Programs, whose: str) -> None:
     """Two writers on one TCP connection corrupt each other's requests."""
     seen: dict[int, set[str]] = {}
 
@@ -152,10 +152,10 @@ def test_no_process_uses_a_connection_of_another(programs: Programs, whose: str)
 
 
 @whose_providers
-def test_a_fork_storm_leaves_no_child_mute(
+def test_all_children_of_a_fork_storm_export(
     programs: Programs, receiver: Receiver, protocol: str, whose: str
 ) -> None:
-    """50 forks while the parent exports to a hanging collector: every child is heard in the end."""
+    """50 forks while the parent exports to a hanging collector: every child exports in the end."""
     receiver.fault = Fault.HANG
     storm = programs.start("storm", whose, endpoint=receiver.endpoint, protocol=protocol)
     storm.wait_for_log("forked", timeout=60)
@@ -175,7 +175,7 @@ def test_a_fork_storm_leaves_no_child_mute(
     assert {point.value for point in counted} == {1}
 
 
-def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
+def test_all_children_of_a_fork_storm_export_with_grpc_fork_support(programs: Programs) -> None:
     """GRPC_ENABLE_FORK_SUPPORT=1 alone hangs in a child whose parent is inside a call."""
     from tests.receiver import GrpcReceiver
 
@@ -209,10 +209,10 @@ def test_a_fork_storm_with_grpcs_own_fork_support(programs: Programs) -> None:
         ({}, False),
     ],
 )
-def test_what_uwsgi_forks_from_is_told_from_what_it_forks(
+def test_uwsgi_master_is_distinguished_from_its_workers(
     facts: dict[str, Any], runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its forks run no hooks of Python, unless it is told to; without it all do."""
+    """The master's forks run no hooks of Python, unless it is configured to run them."""
     assert forks.runs_hooks()
     server = ModuleType("uwsgi")
     for name, value in facts.items():

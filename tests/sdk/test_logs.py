@@ -1,4 +1,4 @@
-"""A log record says which trace and which task it belongs to, and can go out over OTLP."""
+"""Log records have their trace and task, and can be exported over OTLP."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written() -> Iterator[io.StringIO]:
     logger.removeHandler(handler)
 
 
-def test_a_record_in_a_task_names_its_trace_and_task(
+def test_log_record_in_a_task_has_trace_and_task(
     written: io.StringIO, tracer_provider: TracerProvider
 ) -> None:
     """trace_id and span_id as every backend writes them: 32 and 16 hex digits."""
@@ -49,19 +49,19 @@ def test_a_record_in_a_task_names_its_trace_and_task(
     )
 
 
-def test_a_record_outside_can_be_formatted_too(written: io.StringIO) -> None:
-    """A format string names the labels everywhere: outside they are empty, not missing."""
+def test_log_record_outside_a_task_has_empty_labels(written: io.StringIO) -> None:
+    """A format string may name the labels everywhere."""
     logging.getLogger("tests.logs").warning("hello")
     assert written.getvalue() == "hello    \n"
 
 
-def test_a_callers_own_extra_wins(written: io.StringIO) -> None:
+def test_log_record_extra_of_the_caller_wins(written: io.StringIO) -> None:
     """With a record factory, `extra={"task_id": ...}` would raise KeyError in user code."""
     logging.getLogger("tests.logs").warning("hello", extra={"task_id": "mine", "trace_id": "t"})
     assert written.getvalue() == "hello t  mine \n"
 
 
-def test_labels_survive_new_handlers_and_record_factories(
+def test_log_labels_survive_new_handlers_and_record_factories(
     tracer_provider: TracerProvider,
 ) -> None:
     """Celery empties the root logger's handlers, `dictConfig` replaces them."""
@@ -82,10 +82,10 @@ def test_labels_survive_new_handlers_and_record_factories(
     assert vars(seen[0])["trace_id"] == f"{span.get_span_context().trace_id:032x}"
 
 
-def test_records_go_out_when_asked_for(
+def test_log_records_are_exported_when_configured(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task, whatever the handlers are."""
+    """`OTEL_LOGS_EXPORTER=otlp`: body, severity, trace and task, with any handlers."""
     program = programs.start(
         "logging_script", endpoint=receiver.endpoint, protocol=protocol, OTEL_LOGS_EXPORTER="otlp"
     )
@@ -105,8 +105,10 @@ def test_records_go_out_when_asked_for(
     assert failed.severity == "ERROR"
 
 
-def test_no_records_go_out_unasked(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """An endpoint alone sends traces and metrics: log lines may hold anything."""
+def test_log_records_are_not_exported_by_default(
+    programs: Programs, http_receiver: FaultyReceiver
+) -> None:
+    """An endpoint alone exports traces and metrics: log records may have secrets."""
     program = programs.start("logging_script", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
     http_receiver.expect_span("work", timeout=1)

@@ -1,4 +1,4 @@
-"""While the backend is away: same speed, bounded memory, one warning a minute, a true count."""
+"""During an outage: unchanged speed, bounded memory, one warning a minute, exact counts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_queue_plugins.sdk.diagnosis.sdk_logs import OncePerInterval
+from otel_queue_plugins.sdk.diagnosis.export_failures import ExportFailureFilter
 from otel_queue_plugins.sdk.export.dropped import Dropped
 from otel_queue_plugins.sdk.process.shared_memory import Moment, Tally
 from tests.receiver import Fault
-from tests.sdk.conftest import tell
+from tests.sdk.conftest import record_spans, run_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import FakeClock
-    from tests.processes import ManagedProcess
     from tests.sdk.conftest import Programs, Receiver
 
 pytestmark = pytest.mark.slow
@@ -31,31 +30,17 @@ SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "50", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"
 REASON = "taskqueue.telemetry.drop_reason"
 
 
-def dictate(program: ManagedProcess, *counts: int) -> None:
-    """Have that many spans recorded, one number after the other."""
-    for number in counts:
-        seen = program.log.count("recorded")
-        program.stdin.write(f"{number}\n".encode())
-        program.stdin.flush()
-        program.wait_for_log("recorded", count=seen + 1)
-
-
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
-def test_every_span_arrives_or_is_counted_as_dropped(
-    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+def test_spans_of_an_outage_arrive_or_are_counted_as_dropped(
+    programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
-    """After an outage telemetry goes on by itself, and says how many spans the outage cost."""
-    receiver.fault = fault
-    program = programs.start(
-        "dictated",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
-        OTEL_EXPORTER_OTLP_TIMEOUT="1",
-        **SMALL,
+    """After an outage export continues by itself, and the number of lost spans is exported."""
+    program = programs.start_sending(
+        receiver, "spans_on_request", fault=fault, OTEL_EXPORTER_OTLP_TIMEOUT="1", **SMALL
     )
-    dictate(program, 200)
+    record_spans(program, 200)
     receiver.fault = Fault.OK
-    dictate(program, 1)
+    record_spans(program, 1)
 
     def accounted() -> float:
         return len(receiver.spans()) + receiver.total("taskqueue.telemetry.dropped")
@@ -76,22 +61,18 @@ def test_every_span_arrives_or_is_counted_as_dropped(
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG, Fault.UNAVAILABLE])
-def test_what_ended_children_could_not_send_is_counted_by_their_parent(
-    programs: Programs, receiver: Receiver, protocol: str, fault: Fault
+def test_unsent_spans_of_ended_children_are_counted_by_their_parent(
+    programs: Programs, receiver: Receiver, fault: Fault
 ) -> None:
-    """They are gone when the backend comes back; each of their spans has arrived or is counted."""
-    receiver.fault = fault
-    parent = programs.start(
-        "one_task_children",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
-        OTEL_QUEUE_FLUSH_TIMEOUT="1",
+    """They have ended when the backend answers again; each span arrives or is counted."""
+    parent = programs.start_sending(
+        receiver, "one_task_children", fault=fault, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
     for _ in range(5):
-        tell(parent, "lost")
+        run_child(parent, "lost")
     receiver.fault = Fault.OK
-    tell(parent, "back")
-    tell(parent, "healthy")
+    run_child(parent, "back")
+    run_child(parent, "healthy")
 
     def arrived() -> list[str]:
         return [span.name for span in receiver.spans()]
@@ -108,59 +89,56 @@ def test_what_ended_children_could_not_send_is_counted_by_their_parent(
     assert "lost" not in arrived()
 
 
-def test_what_could_not_be_sent_in_time_is_counted(
-    programs: Programs, receiver: Receiver, protocol: str
+def test_spans_not_sent_in_time_are_counted_as_dropped(
+    programs: Programs, receiver: Receiver
 ) -> None:
-    """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`; that, too, is a drop."""
-    receiver.fault = Fault.UNAVAILABLE
-    program = programs.start(
-        "dictated", endpoint=receiver.endpoint, protocol=protocol, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
+    """A batch is given up after `OTEL_EXPORTER_OTLP_TIMEOUT`, and counted."""
+    program = programs.start_sending(
+        receiver, "spans_on_request", fault=Fault.UNAVAILABLE, OTEL_EXPORTER_OTLP_TIMEOUT="0.5"
     )
-    dictate(program, 10)
+    record_spans(program, 10)
     receiver.until(lambda: bool(receiver.requests("/v1/traces")), "attempt")
-    dictate(program, 10)
+    record_spans(program, 10)
     receiver.until(lambda: len(receiver.requests("/v1/traces")) > 1, "second attempt")
     receiver.fault = Fault.OK
-    dictate(program, 1)
+    record_spans(program, 1)
     receiver.expect_span("work")
     receiver.expect_total(
         "taskqueue.telemetry.dropped", 20, taskqueue__telemetry__drop_reason="export_failed"
     )
 
 
-def test_an_outage_is_one_line_a_minute(
-    programs: Programs, receiver: Receiver, protocol: str
-) -> None:
-    """Dozens of failed attempts and hundreds of dropped spans: one line."""
-    receiver.fault = Fault.UNAVAILABLE
-    program = programs.start(
-        "dictated",
-        endpoint=receiver.endpoint,
-        protocol=protocol,
+def test_outage_is_logged_once_a_minute(programs: Programs, receiver: Receiver) -> None:
+    """Dozens of failed attempts and hundreds of dropped spans give one line."""
+    program = programs.start_sending(
+        receiver,
+        "spans_on_request",
+        fault=Fault.UNAVAILABLE,
         OTEL_EXPORTER_OTLP_TIMEOUT="1",
         OTEL_METRIC_EXPORT_INTERVAL="100",
         **SMALL,
     )
-    dictate(program, 100, 100)
+    record_spans(program, 100, 100)
     receiver.until(lambda: len(receiver.requests()) >= 8, "8 attempts")
     lines = [line for line in program.log.splitlines() if not line.startswith("recorded")]
     assert len(lines) == 1
     assert "said once in 60 s" in lines[0]
 
 
-def test_memory_stays_bounded_and_work_as_fast(programs: Programs, http_receiver: Receiver) -> None:
-    """Default queue: 2,048 spans wait, 512 are on their way, whatever the outage lasts."""
-    http_receiver.fault = Fault.HANG
-    program = programs.start("dictated", endpoint=http_receiver.endpoint)
-    dictate(program, 5_000, 40_000)
+def test_outage_keeps_memory_bounded(programs: Programs, http_receiver: Receiver) -> None:
+    """Default queue: 2,048 spans wait and 512 are being exported, however long it lasts."""
+    program = programs.start_sending(http_receiver, "spans_on_request", fault=Fault.HANG)
+    record_spans(program, 5_000, 40_000)
     found = re.findall(r"recorded ([\d.]+) us each, (\d+) kB", program.log)
     (_, before), (_, after) = found
     assert int(after) - int(before) < 3_000
 
 
-def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClock) -> None:
-    """Traces, metrics and logs fail together: together they are allowed one line."""
-    once = OncePerInterval(
+def test_failure_filter_passes_one_record_per_interval_over_all_loggers(
+    fake_clock: FakeClock,
+) -> None:
+    """Traces, metrics and logs fail together, and have one line together."""
+    once = ExportFailureFilter(
         lambda: 7, interval=60, clock=lambda: fake_clock() / 1e9, warned=Moment()
     )
 
@@ -180,7 +158,7 @@ def test_the_limit_is_one_line_per_interval_over_all_loggers(fake_clock: FakeClo
     assert [passes(), passes()] == [True, False]
 
 
-def test_a_child_that_ends_leaves_the_number_of_what_it_could_not_send() -> None:
+def test_ending_child_leaves_the_number_of_its_unsent_spans() -> None:
     """Queued, under way, or counted where nobody heard of it; never twice, never less than before.
 
     What gets out in the last moment is taken back, and the parent's count waits for it.
@@ -201,7 +179,7 @@ def test_a_child_that_ends_leaves_the_number_of_what_it_could_not_send() -> None
 
 
 def in_a_child(act: Callable[[], object]) -> bool:
-    """Whether a child that does no more than that has done it."""
+    """Whether `act` returns without an error in a forked child."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] == 0
@@ -213,7 +191,7 @@ def in_a_child(act: Callable[[], object]) -> bool:
 
 
 def leave(dropped: Dropped, *, waiting: int, counted: int) -> None:
-    """End as a process does whose flush failed; saying it again changes nothing."""
+    """End as a process whose flush has failed; a second call has no effect."""
     dropped.watch(lambda: waiting)
     if counted:
         dropped.add("queue_full", counted)
@@ -222,39 +200,39 @@ def leave(dropped: Dropped, *, waiting: int, counted: int) -> None:
 
 
 def leave_and_send_after_all(dropped: Dropped) -> None:
-    """End with five spans on their way and two counted, all of which the backend takes."""
+    """End with five unsent and two counted spans, all of which arrive later."""
     waiting = [5]
     dropped.watch(lambda: waiting[0])
     dropped.add("export_failed", 2)
     dropped.leave()
     list(dropped.observe(CallbackOptions()))
-    dropped.was_reported()
+    dropped.mark_reported()
     waiting[0] = 0
     dropped.amend()
 
 
 def dropped_by_reason(reader: InMemoryMetricReader) -> dict[str, float]:
-    """What a collection now says."""
+    """The numbers of a collection, by reason."""
     data = reader.get_metrics_data()
     assert data is not None
     metric: Any = data.resource_metrics[0].scope_metrics[0].metrics[0]
     return {str(point.attributes[REASON]): point.value for point in metric.data.data_points}
 
 
-def test_a_process_with_no_family_leaves_nothing() -> None:
-    """What it dropped it reports itself, or nobody does."""
+def test_process_without_children_leaves_nothing() -> None:
+    """It reports its dropped spans itself."""
     lost = Tally()
     leave(Dropped(lost), waiting=3, counted=4)
     assert lost.total() == 0
 
 
-def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
-    """One line a minute for all of them, not for each."""
+def test_forked_processes_share_the_limit_of_warnings(fake_clock: FakeClock) -> None:
+    """One line a minute for all of them together."""
     warned = Moment()
     record = logging.LogRecord("any", logging.WARNING, __file__, 1, "failed", (), None)
 
     def warns() -> bool:
-        once = OncePerInterval(lambda: 0, clock=lambda: fake_clock() / 1e9, warned=warned)
+        once = ExportFailureFilter(lambda: 0, clock=lambda: fake_clock() / 1e9, warned=warned)
         return once.filter(record)
 
     assert in_a_child(warns)
@@ -263,7 +241,7 @@ def test_a_worker_and_its_children_warn_once(fake_clock: FakeClock) -> None:
     assert warns()
 
 
-def test_dropped_spans_are_a_metric() -> None:
+def test_dropped_spans_are_exported_as_a_metric() -> None:
     """`taskqueue.telemetry.dropped`, {span}, by reason; no points before the first drop."""
     dropped, reader = Dropped(), InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)

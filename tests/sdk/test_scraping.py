@@ -1,4 +1,4 @@
-"""Metrics that are scraped: kept in one process, refused in one of several, by one line for all."""
+"""Scraped metrics are kept in a single process, and refused with one line in several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
 from otel_queue_plugins.sdk.config.plan import read
-from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.export import scraping
 from otel_queue_plugins.sdk.process import shared_memory
 from otel_queue_plugins.sdk.providers import instance_id
@@ -26,28 +26,30 @@ PROMETHEUS = {"OTEL_METRICS_EXPORTER": "prometheus"}
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test is a process of its own, with Prometheus's exporter installed."""
-    monkeypatch.setattr(Reading, "component", lambda *_, **__: True)
-    scraping.know_siblings(lambda: None)
+    monkeypatch.setattr(Environment, "component", lambda *_, **__: True)
+    scraping.set_siblings_check(lambda: None)
     yield
-    scraping.know_siblings(lambda: None)
-    scraping._speaker.release()
+    scraping.set_siblings_check(lambda: None)
+    scraping._reporter.release()
 
 
 def metrics(environ: dict[str, str]) -> tuple[str, ...]:
-    """Which exporters of metrics this process may have."""
+    """The exporters of metrics that this process may have."""
     return tuple(str(each) for each in read(environ).exporters.get("metrics", ()))
 
 
-def test_a_single_process_keeps_them() -> None:
-    """A script, a web process, a worker of threads."""
+def test_scraped_exporter_of_a_single_process_is_kept() -> None:
+    """A script, a web process, or a worker of threads."""
     assert metrics(PROMETHEUS) == ("prometheus",)
-    scraping.know_siblings(lambda: False)
+    scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
-def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
-    """One ERROR line; in strict mode it stops the start."""
-    scraping.know_siblings(lambda: True)
+def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One ERROR line; strict mode stops the start."""
+    scraping.set_siblings_check(lambda: True)
     assert metrics(PROMETHEUS) == ()
     validate(dict(PROMETHEUS))
     (record,) = caplog.records
@@ -60,9 +62,9 @@ def test_one_of_several_is_refused_with_the_remedy(caplog: pytest.LogCaptureFixt
         validate({**PROMETHEUS, "OTEL_QUEUE_STRICT": "on"})
 
 
-def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) -> None:
-    """What can be had is had."""
-    scraping.know_siblings(lambda: True)
+def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """The signal stays on."""
+    scraping.set_siblings_check(lambda: True)
     environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
     assert metrics(environ) == ("console",)
     validate(environ)
@@ -70,17 +72,17 @@ def test_other_exporters_of_the_signal_stay(caplog: pytest.LogCaptureFixture) ->
     assert "off)" not in record.getMessage()
 
 
-def test_a_forked_process_has_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless somebody knows better: a pool of one, a reloader."""
+def test_forked_process_counts_as_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a check says otherwise: a pool of one process, a reloader."""
     monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
     assert metrics(PROMETHEUS) == ()
-    scraping.know_siblings(lambda: False)
+    scraping.set_siblings_check(lambda: False)
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
-def test_one_of_a_family_speaks() -> None:
-    """The first that is asked; the others are as silent as they are without metrics."""
-    scraping.know_siblings(lambda: True)
+def test_refusal_is_reported_by_one_of_forked_processes() -> None:
+    """The first process that checks reports it; the others log nothing."""
+    scraping.set_siblings_check(lambda: True)
     pid = os.fork()
     if not pid:
         os._exit(0 if read(PROMETHEUS).problems else 1)
@@ -90,10 +92,10 @@ def test_one_of_a_family_speaks() -> None:
 
 
 @pytest.mark.parametrize(("name", "speaks"), [("Process-1", True), ("Process-11", False)])
-def test_of_siblings_that_share_no_memory_the_first_speaks(
+def test_refusal_is_reported_by_the_first_of_spawned_processes(
     name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Worker processes of Dramatiq import us after they were forked."""
+    """Worker processes of Dramatiq import this package after they were forked."""
     monkeypatch.setattr(instance_id, "has_parent", lambda: True)
     monkeypatch.setattr(scraping, "LOST", shared_memory.Tally())
     named: Any = SimpleNamespace(name=name)
@@ -102,19 +104,19 @@ def test_of_siblings_that_share_no_memory_the_first_speaks(
     assert metrics(PROMETHEUS) == ()
 
 
-def test_nobody_is_asked_who_does_not_scrape() -> None:
-    """Finding out may cost."""
+def test_siblings_check_is_not_called_without_a_scraped_exporter() -> None:
+    """The check may be slow."""
 
     def fail() -> bool:
         raise AssertionError
 
-    scraping.know_siblings(fail)
+    scraping.set_siblings_check(fail)
     assert metrics({"OTEL_METRICS_EXPORTER": "console"}) == ("console",)
 
 
-def test_a_port_that_is_taken_has_a_remedy() -> None:
-    """Two web workers that know nothing of each other."""
-    line = scraping.words(OSError(errno.EADDRINUSE, "Address already in use"))
+def test_port_in_use_is_logged_with_the_remedy() -> None:
+    """As with two web workers that do not know of each other."""
+    line = scraping.describe(OSError(errno.EADDRINUSE, "Address already in use"))
     assert "another process has this port" in line
     assert "OTEL_METRICS_EXPORTER=otlp" in line
-    assert scraping.words(ValueError("http://u:p@h\nx")) == "ValueError: http://***@h x"
+    assert scraping.describe(ValueError("http://u:p@h\nx")) == "ValueError: http://***@h x"

@@ -1,4 +1,4 @@
-"""What the environment asks for, and what is refused in it. No process, no SDK."""
+"""What is read from the environment, and what is rejected. Without processes and the SDK."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
-from otel_queue_plugins.sdk.config.misspelt import check_look_alikes
 from otel_queue_plugins.sdk.config.plan import flush_timeout, is_off, read
-from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.config.targets import Target
+from otel_queue_plugins.sdk.config.variable_names import check_look_alikes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +21,14 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
 def target(signal: str = "traces", **environ: str) -> Target:
-    """Where the only exporter of `signal` sends to."""
+    """The only destination of `signal`."""
     (exporter,) = read(environ).exporters[signal]
     assert isinstance(exporter, Target)
     return exporter
 
 
-def test_nothing_named_is_nothing_to_do() -> None:
-    """Without an endpoint or an exporter there is no plan and no complaint."""
+def test_plan_without_variables_is_empty() -> None:
+    """Without an endpoint or an exporter there is no plan, and no problem."""
     plan = read({"OTEL_SERVICE_NAME": "shop"})
     assert (dict(plan.exporters), plan.problems) == ({}, ())
 
@@ -57,8 +57,8 @@ def test_nothing_named_is_nothing_to_do() -> None:
         ({**ENDPOINT, "OTEL_QUEUE_SETUP": "off"}, set()),
     ],
 )
-def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
-    """Signal endpoint, else general endpoint, else off; logs have to be asked for."""
+def test_endpoints_decide_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> None:
+    """The signal's endpoint counts, then the general one; logs need their own."""
     plan = read(environ)
     assert set(plan.exporters) == signals
     assert plan.problems == ()
@@ -66,10 +66,10 @@ def test_which_signals_are_on(environ: dict[str, str], signals: set[str]) -> Non
 
 @pytest.mark.parametrize("value", ["1", "yes", "on", "TRUE!"])
 @pytest.mark.parametrize("variable", ["OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_INSECURE"])
-def test_a_boolean_of_the_specification_is_true_or_it_is_false(
+def test_specified_boolean_other_than_true_is_false_with_a_warning(
     variable: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who writes `1` is told that it has no effect."""
+    """A user who writes `1` is warned that it has no effect."""
     environ = {
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -84,8 +84,10 @@ def test_a_boolean_of_the_specification_is_true_or_it_is_false(
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2"])
-@pytest.mark.parametrize("variable", ["OTEL_QUEUE_STRICT", "OTEL_QUEUE_SETUP", "OTEL_QUEUE_RELAY"])
-def test_a_boolean_of_ours_that_is_none(
+@pytest.mark.parametrize(
+    "variable", ["OTEL_QUEUE_STRICT", "OTEL_QUEUE_SETUP", "OTEL_QUEUE_RELAY", "OTEL_QUEUE_FASTPATH"]
+)
+def test_own_variable_that_is_no_boolean_is_reported(
     variable: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One ERROR line with the choices; it counts as unset."""
@@ -108,10 +110,10 @@ def test_a_boolean_of_ours_that_is_none(
         ("OTEL_QUEUE_FAST_PATH", "OTEL_QUEUE_FASTPATH"),
     ],
 )
-def test_a_variable_of_ours_that_does_not_exist(
+def test_unknown_own_variable_is_reported_with_the_nearest(
     name: str, meant: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One ERROR line with the nearest that does, whatever else is on or off; never the value."""
+    """One ERROR line with the nearest name, whatever is on or off, and without the value."""
     for environ in ({}, ENDPOINT, {"OTEL_QUEUE_SETUP": "off"}):
         validate({**environ, name: "s3cret"})
     (record,) = caplog.records
@@ -121,8 +123,10 @@ def test_a_variable_of_ours_that_does_not_exist(
         validate({name: "s3cret", "OTEL_QUEUE_STRICT": "1"})
 
 
-def test_a_variable_that_is_like_none(caplog: pytest.LogCaptureFixture) -> None:
-    """Then all there are."""
+def test_unknown_own_variable_like_none_is_reported_with_all_names(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If no name is near, all names are listed."""
     validate({"OTEL_QUEUE_Q": "1"})
     assert "no such variable; there are OTEL_QUEUE_RELATION, " in caplog.text
 
@@ -143,10 +147,10 @@ def test_a_variable_that_is_like_none(caplog: pytest.LogCaptureFixture) -> None:
         ("OTEL_QUEUES_RELATION", "OTEL_QUEUE_RELATION"),
     ],
 )
-def test_a_name_that_is_almost_one_of_opentelemetry(
+def test_misspelt_opentelemetry_variable_is_warned_of(
     name: str, meant: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One WARNING line with the one that was meant, without its value; it stops nothing."""
+    """One WARNING line with the right name, without the value; nothing is turned off."""
     validate({**ENDPOINT, name: "key=s3cret", "OTEL_QUEUE_STRICT": "true"})
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -154,8 +158,8 @@ def test_a_name_that_is_almost_one_of_opentelemetry(
     assert record.getMessage() == line
 
 
-def test_names_that_exist_are_not_doubted() -> None:
-    """Those of the SDK, of other exporters, of other languages, and those that are empty."""
+def test_specified_variables_are_not_warned_of() -> None:
+    """Those of the SDK, of other exporters and languages, and empty ones."""
     names = {
         value
         for module in (environment_variables, sdk_environment_variables)
@@ -171,9 +175,9 @@ def test_names_that_exist_are_not_doubted() -> None:
         "OTEL_EXPERIMENTAL_CONFIG_FILE",
     )
     environ = {**dict.fromkeys((*names, *others), "x"), "OTEL_EXPORTER_OTLP_HEADER": ""}
-    reading = Reading(environ)
-    check_look_alikes(reading)
-    assert reading.problems == []
+    environment = Environment(environ)
+    check_look_alikes(environment)
+    assert environment.problems == []
 
 
 @pytest.mark.parametrize(
@@ -189,23 +193,23 @@ def test_names_that_exist_are_not_doubted() -> None:
         "ftp://user:s3cret@collector/path?api-key=s3cret",
     ],
 )
-def test_a_line_has_no_secret(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the password of a URL nor what comes with it; the rest helps to find it."""
+def test_problem_line_contains_no_secret(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    """No password and no query of a URL; the rest of it is shown."""
     validate({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
     (record,) = caplog.records
     assert "s3" not in record.getMessage()
     assert "collector" in record.getMessage()
 
 
-def test_a_line_is_one_line_of_sane_length(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever somebody has written."""
+def test_problem_line_is_one_line_of_bounded_length(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the value is."""
     validate({**ENDPOINT, "OTEL_TRACES_EXPORTER": "a\nb\r\n" + "c" * 100_000})
     (record,) = caplog.records
     assert len(record.getMessage().splitlines()) == 1
     assert len(record.getMessage()) < 1000
 
 
-def test_several_exporters_of_a_signal() -> None:
+def test_several_exporters_of_a_signal_are_planned() -> None:
     """`OTEL_TRACES_EXPORTER` is a list; every entry is used once."""
     exporters = read({"OTEL_TRACES_EXPORTER": "otlp, console,console"}).exporters["traces"]
     assert [getattr(each, "endpoint", each) for each in exporters] == [
@@ -236,8 +240,10 @@ def test_several_exporters_of_a_signal() -> None:
         ),
     ],
 )
-def test_where_traces_go(environ: dict[str, str], endpoint: str) -> None:
-    """The general endpoint gets the signal's path over HTTP, a signal's own is taken as it is."""
+def test_endpoint_variables_decide_the_trace_endpoint(
+    environ: dict[str, str], endpoint: str
+) -> None:
+    """The signal's path is appended to the general endpoint over HTTP, not to its own."""
     assert target(**environ).endpoint == endpoint
 
 
@@ -251,7 +257,9 @@ def test_where_traces_go(environ: dict[str, str], endpoint: str) -> None:
         ("c:4317", "true", True),
     ],
 )
-def test_the_scheme_decides_about_tls(endpoint: str, insecure: str | None, expected: bool) -> None:
+def test_endpoint_scheme_decides_about_tls(
+    endpoint: str, insecure: str | None, expected: bool
+) -> None:
     """gRPC: `http` is plain and `https` is TLS; `_INSECURE` counts only without a scheme."""
     environ = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -272,13 +280,13 @@ def test_the_scheme_decides_about_tls(endpoint: str, insecure: str | None, expec
         ("", ()),
     ],
 )
-def test_headers(raw: str, headers: tuple[tuple[str, str], ...]) -> None:
+def test_headers_are_parsed_as_specified(raw: str, headers: tuple[tuple[str, str], ...]) -> None:
     """Values may hold spaces and `=`, plain or percent-encoded; names are lower-cased."""
     assert target(**ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS=raw).headers == headers
 
 
-def test_a_signals_own_headers_replace_the_general_ones() -> None:
-    """Not merged: the key to one signal's backend never goes to another's."""
+def test_own_headers_of_a_signal_replace_the_general_ones() -> None:
+    """They are not merged: credentials for one backend are not sent to another."""
     environ = {
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_HEADERS": "a=1",
@@ -292,8 +300,8 @@ def test_a_signals_own_headers_replace_the_general_ones() -> None:
     ("raw", "seconds"),
     [("", 10), ("10", 10), ("0.5", 0.5), ("2500", 2.5), ("100", 0.1), ("10000", 10)],
 )
-def test_timeouts(raw: str, seconds: float) -> None:
-    """Milliseconds as the specification says; below 100 seconds as the Python SDK says."""
+def test_timeout_is_read_in_seconds_or_milliseconds(raw: str, seconds: float) -> None:
+    """Milliseconds as specified; numbers under 100 are seconds, as in the Python SDK."""
     assert target(**ENDPOINT, OTEL_EXPORTER_OTLP_TIMEOUT=raw).timeout == seconds
 
 
@@ -332,7 +340,7 @@ def test_timeouts(raw: str, seconds: float) -> None:
         ("OTEL_QUEUE_FLUSH_TIMEOUT", "soon", "use a number of at least 0"),
     ],
 )
-def test_what_is_refused(variable: str, value: str, fix: str) -> None:
+def test_wrong_setting_is_rejected_with_the_fix(variable: str, value: str, fix: str) -> None:
     """One line with the variable, the value and the fix; in strict mode it stops the start."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318", variable: value}
     with pytest.raises(ConfigurationError) as raised:
@@ -351,10 +359,10 @@ def test_what_is_refused(variable: str, value: str, fix: str) -> None:
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", 4317, "use port 4318, or {}=grpc"),
     ],
 )
-def test_a_port_of_the_other_protocol_is_doubted(
+def test_port_of_the_other_protocol_is_warned_of(
     caplog: pytest.LogCaptureFixture, variable: str, protocol: str, port: int, advice: str
 ) -> None:
-    """It may be right, so it is a warning, in strict mode too, and the signals stay on."""
+    """It may be right: it is a warning, in strict mode too, and the signals stay on."""
     endpoint = f"http://doubted:{port}"
     environ = {variable: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     validate({**environ, "OTEL_QUEUE_STRICT": "true"})
@@ -366,8 +374,8 @@ def test_a_port_of_the_other_protocol_is_doubted(
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("", 4318), ("grpc", 4317), ("grpc", 55690)])
-def test_other_ports_are_not_doubted(protocol: str, port: int) -> None:
-    """A port says nothing unless it is the other protocol's own."""
+def test_other_ports_are_not_warned_of(protocol: str, port: int) -> None:
+    """Only OTLP's own ports have a known protocol."""
     environ = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://c:{port}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
@@ -387,8 +395,8 @@ def test_other_ports_are_not_doubted(protocol: str, port: int) -> None:
         ("ENDPOINT", "http://collector:443"),
     ],
 )
-def test_a_signals_own_variable_is_checked_too(suffix: str, value: str) -> None:
-    """And turns off that signal alone."""
+def test_own_variable_of_a_signal_is_checked(suffix: str, value: str) -> None:
+    """A problem turns off that signal alone."""
     name = f"OTEL_EXPORTER_OTLP_METRICS_{suffix}"
     plan = read({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318", name: value})
     assert [(each.variable, each.signals) for each in plan.problems] == [(name, ("metrics",))]
@@ -397,7 +405,7 @@ def test_a_signals_own_variable_is_checked_too(suffix: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["traceidratio", "parentbased_traceidratio"])
 @pytest.mark.parametrize("ratio", ["1.5", "-0.1", "half", "nan"])
-def test_a_ratio_that_is_none_is_refused(name: str, ratio: str) -> None:
+def test_sampling_ratio_outside_0_to_1_is_rejected(name: str, ratio: str) -> None:
     """The SDK would sample everything."""
     environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": ratio}
     plan = read(environ)
@@ -405,7 +413,7 @@ def test_a_ratio_that_is_none_is_refused(name: str, ratio: str) -> None:
     assert set(plan.exporters) == {"metrics"}
 
 
-def test_grpc_without_fork_support_is_refused() -> None:
+def test_grpc_without_fork_support_is_rejected() -> None:
     """With gRPC's fork handlers off, every forked child hangs or crashes (measured: 8 of 8)."""
     grpc = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317",
@@ -418,29 +426,29 @@ def test_grpc_without_fork_support_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", ["novalue", "a=1,=2", "sp ace=1", "a=%0Ainjected", "k=caf\u00e9"])
-def test_a_bad_header_is_refused_and_not_shown(bad: str) -> None:
-    """Headers hold keys to a backend: what is wrong is said by number, never by value."""
+def test_wrong_header_is_rejected_and_not_shown(bad: str) -> None:
+    """Headers have credentials: the line has the number of the entry, not its value."""
     (problem, *_) = read({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": bad}).problems
     assert "is not key=value" in problem.fix
     assert bad not in str(problem)
 
 
-def test_a_problem_turns_off_its_own_signal_only() -> None:
-    """The rest of the telemetry goes on."""
+def test_problem_turns_off_its_own_signal_only() -> None:
+    """The other signals stay on."""
     plan = read({**ENDPOINT, "OTEL_METRIC_EXPORT_INTERVAL": "abc"})
     assert set(plan.exporters) == {"traces"}
     assert [problem.signals for problem in plan.problems] == [("metrics",)]
 
 
-def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
-    """Half a pair would be ignored without a word."""
+def test_client_key_without_certificate_is_rejected(tmp_path: Path) -> None:
+    """The SDK would ignore the key without a warning."""
     (tmp_path / "key.pem").write_text("key")
     environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem")}
     assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in read(environ).problems[0].fix
 
 
-def test_empty_values_are_unset() -> None:
-    """Containers often set variables to nothing."""
+def test_empty_variables_count_as_unset() -> None:
+    """Containers often set variables to the empty string."""
     empty = dict.fromkeys(
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -463,21 +471,21 @@ def test_empty_values_are_unset() -> None:
 
 
 @pytest.mark.parametrize("value", ["off", "OFF", "false", "0", "no"])
-def test_set_up_can_be_switched_off(value: str) -> None:
-    """`OTEL_QUEUE_SETUP`, in whatever words."""
+def test_setup_off_leaves_the_plan_empty(value: str) -> None:
+    """`OTEL_QUEUE_SETUP`, in each spelling of a flag."""
     assert is_off({"OTEL_QUEUE_SETUP": value})
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("", 5), ("2.5", 2.5), ("0", 0), ("-1", 5)])
-def test_flush_timeout(value: str, seconds: float) -> None:
-    """Seconds; what cannot be used is the default."""
+def test_flush_timeout_is_read_in_seconds(value: str, seconds: float) -> None:
+    """A wrong value is the default."""
     assert flush_timeout({"OTEL_QUEUE_FLUSH_TIMEOUT": value}) == seconds
 
 
-def test_by_default_problems_are_said_once_and_nothing_stops(
+def test_problems_are_logged_once_and_raise_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One ERROR line per problem and process, whoever asks how often."""
+    """One ERROR line per problem and process, however often it is checked."""
     environ = {**ENDPOINT, "OTEL_TRACES_SAMPLER": "one-of-a-kind"}
     validate(environ)
     validate(environ)
@@ -486,8 +494,8 @@ def test_by_default_problems_are_said_once_and_nothing_stops(
     assert record.getMessage().endswith("(traces off)")
 
 
-def test_one_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A general variable concerns several signals: still one line."""
+def test_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A general variable concerns several signals."""
     validate({"OTEL_EXPORTER_OTLP_ENDPOINT": "gopher://one-line"})
     (record,) = caplog.records
     assert record.getMessage().endswith("(traces, metrics off)")
@@ -502,8 +510,8 @@ def test_one_problem_of_all_signals_is_one_line(caplog: pytest.LogCaptureFixture
         ("none", "none"),
     ],
 )
-def test_unknown_propagators_are_left_out(before: str, after: str) -> None:
-    """`import opentelemetry.propagate` raises on an unknown name, which would stop the app."""
+def test_unknown_propagators_are_removed(before: str, after: str) -> None:
+    """With one `import opentelemetry.propagate` raises, which would stop the application."""
     environ = {"OTEL_PROPAGATORS": before}
     validate(environ)
     assert environ["OTEL_PROPAGATORS"] == after

@@ -1,4 +1,4 @@
-"""Providers come from the environment, once, when they are needed and nobody else set them."""
+"""Providers are set up from the environment, once, when they are needed and nobody has set them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.sdk.conftest import Programs, Receiver
 
 
-def test_importing_and_validating_is_cheap() -> None:
-    """Neither the SDK nor an exporter is imported as long as nothing is named."""
+def test_import_and_validate_load_no_sdk() -> None:
+    """Neither the SDK nor an exporter is imported while no exporter is configured."""
     code = (
         "import sys, json; from otel_queue_plugins import sdk; sdk.validate();"
         "sdk.ensure_providers(); sdk.flush();"
@@ -36,15 +36,17 @@ def test_importing_and_validating_is_cheap() -> None:
     assert done.stderr == b""
 
 
-def test_nothing_named_does_nothing(programs: Programs) -> None:
-    """No endpoint: no SDK, no warning, no waiting."""
+def test_setup_without_variables_does_nothing(programs: Programs) -> None:
+    """No SDK, no warning, no waiting."""
     idle = programs.start("idle")
     assert idle.wait() == 0
     assert idle.log == "flushed True sdk False\n"
 
 
-def test_an_endpoint_is_enough(programs: Programs, receiver: Receiver, protocol: str) -> None:
-    """Traces and metrics, under the service's name; logs only when asked for."""
+def test_endpoint_alone_exports_traces_and_metrics(
+    programs: Programs, receiver: Receiver, protocol: str
+) -> None:
+    """With the name of the service; logs only when asked for."""
     assert programs.start("script", endpoint=receiver.endpoint, protocol=protocol).wait() == 0
     span = receiver.expect_span("script", timeout=1)
     assert span.service == "program"
@@ -53,10 +55,10 @@ def test_an_endpoint_is_enough(programs: Programs, receiver: Receiver, protocol:
     assert receiver.requests("/v1/logs") == []
 
 
-def test_an_empty_endpoint_of_a_signal_turns_it_off(
+def test_empty_endpoint_of_a_signal_turns_it_off(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=` sends traces only."""
+    """`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=` exports traces only."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
     )
@@ -68,18 +70,18 @@ def test_an_empty_endpoint_of_a_signal_turns_it_off(
 @pytest.mark.parametrize(
     "off", [{"OTEL_QUEUE_SETUP": "off"}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_X": ""}]
 )
-def test_switched_off_sends_nothing(
+def test_switched_off_setup_exports_nothing(
     programs: Programs, http_receiver: FaultyReceiver, off: dict[str, str]
 ) -> None:
-    """Either variable keeps us from setting anything up; an unknown one does not."""
+    """Either variable turns it off; an unknown one does not."""
     assert programs.start("script", endpoint=http_receiver.endpoint, **off).wait() == 0
     assert bool(http_receiver.requests()) is ("OTEL_X" in off)
 
 
-def test_a_users_providers_are_used_and_left_alone(
+def test_application_providers_are_used_unchanged(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """Who set providers first has them, and answers for them: no word about `OTEL_*` either."""
+    """There is no log line about `OTEL_*` either."""
     program = programs.start(
         "own_providers", endpoint=http_receiver.endpoint, OTEL_TRACES_EXPORTER="nonsense"
     )
@@ -89,10 +91,10 @@ def test_a_users_providers_are_used_and_left_alone(
     assert program.log == "unchanged True\n"
 
 
-def test_headers_compression_and_sampler_leave_the_process(
+def test_headers_compression_and_sampler_are_used_in_export(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """Read as the specification says them, sent as the backend wants them."""
+    """They are read as specified, and sent to the backend."""
     program = programs.start(
         "script",
         endpoint=receiver.endpoint,
@@ -109,10 +111,10 @@ def test_headers_compression_and_sampler_leave_the_process(
     assert {request.headers["x-team"] for request in receiver.requests()} == {"a b"}
 
 
-def test_a_sampler_of_the_environment_is_used(
+def test_sampler_of_the_environment_is_used(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """`always_off`: metrics, and no trace."""
+    """`always_off`: metrics, and no spans."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="always_off"
     )
@@ -125,10 +127,10 @@ def test_a_sampler_of_the_environment_is_used(
     ("preference", "temporalities"),
     [("", {"cumulative"}), ("DELTA", {"delta"}), ("lowmemory", {"delta"})],
 )
-def test_temporality(
+def test_temporality_preference_is_used(
     programs: Programs, http_receiver: FaultyReceiver, preference: str, temporalities: set[str]
 ) -> None:
-    """Datadog takes delta only, Prometheus cumulative only: the user says which."""
+    """Datadog takes delta only, Prometheus cumulative only."""
     program = programs.start(
         "script",
         endpoint=http_receiver.endpoint,
@@ -140,10 +142,10 @@ def test_temporality(
     assert {point.temporality for point in points} == temporalities
 
 
-def test_empty_variables_break_nothing(
+def test_empty_variables_break_no_export(
     programs: Programs, receiver: Receiver, protocol: str
 ) -> None:
-    """The SDK fails on several empty variables; here they are as good as unset."""
+    """The SDK fails on several empty variables."""
     program = programs.start(
         "script",
         endpoint=receiver.endpoint,
@@ -162,7 +164,7 @@ def test_empty_variables_break_nothing(
     assert re.fullmatch(r"a record\nends\nleft after [\d.]+ s\n", program.log)
 
 
-def test_the_console_exporter_needs_no_endpoint(programs: Programs) -> None:
+def test_console_exporter_needs_no_endpoint(programs: Programs) -> None:
     """`OTEL_TRACES_EXPORTER=console` alone: spans on stdout, and no metrics."""
     program = programs.start("script", OTEL_TRACES_EXPORTER="console")
     assert program.wait() == 0
@@ -170,10 +172,10 @@ def test_the_console_exporter_needs_no_endpoint(programs: Programs) -> None:
     assert "resource_metrics" not in program.log
 
 
-def test_a_broken_setting_turns_its_signal_off_and_nothing_else(
+def test_wrong_setting_turns_off_its_signal_only(
     programs: Programs, http_receiver: FaultyReceiver
 ) -> None:
-    """The application runs; one line says what is wrong."""
+    """The application runs, and one line has the problem."""
     program = programs.start(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="sometimes"
     )
@@ -183,8 +185,8 @@ def test_a_broken_setting_turns_its_signal_off_and_nothing_else(
     assert program.log.count("OTEL_TRACES_SAMPLER='sometimes'") == 1
 
 
-def test_strict_mode_stops_the_start(programs: Programs, http_receiver: FaultyReceiver) -> None:
-    """`OTEL_QUEUE_STRICT=true`: better no worker than a blind one."""
+def test_strict_mode_raises_at_the_start(programs: Programs, http_receiver: FaultyReceiver) -> None:
+    """`OTEL_QUEUE_STRICT=true`: a worker without telemetry is not wanted."""
     program = programs.start(
         "script",
         endpoint=http_receiver.endpoint,
@@ -195,15 +197,15 @@ def test_strict_mode_stops_the_start(programs: Programs, http_receiver: FaultyRe
     assert "ConfigurationError: OTEL_TRACES_SAMPLER='sometimes'" in program.log
 
 
-def test_later_calls_cost_next_to_nothing() -> None:
-    """Adapters call it for every message: less than a microsecond."""
+def test_ensure_providers_called_again_is_cheap() -> None:
+    """Adapters call it for each message: less than a microsecond."""
     sdk.ensure_providers()
     fastest = min(timeit.repeat(sdk.ensure_providers, repeat=20, number=10_000))
     assert fastest / 10_000 < 1e-6
 
 
-def test_flush_uses_whatever_providers_there_are() -> None:
-    """Also a provider that is no SDK one, or has nothing to flush, or fails to."""
+def test_flush_works_on_providers_of_the_application() -> None:
+    """Also if one is not the SDK's, has no flush, or fails to flush."""
 
     class Failing(TracerProvider):
         def force_flush(self, timeout_millis: int = 0) -> bool:

@@ -1,4 +1,4 @@
-"""Certificates from the environment are used: the given one, never the system's instead."""
+"""Certificates of the environment are used, and not the system's instead."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Secured:
-    """Something that answers over TLS, and the bodies it got."""
+    """A server that answers over TLS, with the bodies it got."""
 
     certificate: Path
     endpoint: str = ""
@@ -93,7 +93,7 @@ def _grpc(secured: Secured) -> Iterator[Secured]:
     server.stop(grace=None).wait()
 
 
-def test_the_given_certificate_is_trusted(
+def test_configured_certificate_is_trusted(
     programs: Programs, protocol: str, secured: Secured
 ) -> None:
     """`OTEL_EXPORTER_OTLP_CERTIFICATE` for a backend with a certificate of its own.
@@ -111,8 +111,10 @@ def test_the_given_certificate_is_trusted(
     assert any(b"script" in body for body in secured.bodies)
 
 
-def test_without_it_nothing_is_sent(programs: Programs, protocol: str, secured: Secured) -> None:
-    """The system's roots do not vouch for this backend; the end is on time."""
+def test_export_without_the_certificate_sends_nothing(
+    programs: Programs, protocol: str, secured: Secured
+) -> None:
+    """The system's roots do not trust this backend; the process ends in time."""
     program = programs.start(
         "script", endpoint=secured.endpoint, protocol=protocol, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
@@ -120,10 +122,10 @@ def test_without_it_nothing_is_sent(programs: Programs, protocol: str, secured: 
     assert secured.bodies == []
 
 
-def test_a_missing_certificate_turns_telemetry_off(
+def test_missing_certificate_turns_export_off(
     programs: Programs, protocol: str, secured: Secured
 ) -> None:
-    """Over gRPC the SDK would take the system's roots: here nothing leaves, and a line says so."""
+    """Over gRPC the SDK would use the system's roots; nothing is sent, and a line says why."""
     program = programs.start(
         "script",
         endpoint=secured.endpoint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -73,6 +74,24 @@ class Number:
     def parse(self, text: str) -> float:
         """Return the number in `text`."""
         return self.check(self._type(text))
+
+
+class Seconds:
+    """A time in seconds, which may be 0."""
+
+    def __str__(self) -> str:
+        return "a number of at least 0"
+
+    def check(self, value: object) -> float:
+        """`value`, which must be a finite number."""
+        is_flag = isinstance(value, bool)
+        if is_flag or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            raise ValueError(f"{value!r} is not {self}")
+        return float(value)
+
+    def parse(self, text: str) -> float:
+        """The number in `text`."""
+        return self.check(float(text))
 
 
 class Names:

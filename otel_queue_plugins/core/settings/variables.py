@@ -14,7 +14,6 @@ FLAGS: Final = {
 }
 """The spellings of booleans, in lower case."""
 FLAG_CHOICES: Final = "one of true, false, 1, 0, yes, no, on, off"
-STRICT: Final = "OTEL_QUEUE_STRICT"
 
 
 class Variables:
@@ -69,13 +68,6 @@ class Variables:
             Problem(variable=name, value=shown, fix=fix, signals=signals, is_warning=is_warning)
         )
 
-    def flag(self, name: str, *, default: bool) -> bool:
-        """The boolean in `name`; `default` if it is unset or no boolean."""
-        value = self.value(name)
-        if value and value.lower() not in FLAGS:
-            self.reject(name, f"use {FLAG_CHOICES}")
-        return FLAGS.get(value.lower(), default)
-
     def specified_flag(self, *names: str, signals: tuple[str, ...] = ()) -> bool:
         """Whether the first value among `names` is `true`.
 
@@ -109,11 +101,6 @@ class Variables:
         kind = "a whole number" if whole else "a number"
         self.reject(name, f"use {kind} of at least {at_least:g}", *signals)
         return None
-
-
-def is_strict(environ: Mapping[str, str]) -> bool:
-    """Whether a problem must raise at start-up (`OTEL_QUEUE_STRICT`)."""
-    return Variables(environ).flag(STRICT, default=False)
 
 
 def _to_number(value: str, *, whole: bool) -> float | None:

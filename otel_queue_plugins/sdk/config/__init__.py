@@ -1,1 +1,1 @@
-"""From `OTEL_*` to a plan of what to build, and the problems found on the way."""
+"""Read `OTEL_*` and `OTEL_QUEUE_*` into a plan of what to build, and report what is wrong."""

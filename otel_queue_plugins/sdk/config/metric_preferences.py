@@ -1,4 +1,4 @@
-"""What the metric exporter variables prefer, in the SDK's terms."""
+"""The preferences of the metric exporter variables, as objects of the SDK."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.config.reader import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,26 +37,26 @@ _TEMPORALITY = {
 
 
 def temporality(environ: Mapping[str, str] = os.environ) -> dict[type, AggregationTemporality]:
-    """For each kind of instrument; cumulative unless asked otherwise."""
-    preference = Reading(environ).value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
+    """The temporality of each kind of instrument; cumulative by default."""
+    preference = Environment(environ).value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
     kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter)
     chosen = _TEMPORALITY.get(preference.lower(), {})
     return {kind: chosen.get(kind, _CUMULATIVE) for kind in kinds}
 
 
 def aggregation(environ: Mapping[str, str] = os.environ) -> dict[type, Aggregation]:
-    """Explicit buckets by default, so that an instrument's advisory buckets are used."""
+    """The aggregation of histograms, if it is not the SDK's default: explicit buckets."""
     name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
-    if Reading(environ).value(name).lower() == "base2_exponential_bucket_histogram":
+    if Environment(environ).value(name).lower() == "base2_exponential_bucket_histogram":
         return {Histogram: ExponentialBucketHistogramAggregation()}
     return {}
 
 
 def exemplar_filter(environ: Mapping[str, str] = os.environ) -> ExemplarFilter:
-    """Measurements in a sampled span, unless asked otherwise."""
+    """The exemplar filter; by default measurements in a sampled span become exemplars."""
     filters: dict[str, type[ExemplarFilter]] = {
         "always_on": AlwaysOnExemplarFilter,
         "always_off": AlwaysOffExemplarFilter,
     }
-    name = Reading(environ).value("OTEL_METRICS_EXEMPLAR_FILTER").lower()
+    name = Environment(environ).value("OTEL_METRICS_EXEMPLAR_FILTER").lower()
     return filters.get(name, TraceBasedExemplarFilter)()

@@ -1,15 +1,16 @@
-"""What `OTEL_*` and `OTEL_QUEUE_*` ask for, read once into a plan."""
+"""Read `OTEL_*` and `OTEL_QUEUE_*` into a plan of what to set up."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
-from otel_queue_plugins.core.settings.variables import FLAGS, STRICT
-from otel_queue_plugins.sdk.config import misspelt, propagators, samplers, targets
+from otel_queue_plugins.core.settings.variables import FLAGS
+from otel_queue_plugins.sdk.config import propagators, samplers, targets, variable_names
 from otel_queue_plugins.sdk.config.limits import check_numbers
-from otel_queue_plugins.sdk.config.reading import SIGNALS, Reading
+from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
 from otel_queue_plugins.sdk.export import scraping
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.core.settings.problems import Problem
 
-SETUP = "OTEL_QUEUE_SETUP"
-RELAY = "OTEL_QUEUE_RELAY"
-FLUSH_TIMEOUT = 5.0
 _PACKAGES = {
     "prometheus": "opentelemetry-exporter-prometheus",
     "zipkin": "opentelemetry-exporter-zipkin",
@@ -29,7 +27,7 @@ _OTLP_NAMES = {"otlp": "", "otlp_proto_http": targets.HTTP, "otlp_proto_grpc": t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to set up. A signal that is off, or whose settings cannot be used, has no entry.
+    """What to set up. A signal that is off, or has a setting that cannot be used, has no entry.
 
     An exporter is an OTLP `Target`, or the name of an installed exporter (`console`, ...).
     """
@@ -40,23 +38,22 @@ class Plan:
 
 
 def read(environ: Mapping[str, str]) -> Plan:
-    """What to set up, and what is wrong. Reads files and installed packages' entry points."""
-    reading = Reading(environ)
-    misspelt.check_ours(reading)
-    reading.flag(STRICT, default=False)
-    propagators.check(reading)
-    _flush_timeout(reading)
-    reading.flag(RELAY, default=True)
-    if _is_off(reading):
-        return Plan(exporters={}, sampler=None, problems=tuple(reading.problems))
-    asked = {signal: _exporters(reading, signal) for signal in SIGNALS}
+    """Read the plan, with all problems. Reads files and the entry points of installed packages."""
+    environment = Environment(environ)
+    variable_names.check_ours(environment)
+    for setting in definitions.WITHOUT_ARGUMENT:
+        definitions.read(environment, setting)
+    propagators.check(environment)
+    if _is_off(environment):
+        return Plan(exporters={}, sampler=None, problems=merged(environment.problems))
+    asked = {signal: _exporters(environment, signal) for signal in SIGNALS}
     named = {signal: exporters for signal, exporters in asked.items() if exporters}
-    sampler = samplers.read(reading) if "traces" in named else None
-    check_numbers(reading, named)
-    misspelt.check_look_alikes(reading)
-    _check_config_file(reading)
-    _check_grpc(reading, named)
-    problems = merged(reading.problems)
+    sampler = samplers.read(environment) if "traces" in named else None
+    check_numbers(environment, named)
+    variable_names.check_look_alikes(environment)
+    _check_config_file(environment)
+    _check_grpc(environment, named)
+    problems = merged(environment.problems)
     broken = {signal for each in problems if not each.is_warning for signal in each.signals}
     return Plan(
         exporters={key: value for key, value in named.items() if key not in broken},
@@ -66,42 +63,39 @@ def read(environ: Mapping[str, str]) -> Plan:
 
 
 def is_off(environ: Mapping[str, str]) -> bool:
-    """True when we must not set up anything: switched off, or somebody else's job."""
-    return _is_off(Reading(environ))
+    """Whether nothing must be set up: `OTEL_QUEUE_SETUP=off` or `OTEL_SDK_DISABLED=true`."""
+    return _is_off(Environment(environ))
 
 
 def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
-    """Whether anything is to be set up for `signal`. Reads nothing but the variables."""
-    reading = Reading(environ)
-    return not is_off(environ) and any(name != "none" for name in _exporter_names(reading, signal))
+    """Whether the environment names an exporter for `signal`. Reads nothing but the variables."""
+    environment = Environment(environ)
+    return not is_off(environ) and any(
+        name != "none" for name in _exporter_names(environment, signal)
+    )
 
 
 def is_relay_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the processes of a worker may leave it to one of them to export."""
-    return Reading(environ).flag(RELAY, default=False)
+    """Whether one process of a worker may export for the others."""
+    return definitions.read(Environment(environ), definitions.RELAY)
 
 
-def _is_off(reading: Reading) -> bool:
-    is_disabled = reading.specified_flag("OTEL_SDK_DISABLED", signals=SIGNALS)
-    return not reading.flag(SETUP, default=True) or is_disabled
+def _is_off(environment: Environment) -> bool:
+    is_disabled = environment.specified_flag("OTEL_SDK_DISABLED", signals=SIGNALS)
+    return not definitions.read(environment, definitions.SETUP) or is_disabled
 
 
 def flush_timeout(environ: Mapping[str, str]) -> float:
-    """Seconds that an ending process may wait for its telemetry to get out."""
-    return _flush_timeout(Reading(environ))
+    """Seconds that a process may wait at its end until its telemetry is exported."""
+    return definitions.read(Environment(environ), definitions.FLUSH_TIMEOUT)
 
 
-def _flush_timeout(reading: Reading) -> float:
-    seconds = reading.number("OTEL_QUEUE_FLUSH_TIMEOUT", whole=False)
-    return FLUSH_TIMEOUT if seconds is None else seconds
-
-
-def _exporters(reading: Reading, signal: str) -> tuple[targets.Target | str, ...]:
-    variable, names = _variable(signal), _exporter_names(reading, signal)
-    names = scraping.without_scraped(reading, variable, names)
+def _exporters(environment: Environment, signal: str) -> tuple[targets.Target | str, ...]:
+    variable, names = _variable(signal), _exporter_names(environment, signal)
+    names = scraping.remove_scraped(environment, variable, names)
     if "none" in names and len(names) > 1:
-        reading.reject(variable, "none cannot be combined with other exporters", signal)
-    chosen = (_exporter(reading, signal, variable, name) for name in names if name != "none")
+        environment.reject(variable, "none cannot be combined with other exporters", signal)
+    chosen = (_exporter(environment, signal, variable, name) for name in names if name != "none")
     return tuple(exporter for exporter in chosen if exporter is not None)
 
 
@@ -109,47 +103,49 @@ def _variable(signal: str) -> str:
     return f"OTEL_{signal.upper()}_EXPORTER"
 
 
-def _exporter_names(reading: Reading, signal: str) -> tuple[str, ...]:
-    return _listed(reading.value(_variable(signal))) or _default_exporters(reading, signal)
+def _exporter_names(environment: Environment, signal: str) -> tuple[str, ...]:
+    return _listed(environment.value(_variable(signal))) or _default_exporters(environment, signal)
 
 
 def _listed(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
-def _default_exporters(reading: Reading, signal: str) -> tuple[str, ...]:
-    """Logs have to be asked for by their own variables: a general endpoint is not enough."""
+def _default_exporters(environment: Environment, signal: str) -> tuple[str, ...]:
+    """OTLP if an endpoint is named; for logs it must be their own endpoint."""
     if signal == "logs":
         own_endpoint, _ = targets.names(signal, "ENDPOINT")
-        return ("otlp",) if reading.value(own_endpoint) else ()
-    return ("otlp",) if targets.is_named(reading, signal) else ()
+        return ("otlp",) if environment.value(own_endpoint) else ()
+    return ("otlp",) if targets.is_named(environment, signal) else ()
 
 
 def _exporter(
-    reading: Reading, signal: str, variable: str, name: str
+    environment: Environment, signal: str, variable: str, name: str
 ) -> targets.Target | str | None:
     if name in _OTLP_NAMES:
-        if targets.is_silenced(reading, signal):
+        if targets.is_silenced(environment, signal):
             return None
-        return targets.read_target(reading, signal, _OTLP_NAMES[name])
+        return targets.read_target(environment, signal, _OTLP_NAMES[name])
     group, package = f"opentelemetry_{signal}_exporter", _PACKAGES.get(name, "")
-    return name if reading.component(variable, group, name, signal, package=package) else None
+    return name if environment.component(variable, group, name, signal, package=package) else None
 
 
-def _check_config_file(reading: Reading) -> None:
-    """A declarative configuration is set up by whoever understands it; we would contradict it."""
-    if reading.value("OTEL_CONFIG_FILE"):
-        reading.reject(
+def _check_config_file(environment: Environment) -> None:
+    """Reject a declarative configuration, which another distribution has to set up."""
+    if environment.value("OTEL_CONFIG_FILE"):
+        environment.reject(
             "OTEL_CONFIG_FILE",
             "this file is not read here; start with opentelemetry-instrument, or unset it",
             *SIGNALS,
         )
 
 
-def _check_grpc(reading: Reading, named: Mapping[str, tuple[targets.Target | str, ...]]) -> None:
-    """With its fork handlers off, every child forked after gRPC's first use hangs or crashes."""
+def _check_grpc(
+    environment: Environment, named: Mapping[str, tuple[targets.Target | str, ...]]
+) -> None:
+    """Reject gRPC without its fork handlers: a child that is forked later hangs or crashes."""
     variable = "GRPC_ENABLE_FORK_SUPPORT"
-    if FLAGS.get(reading.value(variable).lower(), True):
+    if FLAGS.get(environment.value(variable).lower(), True):
         return
     over_grpc = [
         signal
@@ -159,7 +155,7 @@ def _check_grpc(reading: Reading, named: Mapping[str, tuple[targets.Target | str
         )
     ]
     if over_grpc:
-        reading.reject(
+        environment.reject(
             variable,
             "forked children would hang; "
             f"unset it, or use OTEL_EXPORTER_OTLP_PROTOCOL={targets.HTTP}",

@@ -1,15 +1,15 @@
-"""`OTEL_PROPAGATORS`, made safe before `opentelemetry.propagate` reads it at its import."""
+"""Make `OTEL_PROPAGATORS` safe before `opentelemetry.propagate` reads it at its import."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _VARIABLE = "OTEL_PROPAGATORS"
 _DEFAULT = "tracecontext,baggage"
@@ -23,32 +23,33 @@ _PACKAGES = {
 }
 
 
-# What `guard` made of a value, and that value: `check` speaks about the latter.
-_given: dict[str, str] = {}
+# The user's value by the value that `guard` has replaced it with; `check` reports the user's.
+_original: dict[str, str] = {}
 
 
-def check(reading: Reading) -> None:
-    """Reject every name that no installed package knows."""
-    value = reading.value(_VARIABLE)
-    value = _given.get(value, value)
+def check(environment: Environment) -> None:
+    """Report every propagator that no installed package has."""
+    value = environment.value(_VARIABLE)
+    value = _original.get(value, value)
     for name in _unknown(value):
         package = _PACKAGES.get(name)
         fix = f"pip install {package}" if package else "not installed or misspelt"
-        reading.reject(_VARIABLE, f"{name}: {fix}; it is left out", value=value)
+        environment.reject(_VARIABLE, f"{name}: {fix}; it is left out", value=value)
 
 
 def guard(environ: MutableMapping[str, str]) -> None:
-    """Leave out unknown names: with one of them `import opentelemetry.propagate` raises.
+    """Remove unknown propagators from `environ`.
 
-    What remains is used; when nothing does, the default (tracecontext, baggage).
+    If none remains, the default is set (tracecontext, baggage).
     """
+    # With an unknown one `import opentelemetry.propagate` raises.
     names = _names(environ.get(_VARIABLE, ""))
     unknown = _unknown(environ.get(_VARIABLE, ""))
     if not unknown:
         return
-    known = ",".join(name for name in names if name not in unknown) or _DEFAULT
-    _given[known] = environ[_VARIABLE]
-    environ[_VARIABLE] = known
+    installed = ",".join(name for name in names if name not in unknown) or _DEFAULT
+    _original[installed] = environ[_VARIABLE]
+    environ[_VARIABLE] = installed
 
 
 def _names(value: str) -> list[str]:
@@ -57,4 +58,4 @@ def _names(value: str) -> list[str]:
 
 def _unknown(value: str) -> list[str]:
     names = [name for name in dict.fromkeys(_names(value)) if name.lower() != "none"]
-    return [name for name in names if not offered(_GROUP, name=name)]
+    return [name for name in names if not entry_points_of(_GROUP, name=name)]

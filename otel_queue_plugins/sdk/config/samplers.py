@@ -1,16 +1,16 @@
-"""The sampler that `OTEL_TRACES_SAMPLER` names."""
+"""Read and build the sampler that `OTEL_TRACES_SAMPLER` names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.config.installed import offered
+from otel_queue_plugins.sdk.config.installed import entry_points_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 _VARIABLE = "OTEL_TRACES_SAMPLER"
 _ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
@@ -27,32 +27,32 @@ _BUILT_IN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A sampler by name, with its argument as written ("" when unset)."""
+    """The name of a sampler, with its argument as written ("" when unset)."""
 
     name: str
     argument: str
 
 
-def read(reading: Reading) -> Choice | None:
-    """The sampler asked for; None when unset or unknown."""
-    name = reading.value(_VARIABLE)
+def read(environment: Environment) -> Choice | None:
+    """Read the sampler; None when unset or unknown."""
+    name = environment.value(_VARIABLE)
     if name.lower() in _BUILT_IN:
         name = name.lower()
-    elif not name or not reading.component(_VARIABLE, _GROUP, name, "traces"):
+    elif not name or not environment.component(_VARIABLE, _GROUP, name, "traces"):
         return None
     if name in _RATIOS:
-        _check_ratio(reading)
-    return Choice(name=name, argument=reading.value(_ARGUMENT))
+        _check_ratio(environment)
+    return Choice(name=name, argument=environment.value(_ARGUMENT))
 
 
-def _check_ratio(reading: Reading) -> None:
-    ratio = reading.number(_ARGUMENT, "traces", whole=False)
+def _check_ratio(environment: Environment) -> None:
+    ratio = environment.number(_ARGUMENT, "traces", whole=False)
     if ratio is not None and ratio > 1:
-        reading.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
+        environment.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
 
 
 def build(choice: Choice) -> Sampler:
-    """The sampler itself. Raises whatever a foreign sampler's factory raises."""
+    """Build the sampler. Raises whatever the factory of an installed sampler raises."""
     from opentelemetry.sdk.trace.sampling import (
         ALWAYS_OFF,
         ALWAYS_ON,
@@ -74,7 +74,7 @@ def build(choice: Choice) -> Sampler:
     if choice.name in _RATIOS:
         ratio = TraceIdRatioBased(float(choice.argument or 1))
         return ratio if choice.name == "traceidratio" else ParentBased(ratio)
-    (point,) = tuple(offered(_GROUP, name=choice.name))[:1]
+    (point,) = tuple(entry_points_of(_GROUP, name=choice.name))[:1]
     sampler = point.load()(choice.argument or None)
     if not isinstance(sampler, Sampler):
         message = f"{_VARIABLE}: {choice.name} made a {type(sampler).__name__}, not a Sampler"

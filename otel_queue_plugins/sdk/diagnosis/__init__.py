@@ -1,1 +1,1 @@
-"""What is logged about export: one line at the start, and one for each cause of a failure."""
+"""Log lines about export: one at the start, and one for each failure, with cause and remedy."""

@@ -1,4 +1,4 @@
-"""Why an export failed: from what was answered, raised or said to what should be done."""
+"""Find the cause of a failed export: from an answer, an exception or a status code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otel_queue_plugins.sdk.config.targets import Target
-    from otel_queue_plugins.sdk.export.shipments import Answer, Shipment
+    from otel_queue_plugins.sdk.export.export_calls import Answer, ExportCall
 
     _Remedy = Callable[[Target], str]
 
 _RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
-_OF_STATUS: Final[dict[int, _Remedy]] = {
+_REMEDY_OF_STATUS: Final[dict[int, _Remedy]] = {
     HTTPStatus.NOT_FOUND: remedies.correct_path,
     HTTPStatus.METHOD_NOT_ALLOWED: remedies.correct_path,
     HTTPStatus.UNAUTHORIZED: remedies.credentials,
@@ -42,47 +42,47 @@ _CLOSED: Final = (
 )
 
 
-def of(shipment: Shipment) -> Cause:
-    """The cause of the last attempt's failure. May look at the port, for a second at most."""
-    target = shipment.target
-    if shipment.answer is not None:
-        return _of_answer(target, shipment.answer)
-    if shipment.error is not None:
-        return _of_error(target, shipment.error)
-    if shipment.code:
-        return _of_code(target, shipment.code, shipment.details)
-    return Cause(remedies.shown(target, shipment.text) or "no answer yet", RETRIED)
+def cause_of(call: ExportCall) -> Cause:
+    """Why the last attempt of `call` failed. May connect to the port, for a second at most."""
+    target = call.target
+    if call.answer is not None:
+        return _of_answer(target, call.answer)
+    if call.error is not None:
+        return _of_error(target, call.error)
+    if call.code:
+        return _of_code(target, call.code, call.details)
+    return Cause(remedies.without_headers(target, call.text) or "no answer yet", RETRIED)
 
 
 def _of_answer(target: Target, answer: Answer) -> Cause:
-    said = f"answered {answer.status} {without_secrets(answer.reason)}".rstrip()
+    words = f"answered {answer.status} {without_secrets(answer.reason)}".rstrip()
     if answer.status in _RETRIED_STATUSES:
-        return Cause(said, RETRIED)
+        return Cause(words, RETRIED)
     if answer.location:
-        return Cause(f"{said}, a redirect: {remedies.write_place(target, answer.location)}")
+        return Cause(f"{words}, a redirect: {remedies.write_place(target, answer.location)}")
     if answer.status == HTTPStatus.BAD_REQUEST and "HTTPS" in answer.body:
-        return Cause(f"{said}: {remedies.write_https(target)}")
-    remedy = _OF_STATUS.get(answer.status)
-    return Cause(f"{said}: {remedy(target)}") if remedy else Cause(said, LOST)
+        return Cause(f"{words}: {remedies.write_https(target)}")
+    remedy = _REMEDY_OF_STATUS.get(answer.status)
+    return Cause(f"{words}: {remedy(target)}") if remedy else Cause(words, LOST)
 
 
 def _of_error(target: Target, error: BaseException) -> Cause:
     chain = list(_chain(error))
     for each in chain:
-        if (cause := _of_one(target, each)) is not None:
+        if (cause := _of_single_error(target, each)) is not None:
             return cause
     names = " ".join(type(each).__name__ for each in chain)
     if "Timeout" in names:
-        return remedies.silent(target)
+        return remedies.no_answer(target)
     if any(name in names for name in _CLOSED):
         return remedies.closed(target)
-    words = f"{type(error).__name__}: {remedies.shown(target, str(error))}"
+    words = f"{type(error).__name__}: {remedies.without_headers(target, str(error))}"
     return Cause(words, RETRIED)
 
 
-def _of_one(target: Target, error: Any) -> Cause | None:
+def _of_single_error(target: Target, error: Any) -> Cause | None:
     if isinstance(error, BadStatusLine) and not isinstance(error, ConnectionResetError):
-        return Cause(_no_http(target, error))
+        return Cause(_not_http(target, error))
     if isinstance(error, ssl.SSLCertVerificationError):
         return Cause(remedies.trust(f" ({error.verify_message})"))
     if isinstance(error, ssl.SSLError) and (error.reason or "") in _NOT_TLS:
@@ -92,26 +92,26 @@ def _of_one(target: Target, error: Any) -> Cause | None:
     return remedies.refused(target) if isinstance(error, ConnectionRefusedError) else None
 
 
-def _no_http(target: Target, error: Any) -> str:
-    """What came in place of a status line."""
+def _not_http(target: Target, error: Any) -> str:
+    """What the server speaks, by the first bytes it sent in place of a status line."""
     first = str(error.line).strip("'\"")
     if first.startswith(("\x15\x03", "\\x15\\x03")):  # a TLS alert
         return remedies.write_https(target)
     if first.startswith(("\0\0", "\\x00\\x00")):  # a frame of HTTP/2
-        return remedies.speaks(target, GRPC)
+        return remedies.other_protocol(target, GRPC)
     return "it does not speak HTTP"
 
 
 def _of_code(target: Target, code: str, details: str) -> Cause:
-    for words, cause in _OF_DETAILS:
-        if any(word in details for word in words):
+    for parts, cause in _CAUSES_OF_DETAILS:
+        if any(part in details for part in parts):
             return cause(target)
-    if code in _OF_CODE:
-        return Cause(f"answered {code}: {_OF_CODE[code](target)}")
+    if code in _REMEDY_OF_CODE:
+        return Cause(f"answered {code}: {_REMEDY_OF_CODE[code](target)}")
     if code == "DEADLINE_EXCEEDED":
-        return remedies.silent(target)
-    said = f"answered {code}: {remedies.shown(target, details)}"
-    return Cause(said, RETRIED if code in _RETRIED_CODES else LOST)
+        return remedies.no_answer(target)
+    words = f"answered {code}: {remedies.without_headers(target, details)}"
+    return Cause(words, RETRIED if code in _RETRIED_CODES else LOST)
 
 
 def _other_service(target: Target) -> str:
@@ -121,7 +121,7 @@ def _other_service(target: Target) -> str:
     )
 
 
-_OF_CODE: Final[dict[str, _Remedy]] = {
+_REMEDY_OF_CODE: Final[dict[str, _Remedy]] = {
     "UNAUTHENTICATED": remedies.credentials,
     "PERMISSION_DENIED": remedies.credentials,
     "UNIMPLEMENTED": _other_service,
@@ -129,12 +129,12 @@ _OF_CODE: Final[dict[str, _Remedy]] = {
 
 
 def _is_http(target: Target) -> Cause:
-    return remedies.after_look(target, remedies.speaks(target, HTTP))
+    return remedies.probe(target, remedies.other_protocol(target, HTTP))
 
 
-# What gRPC says of a connection that did not come about; its code is UNAVAILABLE for all of them.
-# Of a host with several addresses it tells of one.
-_OF_DETAILS: Final[tuple[tuple[tuple[str, ...], Callable[[Target], Cause]], ...]] = (
+# Parts of gRPC's texts about a connection that failed: the code is UNAVAILABLE for all of them. If
+# a host has several addresses, the text is about one of them.
+_CAUSES_OF_DETAILS: Final[tuple[tuple[tuple[str, ...], Callable[[Target], Cause]], ...]] = (
     (("http1", "ALPN", "SETTINGS frame", "http2 header with status"), _is_http),
     (("CERTIFICATE_VERIFY_FAILED",), lambda _: Cause(remedies.trust(""))),
     (_NOT_TLS, lambda target: Cause(remedies.write_http(target))),
@@ -145,7 +145,7 @@ _OF_DETAILS: Final[tuple[tuple[tuple[str, ...], Callable[[Target], Cause]], ...]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error`, what caused it, and the errors that those carry as arguments."""
+    """`error`, its causes, and the exceptions among their arguments."""
     waiting, seen = [error], set[int]()
     while waiting:
         each = waiting.pop(0)
@@ -154,4 +154,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         related = (*each.args, getattr(each, "reason", None), each.__cause__, each.__context__)
-        waiting += [one for one in related if isinstance(one, BaseException)]
+        waiting += [cause for cause in related if isinstance(cause, BaseException)]

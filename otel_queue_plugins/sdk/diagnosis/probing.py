@@ -1,4 +1,4 @@
-"""What an open port speaks, where a failed export does not tell: one short look."""
+"""Find out by a short connection which protocol an open port speaks."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ HTTP1: Final = "HTTP/1"
 HTTP2: Final = "HTTP/2"
 
 _SECONDS: Final = 0.5
-_REMEMBERED: Final = 60.0
+_VALID_FOR: Final = 60.0
 _found: Final[dict[tuple[str, int], tuple[float, str]]] = {}
-# A server of HTTP/2 alone begins with a frame all the same.
+# To this a server that speaks only HTTP/2 answers with a frame.
 _REQUEST: Final = b"OPTIONS / HTTP/1.1\r\nHost: otlp\r\nConnection: close\r\n\r\n"
 _FRAME: Final = 9
 _FRAME_TYPE: Final = 3
 _FIRST_FRAMES: Final = (4, 7)  # SETTINGS, GOAWAY
 
 
-def spoken_at(host: str, port: int) -> str:
-    """One of the above; "" if that cannot be told within a second.
+def protocol_at(host: str, port: int) -> str:
+    """One of the protocols above, "" if it is not found out within a second.
 
-    What was found counts for a minute.
+    The result is kept for a minute.
     """
-    looked_at, found = _found.get((host, port), (-_REMEMBERED, ""))
-    if time.monotonic() - looked_at < _REMEMBERED:
+    probed_at, found = _found.get((host, port), (-_VALID_FOR, ""))
+    if time.monotonic() - probed_at < _VALID_FOR:
         return found
-    found = _look(host, port)
+    found = _probe(host, port)
     _found[host, port] = (time.monotonic(), found)
     return found
 
 
 def forget() -> None:
-    """Look anew."""
+    """Forget all results."""
     _found.clear()
 
 
-def _look(host: str, port: int) -> str:
-    if getproxies():  # it would go another way than the exporter does
+def _probe(host: str, port: int) -> str:
+    if getproxies():  # the exporter connects to the proxy
         return ""
     try:
         return _over_tls(host, port) or _plain(host, port)
@@ -59,7 +59,7 @@ def _over_tls(host: str, port: int) -> str:
             with context.wrap_socket(plain, server_hostname=host) as secured:
                 return TLS_HTTP2 if secured.selected_alpn_protocol() == "h2" else TLS
         except ssl.SSLError as error:
-            return TLS if "ALERT" in (error.reason or "") else ""  # TLS, which does not want us
+            return TLS if "ALERT" in (error.reason or "") else ""  # it refuses us, but by TLS
         except OSError:
             return ""
 

@@ -1,4 +1,4 @@
-"""What to do about an export that fails, in words."""
+"""Words for log lines: what to do about a failed export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_WORDS: Final = 200
 _SHORTEST_SECRET: Final = 4
-# What speaks HTTP/2 and has not answered a request over HTTP/1 is most likely gRPC.
+# A server that speaks HTTP/2, and does not answer HTTP/1, is most likely gRPC.
 _PROTOCOLS: Final = {probing.HTTP1: HTTP, probing.HTTP2: GRPC, probing.TLS_HTTP2: GRPC}
 _DEFAULT_PORTS: Final = {"https": 443}
 
@@ -25,17 +25,17 @@ BROKEN: Final = "it is lost, and so is what follows until this is mended"
 
 
 class Cause(NamedTuple):
-    """One sentence without its end, and one of the above: what that means for the telemetry."""
+    """The cause in words, without a full stop, and its effect: one of the three above."""
 
     words: str
-    meaning: str = BROKEN
+    effect: str = BROKEN
 
 
 _REFUSED: Final = "nothing listens there (connection refused)"
 
 
 def correct_path(target: Target) -> str:
-    """Nobody takes telemetry at the path of `target`."""
+    """For a path at which the server takes no telemetry."""
     path, own = urlsplit(target.endpoint).path.rstrip("/"), f"/v1/{target.signal}"
     if not path.endswith(own):
         return f"{target.named_by} is used as it is, so it has to end with {own}"
@@ -45,14 +45,14 @@ def correct_path(target: Target) -> str:
 
 
 def write_place(target: Target, place: str) -> str:
-    """Telemetry has another place."""
+    """For a redirect to `place`."""
     is_own = target.named_by.endswith(f"{target.signal.upper()}_ENDPOINT")
     place = place if is_own else place.removesuffix(f"/v1/{target.signal}")
-    return f"write {shown(target, place)} in {target.named_by}"
+    return f"write {without_headers(target, place)} in {target.named_by}"
 
 
 def credentials(target: Target) -> str:
-    """They are missing, or not accepted."""
+    """For credentials that are missing or not accepted."""
     if not target.headers:
         return "it wants credentials, and OTEL_EXPORTER_OTLP_HEADERS is not set"
     sent = ", ".join(key for key, _ in target.headers)
@@ -60,13 +60,13 @@ def credentials(target: Target) -> str:
 
 
 def smaller_batches(target: Target) -> str:
-    """What was sent is too large."""
+    """For a request that is too large."""
     batch = {"traces": "OTEL_BSP", "logs": "OTEL_BLRP"}.get(target.signal)
     return f"lower {batch}_MAX_EXPORT_BATCH_SIZE" if batch else "there are too many series for it"
 
 
 def trust(why: str) -> str:
-    """A certificate is not trusted."""
+    """For a certificate that is not trusted; `why` is in parentheses or ""."""
     return (
         f"its certificate is not trusted{why}; OTEL_EXPORTER_OTLP_CERTIFICATE can name a file with "
         "the one to trust"
@@ -74,17 +74,17 @@ def trust(why: str) -> str:
 
 
 def write_https(target: Target) -> str:
-    """Plain text was sent to a port of TLS."""
+    """For plain text sent to a port that speaks TLS."""
     return f"this port speaks TLS; write https:// in {target.named_by}"
 
 
 def write_http(target: Target) -> str:
-    """TLS was sent to a port of plain text."""
+    """For TLS sent to a port that speaks plain text."""
     return f"this port does not speak TLS; write http:// in {target.named_by}"
 
 
-def speaks(target: Target, protocol: str) -> str:
-    """The port is one of the other protocol."""
+def other_protocol(target: Target, protocol: str) -> str:
+    """For a port that speaks `protocol`, which is not that of `target`."""
     names = {GRPC: "gRPC", HTTP: "HTTP"}
     return (
         f"this port speaks {names[protocol]}, not {names[target.protocol]}; set "
@@ -92,42 +92,42 @@ def speaks(target: Target, protocol: str) -> str:
     )
 
 
-def silent(target: Target) -> Cause:
-    """There was no answer in time."""
+def no_answer(target: Target) -> Cause:
+    """For a timeout."""
     return Cause(f"no answer within {target.timeout:g} s", RETRIED)
 
 
 def refused(target: Target) -> Cause:
-    """One of the addresses of the host, or the only one, was not open."""
-    return after_look(target, _REFUSED, RETRIED)
+    """For a refused connection, which with several addresses may be that of one only."""
+    return probe(target, _REFUSED, RETRIED)
 
 
 def closed(target: Target) -> Cause:
-    """The connection was closed without an answer: the port may speak something else."""
-    return after_look(target, "it closed the connection without an answer", RETRIED)
+    """For a connection that was closed without an answer."""
+    return probe(target, "it closed the connection without an answer", RETRIED)
 
 
-def after_look(target: Target, otherwise: str, meaning: str = BROKEN) -> Cause:
-    """What the port speaks, if that is not what is sent to it; `otherwise` if it is, or unknown.
+def probe(target: Target, otherwise: str, effect: str = BROKEN) -> Cause:
+    """Find out whether the port speaks another protocol than `target`. Takes a second at most.
 
-    Takes a second at most.
+    If not, or if that cannot be found out, the cause is `otherwise` with `effect`.
     """
     url = urlsplit(target.endpoint if "://" in target.endpoint else f"//{target.endpoint}")
     is_tls = url.scheme == "https" or not (url.scheme or target.insecure)
     port = url.port or _DEFAULT_PORTS.get(url.scheme, 80)
-    spoken = probing.spoken_at(url.hostname or "", port)
+    spoken = probing.protocol_at(url.hostname or "", port)
     if is_tls and spoken in {probing.HTTP1, probing.HTTP2}:
         return Cause(write_http(target))
     if spoken in {probing.TLS, probing.TLS_HTTP2} and not is_tls:
         return Cause(write_https(target))
     other = _PROTOCOLS.get(spoken, target.protocol)
     if other != target.protocol:
-        return Cause(speaks(target, other))
-    return Cause(otherwise, meaning)
+        return Cause(other_protocol(target, other))
+    return Cause(otherwise, effect)
 
 
-def shown(target: Target, text: str) -> str:
-    """`text` of somebody else as part of a line: no secret of ours, not endless."""
+def without_headers(target: Target, text: str) -> str:
+    """`text` of a server or library, shortened and without secrets and values of our headers."""
     for _, value in target.headers:
         if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "***")

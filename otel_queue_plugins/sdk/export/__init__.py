@@ -1,1 +1,1 @@
-"""From a plan to the SDK's exporters, and what became of each export."""
+"""Build the SDK's exporters from a plan, and count and report what was not exported."""

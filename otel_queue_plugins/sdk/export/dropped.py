@@ -1,4 +1,4 @@
-"""How many spans did not get out, and why: `taskqueue.telemetry.dropped`."""
+"""Count spans that were not exported, by reason: `taskqueue.telemetry.dropped`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ PROCESS_ENDED = "process_ended"
 class Dropped:
     """Spans dropped in this process, by reason. A forked child counts from zero.
 
-    A child that ends in an outage can tell the backend neither its last spans nor how many there
-    were. It leaves their number in `lost`, which the process that it was forked from reports.
-    `when_added` is called after each `add`, in its thread.
+    A child that ends during an outage can export neither its last spans nor their number. It adds
+    the number to `lost`, which the process that it was forked from reports.
+
+    Args:
+        lost: Shared with the processes forked from this one.
+
+    Attributes:
+        when_added: Called after each `add`, in its thread.
     """
 
     def __init__(self, lost: Tally = LOST) -> None:
@@ -42,24 +47,24 @@ class Dropped:
         self._shown = self._reported = self._left = self._inherited = 0
 
     def add(self, reason: str, spans: int) -> None:
-        """Count `spans` more. From any thread."""
-        self._own_process()
+        """Add `spans` to the number for `reason`. From any thread."""
+        self._check_process()
         with self._lock:
             self._counts[reason] = self._counts.get(reason, 0) + spans
         self.when_added()
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """`waiting` gives how many spans have neither got out yet nor been counted here."""
+        """Use `waiting`, which returns how many spans are neither exported nor counted here yet."""
         self._waiting.append(waiting)
 
     def total(self) -> int:
-        """All of them, whatever the reason."""
-        self._own_process()
+        """The number of dropped spans, for all reasons."""
+        self._check_process()
         return sum(self._counts.values()) + self._left_by_children()
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """What a collection sees."""
-        self._own_process()
+        """The callback of the instrument."""
+        self._check_process()
         counts = dict(self._counts)
         self._shown = sum(counts.values())
         if left := self._left_by_children():
@@ -69,7 +74,7 @@ class Dropped:
         ]
 
     def publish(self, meter: Meter) -> None:
-        """Have it collected with the metrics of `meter`."""
+        """Create the instrument with `meter`."""
         meter.create_observable_counter(
             semconv.DROPPED,
             callbacks=[self.observe],
@@ -77,39 +82,39 @@ class Dropped:
             description="Spans that were finished and did not reach the backend",
         )
 
-    def was_reported(self) -> None:
-        """The backend has what the last collection saw."""
-        self._own_process()
+    def mark_reported(self) -> None:
+        """The backend has the numbers of the last collection."""
+        self._check_process()
         self._reported = self._shown
         self.amend()
 
     def leave(self) -> None:
-        """Said after the flush of a process that may end now."""
-        self._own_process()
-        if not self._lost.is_kept_here():
+        """Add to `lost` what this process could not export; after a flush, as it may end now."""
+        self._check_process()
+        if not self._lost.is_first_process():
             with self._lock:
-                self._leave(self._unknown())
+                self._set_left(self._unreported())
 
     def amend(self) -> None:
-        """Take back what got out after all."""
+        """Take back from `lost` what was exported after all."""
         if self._pid == os.getpid() and self._left:
             with self._lock:
-                self._leave(min(self._left, self._unknown()))
+                self._set_left(min(self._left, self._unreported()))
 
-    def _leave(self, spans: int) -> None:
+    def _set_left(self, spans: int) -> None:
         self._lost.add(spans - self._left)
         self._left = spans
 
-    def _unknown(self) -> int:
+    def _unreported(self) -> int:
         waiting = sum(count() for count in self._waiting)
         return waiting + sum(self._counts.values()) - self._reported
 
     def _left_by_children(self) -> int:
-        """Never less than before: what was taken back meanwhile is made up for by the next."""
-        if self._lost.is_kept_here():
+        """The children's spans in `lost`; the number never falls, as it is that of a counter."""
+        if self._lost.is_first_process():
             self._inherited = max(self._inherited, self._lost.total())
         return self._inherited
 
-    def _own_process(self) -> None:
+    def _check_process(self) -> None:
         if self._pid != os.getpid():
             self._begin()

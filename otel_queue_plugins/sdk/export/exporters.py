@@ -1,4 +1,4 @@
-"""Exporters that every process builds for itself, so that no child inherits a connection."""
+"""Exporters that are built anew in each process, so that no child uses an inherited connection."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """One `T` per process: made at once in this one, at first use in a child; for one thread.
+    """One `T` per process: made at once in this one, and at first use in a child. Not thread-safe.
 
-    At once, because a fork during the imports that making it needs would leave the child with
-    half a module. What a parent made is kept but never touched again: closing an inherited gRPC
-    channel, or letting it be collected, can block for ever.
+    It is made at once because a fork during its imports would leave the child with an unfinished
+    module. The parent's is kept in a child, but not used: to close an inherited gRPC channel, or
+    to let it be collected, can block for ever.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -40,19 +40,19 @@ class PerProcess(Generic[T]):
         self._pid = os.getpid()
 
     def get(self) -> T:
-        """The one of this process."""
+        """The `T` of this process, made if need be."""
         if self._pid != os.getpid():
             self._made.append(self._make())
             self._pid = os.getpid()
         return self._made[-1]
 
-    def mine(self) -> T | None:
-        """The one of this process, None when a child had no use for it yet."""
+    def made_here(self) -> T | None:
+        """The `T` of this process, None in a child that has not used it yet."""
         return self._made[-1] if self._pid == os.getpid() else None
 
 
 class ProcessSpanExporter(SpanExporter):
-    """Sends spans from whatever process it is in, and counts those it could not send."""
+    """Exports spans from the current process, and counts those it could not export."""
 
     def __init__(self, make: Callable[[], SpanExporter], dropped: Dropped) -> None:
         self._exporter = PerProcess(make)
@@ -72,7 +72,7 @@ class ProcessSpanExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        if exporter := self._exporter.mine():
+        if exporter := self._exporter.made_here():
             exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -80,7 +80,7 @@ class ProcessSpanExporter(SpanExporter):
 
 
 class ProcessMetricExporter(MetricExporter):
-    """Sends metrics from whatever process it is in."""
+    """Exports metrics from the current process."""
 
     def __init__(
         self,
@@ -98,11 +98,11 @@ class ProcessMetricExporter(MetricExporter):
     ) -> MetricExportResult:
         result = self._exporter.get().export(metrics_data, timeout_millis, **kwargs)
         if result is MetricExportResult.SUCCESS:
-            self._dropped.was_reported()
+            self._dropped.mark_reported()
         return result
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        if exporter := self._exporter.mine():
+        if exporter := self._exporter.made_here():
             exporter.shutdown(timeout_millis=timeout_millis)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
@@ -110,10 +110,10 @@ class ProcessMetricExporter(MetricExporter):
 
 
 class CountingSpanProcessor(BatchSpanProcessor):
-    """The SDK's batch processor, which drops the oldest span when full, and counts that.
+    """The SDK's batch processor, which drops the oldest span when its queue is full; counts those.
 
-    What has come in and neither is in the queue nor was taken to be exported, was dropped. A span
-    is counted after it is queued, so the sum is never too high, and true when nothing is moving.
+    Spans that have entered, and are neither queued nor taken to be exported, were dropped. A span
+    counts as entered after it was queued: the number is never too high, and exact at rest.
     """
 
     def __init__(self, exporter: ProcessSpanExporter, dropped: Dropped) -> None:
@@ -133,11 +133,11 @@ class CountingSpanProcessor(BatchSpanProcessor):
                 self._entered += 1
 
     def waiting(self) -> int:
-        """Spans that are queued or on their way. Those dropped unnoticed so far are among them."""
-        self._own_process()
+        """Spans that are queued or being exported, with those dropped but not counted yet."""
+        self._check_process()
         return self._entered - self._settled - self._lost
 
-    def _own_process(self) -> None:
+    def _check_process(self) -> None:
         if self._pid != os.getpid():
             self._begin()
 
@@ -147,8 +147,8 @@ class CountingSpanProcessor(BatchSpanProcessor):
         self._entered = self._taken = self._settled = self._lost = 0
 
     def _take(self, count: int) -> None:
-        """Said by the exporter, in the one thread that empties the queue."""
-        self._own_process()
+        """Called by the exporter before an export, in the one thread that empties the queue."""
+        self._check_process()
         self._taken += count
         lost = self._entered - self._taken - len(self._queue or ())
         if self._queue is not None and lost > self._lost:
@@ -156,6 +156,6 @@ class CountingSpanProcessor(BatchSpanProcessor):
             self._lost = lost
 
     def _settle(self, count: int) -> None:
-        """They have arrived, or are counted as dropped."""
+        """Called by the exporter after an export: the spans arrived, or are counted as dropped."""
         self._settled += count
         self._dropped.amend()

@@ -1,4 +1,4 @@
-"""The session of `requests` that an OTLP exporter over HTTP uses."""
+"""The session of `requests` for OTLP exporters over HTTP."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import requests
 
-from otel_queue_plugins.sdk.export import shipments
-from otel_queue_plugins.sdk.export.shipments import Answer
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.export.export_calls import Answer
 
 _MOST_OF_BODY = 500
 _REDIRECTED = range(300, 400)
 
 
 class Session(requests.Session):
-    """Trusts the given certificate, and tells the shipment under way how each attempt went.
+    """Trusts the given certificate, and gives each attempt's result to the current export call.
 
-    A session of requests prefers REQUESTS_CA_BUNDLE to the certificate it was given. A redirect is
-    a failure: what is sent does not arrive, whatever the exporter makes of it.
+    The certificate wins over REQUESTS_CA_BUNDLE, other than in the base class. A redirect is an
+    error here: the exporter would take it for success, and the data would not arrive.
     """
 
     def __init__(self, certificate: str | None = None) -> None:
@@ -25,22 +25,22 @@ class Session(requests.Session):
         self._certificate = certificate
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As the base class does, but for the certificate."""
+        """As the base class, but with the given certificate."""
         settings = super().merge_environment_settings(*args, **kwargs)
         return {**settings, "verify": self._certificate} if self._certificate else settings
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """One attempt. Raises as the base class does, and for a redirect."""
-        shipment = shipments.current()
-        kwargs["allow_redirects"] = False  # a key to one host is none to another
+        """Make one attempt. Raises as the base class does, and RequestException for a redirect."""
+        call = export_calls.current()
+        kwargs["allow_redirects"] = False  # credentials are for one host
         try:
             response = super().request(*args, **kwargs)
         except Exception as error:
-            if shipment is not None:
-                shipment.failed(error)
+            if call is not None:
+                call.failed(error)
             raise
-        if shipment is not None:
-            shipment.answered(_answer(response))
+        if call is not None:
+            call.answered(_answer(response))
         if response.status_code in _REDIRECTED:
             raise requests.RequestException("the endpoint redirects", response=response)
         return response

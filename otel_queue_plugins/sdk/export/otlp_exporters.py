@@ -1,4 +1,4 @@
-"""The SDK's own OTLP exporters, made from a `Target`, with our encoder where it is proven."""
+"""Build the SDK's OTLP exporters from a `Target`, with our encoder where it is proven."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.config.targets import GRPC, Target
-from otel_queue_plugins.sdk.diagnosis import sdk_logs
-from otel_queue_plugins.sdk.encoding import attaching
-from otel_queue_plugins.sdk.export import shipments
-from otel_queue_plugins.sdk.process import green
+from otel_queue_plugins.sdk.diagnosis import export_failures
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.fastpath.encoding import attaching
+from otel_queue_plugins.sdk.process import greenlets
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -23,9 +23,9 @@ T = TypeVar("T", bound=Any)
 
 
 def span_exporter(target: Target, encoder: Any = None) -> SpanExporter:
-    """An exporter of spans, encoded by `encoder` if one is given.
+    """Build an exporter of spans that encodes with `encoder`, or with ours where it is proven.
 
-    Raises OSError when a certificate cannot be read, RuntimeError if it does not take `encoder`.
+    Raises OSError if a certificate cannot be read, RuntimeError if it cannot use `encoder`.
     """
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
@@ -33,7 +33,8 @@ def span_exporter(target: Target, encoder: Any = None) -> SpanExporter:
         )
 
         return _watched(
-            _apart(_encoding_spans(GrpcExporter(**_grpc_arguments(target)), encoder)), target
+            _in_native_thread(_encoding_spans(GrpcExporter(**_grpc_arguments(target)), encoder)),
+            target,
         )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -41,27 +42,28 @@ def span_exporter(target: Target, encoder: Any = None) -> SpanExporter:
 
 
 def metric_exporter(target: Target) -> MetricExporter:
-    """An exporter of metrics. Raises OSError when a certificate cannot be read."""
+    """Build an exporter of metrics. Raises OSError if a certificate cannot be read."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
             OTLPMetricExporter as GrpcExporter,
         )
 
-        return _watched(_apart(GrpcExporter(**_grpc_arguments(target))), target)
+        return _watched(_in_native_thread(GrpcExporter(**_grpc_arguments(target))), target)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
     return _watched(OTLPMetricExporter(**_http_arguments(target)), target)
 
 
 def log_exporter(target: Target, encoder: Any = None) -> LogRecordExporter:
-    """An exporter of log records, as `span_exporter`."""
+    """Build an exporter of log records, in the same way as `span_exporter`."""
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
         )
 
         return _watched(
-            _apart(_encoding_logs(GrpcExporter(**_grpc_arguments(target)), encoder)), target
+            _in_native_thread(_encoding_logs(GrpcExporter(**_grpc_arguments(target)), encoder)),
+            target,
         )
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
@@ -80,18 +82,18 @@ def _using(encoder: Any, exporter: T) -> T | None:
     if encoder is None:
         return None
     attaching.attach(encoder, exporter)
-    if not {"export", "_translate_data"}.intersection(vars(exporter)):
-        raise RuntimeError(f"{type(exporter)} does not take {encoder}")
+    if not attaching.is_attached(exporter):
+        raise RuntimeError(f"{type(exporter)} cannot use {encoder}")
     return exporter
 
 
-def _apart(exporter: T) -> T:
-    exporter.export = green.apart(exporter.export)
+def _in_native_thread(exporter: T) -> T:
+    exporter.export = greenlets.in_native_thread(exporter.export)
     return exporter
 
 
 def _watched(exporter: T, target: Target) -> T:
-    exporter.export = shipments.watched(exporter.export, target, sdk_logs.given_up)
+    exporter.export = export_calls.watched(exporter.export, target, export_failures.on_failure)
     return exporter
 
 
@@ -111,7 +113,7 @@ def _http_arguments(target: Target) -> dict[str, Any]:
 
 
 def _session(target: Target) -> Any:
-    """None where a credential provider of the environment brings one of its own."""
+    """The session; None where a credential provider in the environment makes its own."""
     variable = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
     names = (variable.format(f"{target.signal.upper()}_"), variable.format(""))
     if target.certificate is None and any(os.environ.get(name) for name in names):
@@ -135,7 +137,7 @@ def _grpc_arguments(target: Target) -> dict[str, Any]:
 
 
 def _credentials(target: Target) -> Any:
-    """None leaves the choice to the exporter: system roots, or a credential provider."""
+    """The credentials; None where the exporter has to choose: system roots, or a provider."""
     if target.insecure or not (target.certificate or target.client_certificate):
         return None
     return import_module("grpc").ssl_channel_credentials(

@@ -1,7 +1,7 @@
-"""That the backend is away, as known to a process and all it has forked.
+"""Share between forked processes that the backend does not answer.
 
-Without it every pool process that ends during an outage waits for as long as the first one did,
-and with processes that end after a task, that is after every task.
+Otherwise each pool process that ends during an outage would wait as long as the first one, and with
+processes that end after one task, each task would.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from otel_queue_plugins.sdk.process.shared_memory import OUTAGE_SEEN, Moment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# How long a process that could not flush speaks for the others.
-_REMEMBERED = 60.0
+# Seconds for which a failed flush counts for the other processes.
+_VALID_FOR = 60.0
 
 
 class Outage:
-    """Shared with processes forked from here; `clock` must be the same in all of them."""
+    """An outage, as seen by a process and its forks, which need the same `clock`."""
 
     def __init__(
         self, seen: Moment = OUTAGE_SEEN, clock: Callable[[], float] = time.monotonic
@@ -27,15 +27,15 @@ class Outage:
         self._seen = seen
         self._clock = clock
 
-    def begins(self) -> None:
-        """A flush was not done in time."""
+    def begin(self) -> None:
+        """Record that a flush was not done in time."""
         self._seen.at = self._clock()
 
-    def ends(self) -> None:
-        """A flush was done in time."""
+    def end(self) -> None:
+        """Record that a flush was done in time."""
         self._seen.at = 0.0
 
     def is_on(self) -> bool:
-        """Whether the last word, of the last minute, was that it began."""
+        """Whether the last flush in any of the processes failed, less than a minute ago."""
         seen_at = self._seen.at
-        return bool(seen_at) and self._clock() - seen_at < _REMEMBERED
+        return bool(seen_at) and self._clock() - seen_at < _VALID_FOR

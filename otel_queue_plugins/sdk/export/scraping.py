@@ -1,7 +1,7 @@
-"""Metrics that are scraped from a process: they cannot be had from one of several.
+"""Refuse exporters that are scraped at a port in a process that is one of several.
 
-Each process would answer at the same port. One of them gets it and shows its own numbers for those
-of all; the others fail.
+All processes would want the same port. One gets it, and its numbers look like those of all; the
+others fail.
 """
 
 from __future__ import annotations
@@ -17,44 +17,47 @@ from otel_queue_plugins.sdk.providers import instance_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_queue_plugins.sdk.config.reading import Reading
+    from otel_queue_plugins.sdk.config.reader import Environment
 
 SCRAPED: Final = frozenset({"prometheus"})
 _REMEDY: Final = (
     "let each process send: OTEL_METRICS_EXPORTER=otlp, to a collector that Prometheus scrapes, or "
     "to Prometheus itself (--web.enable-otlp-receiver)"
 )
-_speaker: Final = Claim()
+_reporter: Final = Claim()
 
 
-class _Process:
-    """What is known of the siblings of this process, and of those forked from it."""
+class _Siblings:
+    """How to find out whether this process, or one forked from it, is one of several."""
 
-    __slots__ = ("ask",)
+    __slots__ = ("check",)
 
     def __init__(self) -> None:
-        self.ask: Callable[[], bool | None] = lambda: None
+        self.check: Callable[[], bool | None] = lambda: None
 
 
-_known: Final = _Process()
+_siblings: Final = _Siblings()
 
 
-def know_siblings(are_there: Callable[[], bool | None]) -> None:
-    """From now on `are_there` says whether several processes do the work of this one.
+def set_siblings_check(are_there: Callable[[], bool | None]) -> None:
+    """Use `are_there` from now on to find out whether several processes do the same work.
 
-    It is asked only where metrics are scraped. None: a process that was forked has siblings.
+    It is called only for an exporter that is scraped. If it returns None, a process counts as one
+    of several when it was forked or spawned.
     """
-    _known.ask = are_there
+    _siblings.check = are_there
 
 
-def without_scraped(reading: Reading, variable: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those exporters in `names` that this process can have; of the others one process speaks."""
+def remove_scraped(
+    environment: Environment, variable: str, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The exporters in `names` that this process can have; one process reports the others."""
     refused = SCRAPED.intersection(names)
     if not refused or not _has_siblings():
         return names
-    if _is_first() and _speaker.is_mine():
+    if _is_first() and _reporter.is_mine():
         what = ", ".join(sorted(refused))
-        reading.reject(
+        environment.reject(
             variable,
             f"{what} would show one of several processes here and call it all of them; {_REMEDY}",
             *(["metrics"] if refused.issuperset(names) else []),
@@ -63,20 +66,20 @@ def without_scraped(reading: Reading, variable: str, names: tuple[str, ...]) -> 
 
 
 def _has_siblings() -> bool:
-    known = _known.ask()
-    return instance_id.is_child() if known is None else known
+    answer = _siblings.check()
+    return instance_id.is_child() if answer is None else answer
 
 
 def _is_first() -> bool:
-    """False in all but the first of siblings that share no memory through which one could speak."""
-    if not (LOST.is_kept_here() and instance_id.has_parent()):
+    """Whether this process may report: the first of spawned siblings, which share no memory."""
+    if not (LOST.is_first_process() and instance_id.has_parent()):
         return True
     return multiprocessing.process.current_process().name.endswith(("-1", ":1"))
 
 
-def words(error: Exception) -> str:
-    """One line about an exporter that could not be built; a port that is taken has a remedy."""
-    said = without_secrets(f"{type(error).__name__}: {error}")
+def describe(error: Exception) -> str:
+    """One line about an exporter that could not be built, with the remedy for a port in use."""
+    text = without_secrets(f"{type(error).__name__}: {error}")
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"{said}; another process has this port. If it is of the same application, {_REMEDY}"
-    return said
+        return f"{text}; another process has this port. If it is of the same application, {_REMEDY}"
+    return text

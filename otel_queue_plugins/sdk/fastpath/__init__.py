@@ -1,14 +1,14 @@
-"""Our spans and measurements at less cost, with the SDK's own parts, where that is proven equal.
+"""The fast path: spans and measurements of ours at less cost, with the SDK's own parts.
 
-The SDK cleans every attribute, hashes every set of them and asks its own samplers at each call.
-Our attributes are clean and our series few, so most of that gives the same answer each time.
-Nothing is shortened unless the version of the SDK is one that this was proven with, every part
-involved is the SDK's own, by exact type and unpatched, and a trial run came out equal. Otherwise
-each function here says so, and the public API is used. `OTEL_QUEUE_FASTPATH=off` turns all of it
-off, `on` leaves the versions out of account.
+At each call the SDK cleans all attributes, hashes them, and asks its samplers. The attributes of
+this package are clean and its series are few: most of these steps give the same result each time.
+A step is left out only if the version of the SDK is in the table of proven versions, all classes
+involved are the SDK's own (exact type, not patched), and a trial gives the same result both ways.
+Otherwise the functions here return None or call the public API. `OTEL_QUEUE_FASTPATH=off` turns the
+fast path off; `on` uses it with versions outside the table, too.
 
-All that touches what is private is in the other modules of this package, which are only imported
-inside of `gate.attempt`: a version of the SDK without one of the names costs speed, and no more.
+All private names of the SDK are in the other modules of this package. They are imported inside
+`gate.attempt` only: a version of the SDK without one of these names is slower, but works.
 """
 
 from __future__ import annotations
@@ -30,52 +30,52 @@ About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
-# The class of spans that the fast path can change, once it is proven, and the module that does so.
-_proven: dict[type, Any] = {}
+# The class of the SDK's spans, with the module that updates them; empty until a trial has passed.
+_updates: dict[type, Any] = {}
 
 
 def spans(tracer: Tracer) -> BeginSpan | None:
-    """`tracer.start_span` at less cost, None where that cannot be had.
+    """Return a faster `tracer.start_span`, or None where the fast path is off.
 
-    Attributes and links are what a function returns that is only called where somebody sees them.
-    The attributes must be a fresh dict of `Value`s with non-empty names.
+    It takes a function that returns attributes and links, and calls it only for a span that is
+    recorded. The attributes must be a new dict of `Value`s with non-empty names.
     """
-    real = _behind(tracer, "ProxyTracer", "_tracer")
+    real = _unwrap_proxy(tracer, "ProxyTracer", "_tracer")
     return gate.attempt("spans", partial(_spans, real)) if _is_of_sdk(real) else None
 
 
 def _spans(tracer: Any) -> BeginSpan:
-    from otel_queue_plugins.sdk.fastpath import span_additions, span_start, trial
+    from otel_queue_plugins.sdk.fastpath import span_start, span_updates, trial
 
     trial.prove_spans()
-    begin_span = span_start.direct(tracer)
-    _proven[span_start.span_class()] = span_additions
+    begin_span = span_start.fast_start(tracer)
+    _updates[span_start.span_class()] = span_updates
     return begin_span
 
 
 def set_attributes(span: Span, attributes: dict[str, Value]) -> None:
-    """`span.set_attributes(attributes)` at less cost, where that can be had."""
-    additions = _proven.get(type(span))
-    if additions is None or not additions.put(span, attributes):
+    """Do `span.set_attributes(attributes)`, faster where possible."""
+    updates = _updates.get(type(span))
+    if updates is None or not updates.set_attributes(span, attributes):
         span.set_attributes(attributes)
 
 
 def add_event(span: Span, event: str, at_ns: int) -> None:
-    """`span.add_event(event, None, at_ns)` at less cost, where that can be had."""
-    additions = _proven.get(type(span))
-    if additions is None or not additions.note(span, event, at_ns):
+    """Do `span.add_event(event, None, at_ns)`, faster where possible."""
+    updates = _updates.get(type(span))
+    if updates is None or not updates.add_event(span, event, at_ns):
         span.add_event(event, None, at_ns)
 
 
 def bind(histogram: Histogram) -> Record | None:
-    """`histogram.record` at less cost, None where that cannot be had.
+    """Return a faster `histogram.record`, or None where the fast path is off.
 
-    Attributes are dicts that live long, one per series, and are not changed after their first use.
+    It wants one dict of attributes for each series, which is kept and never changed.
     """
-    real = _behind(histogram, "_ProxyHistogram", "_real_instrument")
+    real = _unwrap_proxy(histogram, "_ProxyHistogram", "_real_instrument")
     lasting: Record | None = getattr(real, "record_lasting", None)
     if lasting is not None:
-        return lasting  # of one that is collected in another process
+        return lasting  # a histogram of the relay, which another process collects
     return gate.attempt("measurements", partial(_bind, real)) if _is_of_sdk(real) else None
 
 
@@ -83,18 +83,18 @@ def _bind(histogram: Any) -> Record:
     from otel_queue_plugins.sdk.fastpath import histograms, trial
 
     trial.prove_measurements()
-    return histograms.direct(histogram)
+    return histograms.fast_record(histogram)
 
 
-def _behind(given: Any, proxy: str, name: str) -> Any:
-    """What the API's proxy `given` stands for; `given` itself if it is none."""
-    is_proxy = type(given).__name__ == proxy and _is_from(given, "opentelemetry.")
-    return getattr(given, name, None) if is_proxy else given
+def _unwrap_proxy(candidate: Any, proxy: str, attribute: str) -> Any:
+    """The real object behind a proxy of the API; `candidate` itself if it is no proxy."""
+    is_proxy = type(candidate).__name__ == proxy and _is_from(candidate, "opentelemetry.")
+    return getattr(candidate, attribute, None) if is_proxy else candidate
 
 
-def _is_of_sdk(given: object) -> bool:
-    return _is_from(given, "opentelemetry.sdk.")
+def _is_of_sdk(candidate: object) -> bool:
+    return _is_from(candidate, "opentelemetry.sdk.")
 
 
-def _is_from(given: object, package: str) -> bool:
-    return type(given).__module__.startswith(package)
+def _is_from(candidate: object, package: str) -> bool:
+    return type(candidate).__module__.startswith(package)

@@ -1,4 +1,4 @@
-"""Whether the fast path is used: the switch, the table of proven versions, and the trial."""
+"""Decide whether the fast path is used: the switch, the table of proven versions, the trial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from otel_queue_plugins.core.settings.variables import FLAGS
+from otel_queue_plugins.core.settings.definitions import FASTPATH, read
+from otel_queue_plugins.core.settings.variables import Variables
 from otel_queue_plugins.sdk.process.shared_memory import Claim
 
 if TYPE_CHECKING:
@@ -14,17 +15,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VARIABLE: Final = "OTEL_QUEUE_FASTPATH"
-
 _log = logging.getLogger("otel_queue_plugins")
 
 
-class DifferentError(Exception):
-    """The SDK, or what uses it, is not as the fast path knows it; the text says in what."""
+class UnexpectedSdkError(Exception):
+    """The SDK, or its use by the application, is not as expected; the text says what differs."""
 
 
 class _Part(NamedTuple):
-    """What is faster with which versions of the SDK, and what a message costs without."""
+    """One part of the fast path.
+
+    Args:
+        proven: Versions of the SDK, without the patch number, that the part was proven with.
+        not_needed: Versions in which the public API is as fast.
+        cost: What a message costs more without it.
+        claim: Taken by the process that logs why the part is off.
+    """
 
     proven: tuple[str, ...]
     not_needed: tuple[str, ...]
@@ -33,45 +39,47 @@ class _Part(NamedTuple):
 
 
 # The costs are those of tests/benchmarks/COST.md: a send and a process span, and their metrics.
-_PARTS: Final = {
+PARTS: Final = {
     "spans": _Part(("1.44", "1.45"), (), "30 us", Claim()),
     "measurements": _Part(("1.45",), ("1.44",), "25 us", Claim()),
     "span encoding": _Part(("1.44", "1.45"), (), "150 us", Claim()),
     "log encoding": _Part(("1.44", "1.45"), (), "75 us", Claim()),
 }
-_said: Final[set[tuple[str, str]]] = set()
+_logged: Final[set[tuple[str, str]]] = set()
 
 
 def attempt(part: str, make: Callable[[], T]) -> T | None:
-    """What `make` returns; None where the fast path for `part` is off, or `make` raises.
+    """Return what `make` returns; None where the fast path is off for `part`, or `make` raises.
 
-    `part` is one of `_PARTS`. Why it is off is said once, unless the user wants it so.
+    `part` is a key of `PARTS`. The reason is logged once, unless the user has switched it off.
     """
-    if _wanted() is False:
+    if _switch() is False:
         return None
     try:
         if not is_forced():
             _check_version(part)
         return make()
-    except Exception as why:  # noqa: BLE001 - whatever it is, there is the public API
-        _say(part, str(why) if isinstance(why, DifferentError) else f"{type(why).__name__}: {why}")
+    except Exception as error:  # noqa: BLE001 - the public API is always there
+        is_expected = isinstance(error, UnexpectedSdkError)
+        _log_reason(part, str(error) if is_expected else f"{type(error).__name__}: {error}")
         return None
 
 
 def is_forced() -> bool:
-    """Whether it is to be used with versions, too, that it is not proven with."""
-    return _wanted() is True
+    """Whether the user wants the fast path with versions outside the table, too."""
+    return _switch() is True
 
 
-def _wanted() -> bool | None:
-    return FLAGS.get(os.environ.get(VARIABLE, "").strip().lower())
+def _switch() -> bool | None:
+    """The value of `OTEL_QUEUE_FASTPATH`; None where it is unset or no boolean."""
+    return read(Variables(os.environ), FASTPATH)
 
 
 def _check_version(part: str) -> None:
     version = _version()
-    if ".".join(version.split(".")[:2]) not in _PARTS[part].proven:
-        proven = ", ".join(_PARTS[part].proven)
-        raise DifferentError(
+    if ".".join(version.split(".")[:2]) not in PARTS[part].proven:
+        proven = ", ".join(PARTS[part].proven)
+        raise UnexpectedSdkError(
             f"opentelemetry-sdk {version} is not one of the versions it is proven with ({proven})"
         )
 
@@ -82,26 +90,26 @@ def _version() -> str:
     return __version__
 
 
-def _say(part: str, why: str) -> None:
-    """At INFO once for a process and all that it forks, where it costs anything."""
-    why = " ".join(why.split())
-    if (part, why) in _said:
+def _log_reason(part: str, reason: str) -> None:
+    """Log why `part` is off: at INFO once for a process and its forks, at DEBUG if it is free."""
+    reason = " ".join(reason.split())
+    if (part, reason) in _logged:
         return
-    _said.add((part, why))
-    is_slow = ".".join(_version_or_none().split(".")[:2]) not in _PARTS[part].not_needed
+    _logged.add((part, reason))
+    is_slow = ".".join(_version_or_empty().split(".")[:2]) not in PARTS[part].not_needed
     _log.log(
-        logging.INFO if is_slow and _PARTS[part].claim.is_mine() else logging.DEBUG,
+        logging.INFO if is_slow and PARTS[part].claim.is_mine() else logging.DEBUG,
         "the fast path for %s is not used, a message costs about %s more: %s (%s=off: no fast path "
         "and no such line; %s=on: also with versions it is not proven with)",
         part,
-        _PARTS[part].cost,
-        why,
-        VARIABLE,
-        VARIABLE,
+        PARTS[part].cost,
+        reason,
+        FASTPATH.variable,
+        FASTPATH.variable,
     )
 
 
-def _version_or_none() -> str:
+def _version_or_empty() -> str:
     try:
         return _version()
     except ImportError:
@@ -109,7 +117,7 @@ def _version_or_none() -> str:
 
 
 def forget() -> None:
-    """Say everything once more."""
-    _said.clear()
-    for part in _PARTS.values():
+    """Log each reason once more (for tests)."""
+    _logged.clear()
+    for part in PARTS.values():
         part.claim.release()

@@ -1,4 +1,4 @@
-"""What the SDK's own samplers say. They look at nothing but the parent and the trace id."""
+"""Decisions of the SDK's own samplers, from the parent and the trace id alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TraceFlags
 
-from otel_queue_plugins.sdk.fastpath.untouched import are_own
+from otel_queue_plugins.sdk.fastpath.unpatched import are_unpatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def decider() -> Decide:
-    """What a sampler would decide; None if it has to be asked.
+    """Return a function that gives a sampler's decision, or None where the sampler must be called.
 
-    That is, unless it and its delegate are the SDK's, by exact type and unpatched. Such samplers
-    hand on the attributes as they are, and the trace state of the parent.
+    It must be called unless it and its delegate are the SDK's own: exact type, not patched. Those
+    return the attributes unchanged, with the trace state of the parent.
     """
     from opentelemetry.sdk.trace import sampling
 
     static, by_ratio = sampling.StaticSampler, sampling.TraceIdRatioBased
     by_parent = (sampling.ParentBased, sampling.ParentBasedTraceIdRatio)
     sampled, dropped = sampling.Decision.RECORD_AND_SAMPLE, sampling.Decision.DROP
-    if not all(are_own(kind, "should_sample") for kind in (static, by_ratio, *by_parent)):
+    if not all(are_unpatched(kind, "should_sample") for kind in (static, by_ratio, *by_parent)):
         return lambda _sampler, _parent, _trace_id: None
 
     def decide(sampler: Any, parent: SpanContext | None, trace_id: int) -> Any:

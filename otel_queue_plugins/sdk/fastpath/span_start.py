@@ -1,4 +1,4 @@
-"""The SDK's span, put together as `Tracer.start_span` does, less what only repeats itself."""
+"""Start a span of the SDK as `Tracer.start_span` does, without the steps that only repeat."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from opentelemetry.trace import (
 )
 
 from otel_queue_plugins.core.api.context import span_in
-from otel_queue_plugins.sdk.fastpath.gate import DifferentError
+from otel_queue_plugins.sdk.fastpath.gate import UnexpectedSdkError
 from otel_queue_plugins.sdk.fastpath.sampling import decider
-from otel_queue_plugins.sdk.fastpath.untouched import check_own
+from otel_queue_plugins.sdk.fastpath.unpatched import check_unpatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,18 +35,17 @@ CLEAN = frozenset({str, int, float, bool})
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _RANDOM = int(TraceFlags.RANDOM_TRACE_ID)
 DEFAULT_COUNT = 128
-# What is not called any more.
+# Methods of the SDK that the fast path does not call.
 _REPLACED = ("__init__", "start", "set_attributes", "add_event", "_new_events", "_new_links")
-# What `_new_span` fills. A version of the SDK whose spans have other fields is not shortened.
+# The fields that `_new_span` sets. Spans with other fields are left to the SDK.
 _FIELDS = {
     *("_name", "_context", "_parent", "_kind", "_attributes", "_events", "_links", "_resource"),
     *("_instrumentation_info", "_instrumentation_scope", "_start_time", "_end_time", "_status"),
     *("_sampler", "_span_processor", "_limits", "_lock", "_record_end_metrics", "_trace_config"),
     *("_record_exception", "_set_status_on_exception"),
 }
-
 _FIELDS_OF_LIST = {"dropped", "_dq", "_lock"}
-# Versions up to 1.44 have one more, and those up to 1.43 another lock.
+# Versions up to 1.44 have one field more, and those up to 1.43 a reentrant lock.
 _MAY_BE_EXTENDED = "_extended_attributes" in vars(BoundedAttributes())
 _FIELDS_OF_ATTRIBUTES = {
     *("_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"),
@@ -56,35 +55,34 @@ _HAS_PLAIN_LOCK = type(BoundedAttributes()._lock) is type(threading.Lock())
 _new_lock: Callable[[], Any] = threading.Lock if _HAS_PLAIN_LOCK else threading.RLock
 
 
-def direct(tracer: Any) -> BeginSpan:
-    """`tracer.start_span` for clean attributes.
+def fast_start(tracer: Any) -> BeginSpan:
+    """Return a faster `tracer.start_span` for clean attributes.
 
-    Raises DifferentError if the tracer is not the SDK's as we know it. That is: exact types,
-    nothing patched, no limits of attributes but the default ones, and spans with the fields we
-    fill.
+    Raises UnexpectedSdkError unless all of these hold: the classes have the exact types, nothing is
+    patched, the limits of attributes are the defaults, and spans have the fields set here.
     """
     from opentelemetry.sdk import trace as sdk
 
     if type(tracer) is not sdk.Tracer or "start_span" in vars(tracer):
-        raise DifferentError(
+        raise UnexpectedSdkError(
             f"the tracer is a {type(tracer).__qualname__} with a start_span of its own"
         )
-    check_own(sdk.Tracer, "start_span", "_is_enabled")
-    check_own(sdk._Span, *_REPLACED)
-    check_own(sdk.Event, "__init__")
+    check_unpatched(sdk.Tracer, "start_span", "_is_enabled")
+    check_unpatched(sdk._Span, *_REPLACED)
+    check_unpatched(sdk.Event, "__init__")
     limits = tracer._span_limits
     if type(limits) is not sdk.SpanLimits or not _are_default(limits):
-        raise DifferentError("limits of attributes are set, which the SDK has to apply")
+        raise UnexpectedSdkError("limits of attributes are set, which the SDK has to apply")
     example: Any = sdk._Span("", INVALID_SPAN_CONTEXT, resource=tracer.resource, limits=limits)
-    if not _is_as_known(example):
-        raise DifferentError("spans of this SDK have other fields")
-    return _Direct(tracer, example).begin_span
+    if not _has_expected_fields(example):
+        raise UnexpectedSdkError("spans of this SDK have other fields")
+    return _SpanStarter(tracer, example).begin_span
 
 
-def _is_as_known(span: Any) -> bool:
+def _has_expected_fields(span: Any) -> bool:
     attributes, events = span._attributes, span._events
-    check_own(type(attributes), "__init__")
-    check_own(type(events), "__init__")
+    check_unpatched(type(attributes), "__init__")
+    check_unpatched(type(events), "__init__")
     return (
         vars(span).keys() == _FIELDS
         and vars(attributes).keys() == _FIELDS_OF_ATTRIBUTES
@@ -96,7 +94,7 @@ def _is_as_known(span: Any) -> bool:
 
 
 def span_class() -> type:
-    """What a span of the SDK is."""
+    """The class of recording spans in the SDK."""
     from opentelemetry.sdk.trace import _Span
 
     return _Span
@@ -108,7 +106,7 @@ def _are_default(limits: Any) -> bool:
     return counts == {DEFAULT_COUNT} and lengths == {None}
 
 
-class _Direct:
+class _SpanStarter:
     """Starts the spans of one tracer."""
 
     def __init__(self, tracer: Any, example: Any) -> None:
@@ -120,19 +118,19 @@ class _Direct:
         self._example = example
         self._span_class = type(example)
         self._list_class = type(example._events)
-        # Immutable, and so one for all links that have no attributes.
+        # Shared by all links without attributes: nobody can change it.
         self._no_attributes = BoundedAttributes(DEFAULT_COUNT)
 
     def begin_span(
         self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
     ) -> Span:
-        """What `Tracer.start_span` does, in its order; the attributes now belong to the span."""
+        """Do what `Tracer.start_span` does, in its order; the span takes over the attributes."""
         tracer = self._tracer
         parent: SpanContext | None = span_in(context).get_span_context()
         if type(parent) is not SpanContext or not tracer._is_enabled():
-            return self._as_usual(name, context, kind, about, start_time)
+            return self._start_by_api(name, context, kind, about, start_time)
         ids: Any = tracer.id_generator
-        given: Any = None
+        attributes: Any = None
         links: Sequence[Link] = ()
         state: Any
         trace_id, _, _, flags, state, is_valid = parent
@@ -140,23 +138,23 @@ class _Direct:
             parent, state, trace_id = None, None, ids.generate_trace_id()
         decision = self._decide(tracer.sampler, parent, trace_id)
         if decision is None:
-            given, links = about()
-            result = tracer.sampler.should_sample(context, trace_id, name, kind, given, links)
-            decision, given, state = result.decision, result.attributes, result.trace_state
+            attributes, links = about()
+            result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            decision, attributes, state = result.decision, result.attributes, result.trace_state
         elif decision is not self._drop:
-            given, links = about()
+            attributes, links = about()
         is_random = ids.is_trace_id_random() if parent is None else flags & _RANDOM
         flags = _FLAGS[(decision is self._sample) + 2 * bool(is_random)]
         own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003 - remote
         ended = tracer._tracer_metrics.start_span(parent, decision)
         if decision is self._drop:
             return NonRecordingSpan(own)
-        span = self._new_span(name, own, parent, kind, given, links, start_time, ended)
+        span = self._new_span(name, own, parent, kind, attributes, links, start_time, ended)
         span._span_processor.on_start(span, parent_context=context)
         started: Span = span
         return started
 
-    def _as_usual(
+    def _start_by_api(
         self, name: str, context: Context, kind: SpanKind, about: About, start_time: int
     ) -> Span:
         attributes, links = about()
@@ -174,7 +172,7 @@ class _Direct:
         start_time: int | None,
         ended: object,
     ) -> Any:
-        """A started span: each field as `Span.__init__` and `Span.start` leave it."""
+        """Make a started span: each field as `Span.__init__` and `Span.start` set it."""
         tracer, example = self._tracer, self._example
         span: Any = object.__new__(self._span_class)
         span._name = name
@@ -212,7 +210,7 @@ class _Direct:
         return self._list(most, links)
 
     def _list(self, most: int | None, items: Sequence[Any]) -> Any:
-        """A `BoundedList` of at most `most` items, which is enough for these."""
+        """Make a `BoundedList` for `most` items; there must not be more `items` than that."""
         made = object.__new__(self._list_class)
         made.dropped = 0
         made._dq = deque(items, most)
@@ -221,7 +219,7 @@ class _Direct:
 
 
 def _bounded(attributes: Mapping[str, Value]) -> Any:
-    """Without cleaning, if that is what cleaning would come to. A sampler may have added any."""
+    """Make `BoundedAttributes`; a sampler may have added attributes that have to be cleaned."""
     if type(attributes) is not dict or len(attributes) > DEFAULT_COUNT:
         return BoundedAttributes(DEFAULT_COUNT, attributes, immutable=False)
     if not CLEAN.issuperset(map(type, attributes.values())):

@@ -1,4 +1,4 @@
-"""A trial run: a few spans and measurements, made both ways, must come out the same."""
+"""The trial of the fast path: some spans and measurements must come out the same both ways."""
 
 from __future__ import annotations
 
@@ -9,85 +9,71 @@ from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TraceFlags,
-    TraceState,
-    set_span_in_context,
-)
+from opentelemetry.trace import Link, SpanKind, StatusCode
 
-from otel_queue_plugins.sdk.fastpath import histograms, span_additions, span_start
-from otel_queue_plugins.sdk.fastpath.gate import DifferentError
+from otel_queue_plugins.sdk.fastpath import histograms, span_start, span_updates, trial_contexts
+from otel_queue_plugins.sdk.fastpath.gate import UnexpectedSdkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.context import Context
+
 _trials: list[Any] = []
-_STATE = TraceState([("vendor", "1")])
-_PARENTS = [
-    SpanContext(0xA1, 0xB1, is_remote=True, trace_flags=TraceFlags(3), trace_state=_STATE),
-    SpanContext(0xA2, 0xB2, is_remote=False, trace_flags=TraceFlags(1)),
-    SpanContext(0xA3, 0xB3, is_remote=True, trace_flags=TraceFlags(0)),
-    SpanContext(0, 0, is_remote=False),
-]
-_CONTEXTS = [set_span_in_context(NonRecordingSpan(each), Context()) for each in _PARENTS]
+_PARENTS = (
+    *(trial_contexts.REMOTE, trial_contexts.LOCAL),
+    *(trial_contexts.UNSAMPLED, trial_contexts.INVALID),
+)
+_CONTEXTS = [trial_contexts.context_of(parent) for parent in _PARENTS]
 _TIMES = re.compile(r'"(start_)?time_unix_nano": \d+')
 
 
 def _once(trial: Callable[[], bool]) -> Callable[[], None]:
-    """`trial`, run once in the life of a process.
-
-    Raises DifferentError, each time, if it did not pass.
-    """
+    """Run `trial` once in a process; each call raises UnexpectedSdkError if it has not passed."""
 
     @cache
     def difference() -> str:
         try:
             return "" if trial() else "a trial of it came out different"
-        except Exception as error:  # noqa: BLE001 - whatever differs
+        except Exception as error:  # noqa: BLE001 - an SDK that differs may raise anything
             return f"its trial failed with {type(error).__name__}: {error}"
 
     def prove() -> None:
-        if why := difference():
-            raise DifferentError(why)
+        if reason := difference():
+            raise UnexpectedSdkError(reason)
 
     _trials.append(difference)
     return prove
 
 
 def forget() -> None:
-    """Run each trial once more."""
+    """Run each trial once more (for tests)."""
     for trial in _trials:
         trial.cache_clear()
 
 
 @_once
 def prove_spans() -> bool:
-    """Whether spans of this SDK come out the same."""
+    """Raise UnexpectedSdkError unless spans of this SDK come out the same both ways."""
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
-    class Asked(Sampler):
+    class OtherSampler(Sampler):
         should_sample = ALWAYS_ON.should_sample
         get_description = ALWAYS_ON.get_description
 
-    return all(_is_equal(sampler) for sampler in (ParentBased(ALWAYS_ON), Asked()))
+    return all(_is_equal(sampler) for sampler in (ParentBased(ALWAYS_ON), OtherSampler()))
 
 
 def _is_equal(sampler: Any) -> bool:
-    usual, direct = _Tracing(sampler), _Tracing(sampler)
-    usual.tell(_Usual(usual.tracer))
-    direct.tell(_Shortened(span_start.direct(direct.tracer)))
-    return usual.seen == direct.seen
+    by_api, by_fast_path = _Tracing(sampler), _Tracing(sampler)
+    by_api.record(_Api(by_api.tracer))
+    by_fast_path.record(_FastPath(span_start.fast_start(by_fast_path.tracer)))
+    return by_api.seen == by_fast_path.seen
 
 
-class _Usual:
-    """The public API."""
+class _Api:
+    """Spans by the public API."""
 
     def __init__(self, tracer: Any) -> None:
         self._tracer = tracer
@@ -95,15 +81,15 @@ class _Usual:
     def begin(self, name: str, context: Context, about: Callable[[], Any]) -> Any:
         return self._tracer.start_span(name, context, SpanKind.CONSUMER, *about(), 1_000)
 
-    def put(self, span: Any, attributes: dict[str, Any]) -> None:
+    def set_attributes(self, span: Any, attributes: dict[str, Any]) -> None:
         span.set_attributes(attributes)
 
-    def note(self, span: Any, event: str) -> None:
+    def add_event(self, span: Any, event: str) -> None:
         span.add_event(event, None, 1_500)
 
 
-class _Shortened(_Usual):
-    """What stands for it."""
+class _FastPath(_Api):
+    """Spans by the fast path."""
 
     def __init__(self, begin_span: Any) -> None:
         self._begin_span = begin_span
@@ -111,25 +97,25 @@ class _Shortened(_Usual):
     def begin(self, name: str, context: Context, about: Callable[[], Any]) -> Any:
         return self._begin_span(name, context, SpanKind.CONSUMER, about, 1_000)
 
-    def put(self, span: Any, attributes: dict[str, Any]) -> None:
-        if not (span.is_recording() and span_additions.put(span, attributes)):
-            super().put(span, attributes)
+    def set_attributes(self, span: Any, attributes: dict[str, Any]) -> None:
+        if not (span.is_recording() and span_updates.set_attributes(span, attributes)):
+            super().set_attributes(span, attributes)
 
-    def note(self, span: Any, event: str) -> None:
-        if not (span.is_recording() and span_additions.note(span, event, 1_500)):
-            super().note(span, event)
+    def add_event(self, span: Any, event: str) -> None:
+        if not (span.is_recording() and span_updates.add_event(span, event, 1_500)):
+            super().add_event(span, event)
 
 
 @_once
 def prove_measurements() -> bool:
-    """Whether measurements of this SDK come out the same."""
-    usual, direct = _Measuring(), _Measuring()
-    record = histograms.direct(direct.histogram)
-    return usual.exported(usual.histogram.record) == direct.exported(record)
+    """Raise UnexpectedSdkError unless measurements of this SDK come out the same both ways."""
+    by_api, by_fast_path = _Measuring(), _Measuring()
+    record = histograms.fast_record(by_fast_path.histogram)
+    return by_api.exported(by_api.histogram.record) == by_fast_path.exported(record)
 
 
 class _Tracing:
-    """A tracer, and all that its span processor sees."""
+    """A tracer, and all that its span processor sees of the spans."""
 
     def __init__(self, sampler: Any) -> None:
         from opentelemetry.sdk.resources import Resource
@@ -161,14 +147,15 @@ class _Tracing:
         shown = [sorted((name, _shown(part)) for name, part in each.items()) for each in parts]
         self.seen += [span.to_json(), span.context, span.parent, parent_context, shown]
 
-    def tell(self, way: _Usual) -> None:
+    def record(self, way: _Api) -> None:
+        """Make spans with everything that a span may have."""
         for parent, context in zip(_PARENTS, _CONTEXTS, strict=True):
             links = [Link(_PARENTS[0], {"a": 1}), Link(parent)][parent.is_remote :]
             attributes = {"text": "a", "number": 1, "share": 0.5, "yes": True}
             span = way.begin("trial", context, partial(_both, attributes, links))
-            way.put(span, {"late": 2, "later": "b"})
-            way.put(span, {"late": 3})
-            way.note(span, "noted")
+            way.set_attributes(span, {"late": 2, "later": "b"})
+            way.set_attributes(span, {"late": 3})
+            way.add_event(span, "added")
             span.set_attribute("odd", [1, 2])
             span.add_event("event", {"b": 2}, 2_000)
             span.set_status(StatusCode.ERROR, "no")
@@ -202,7 +189,7 @@ class _Measuring:
         self.histogram: Any = provider.get_meter("trial").create_histogram("trial", "s")
 
     def exported(self, record: Callable[..., None]) -> list[str]:
-        """What the readers read of a few measurements, less the times."""
+        """What the readers export of some measurements, without the times."""
         exported: list[str] = []
         series: list[dict[str, object]] = [{"b": "x", "a": 1}, {"a": True}, {}]
         for value in (0.0, 0.25, 3):

@@ -1,1 +1,1 @@
-"""Log records: which trace and task they belong to, and their way to the logger provider."""
+"""Log records: add trace and task to them, and hand them to the logger provider."""

@@ -1,4 +1,4 @@
-"""Which trace and which task a log record belongs to."""
+"""Put trace, span and task on log records of Python's `logging`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ LABELS = ("trace_id", "span_id", "task_id", "task_name")
 def enable_log_correlation() -> None:
     """Put `trace_id`, `span_id`, `task_id` and `task_name` on every log record.
 
-    All four are there on every record, empty outside a span or a task, so that a format string
-    may name them. A caller's `extra` of the same name wins. Works for every logger, whatever
-    its handlers are and whoever replaces them. Doing it twice does nothing.
+    Outside a span or a task they are empty strings, so that any format string may name them. A
+    caller's `extra` of the same name wins. Works for all loggers, whichever handlers they have. A
+    second call has no effect.
     """
+    # Not a record factory: its keys would collide with a caller's `extra`, which raises.
     apply(patches.of_log_correlation(_make_labelled), platform.python_version())
 
 
@@ -41,7 +42,7 @@ def _make_labelled(
 
 
 def task_in_progress() -> tuple[str, str] | None:
-    """Id and name of the task that the running code belongs to."""
+    """The id and name of the task that the running code belongs to; None outside of tasks."""
     from otel_queue_plugins.core.spans.operation import current_delivery
 
     operation = current_delivery.get()

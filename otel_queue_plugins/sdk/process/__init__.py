@@ -1,1 +1,1 @@
-"""Forks and ends of processes."""
+"""Forks, exits and flushes of processes."""

@@ -1,6 +1,7 @@
-"""Work that can be left behind: in a thread of its own, or in one that stands by for it.
+"""Run work in the background that the process does not have to wait for.
 
-While an interpreter ends, Python 3.12 starts no thread any more, but lets those run that are there.
+During its shutdown Python 3.12 starts no thread any more; threads that exist go on. So there they
+are started before.
 """
 
 from __future__ import annotations
@@ -14,56 +15,56 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NEEDED = sys.version_info[:2] == (3, 12)
-_SIGNALS = 3
+_NEEDS_POOL = sys.version_info[:2] == (3, 12)
+_THREADS = 3  # one for the flush of each signal
 
 
 class Work:
-    """Something being done in the background; whatever it raises is dropped."""
+    """Work in the background; an exception that it raises is dropped."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self._act = act
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Do it, here and now."""
+        """Do the work in this thread."""
         try:
             self._act()
-        except Exception:  # noqa: BLE001 - the SDK has said why
+        except Exception:  # noqa: BLE001 - the SDK has logged it
             return
         finally:
             self._done.set()
 
     def abandon(self) -> None:
-        """Let nobody wait for it."""
+        """Count the work as done, so that nobody waits for it."""
         self._done.set()
 
     def is_going_on(self) -> bool:
-        """Whether it is not done yet."""
+        """Whether the work is not done yet."""
         return not self._done.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Until it is done, or so many seconds."""
+        """Wait until the work is done, for at most so many seconds."""
         self._done.wait(seconds)
 
 
-class StandBy:
-    """Threads of this process that wait for work until the very end."""
+class ThreadPool:
+    """Daemon threads of this process that wait for work."""
 
     def __init__(self) -> None:
         self._pid = 0
         self._works: SimpleQueue[Work] = SimpleQueue()
 
     def prepare(self) -> None:
-        """Have them in this process."""
+        """Start the threads, once in each process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._works = SimpleQueue()
-            for _ in range(_SIGNALS):
+            for _ in range(_THREADS):
                 threading.Thread(target=self._serve, args=(self._works,), daemon=True).start()
 
-    def take(self, work: Work) -> None:
-        """Do `work` soon; not at all in a process that has not prepared."""
+    def submit(self, work: Work) -> None:
+        """Hand over `work`; in a process without threads it is abandoned."""
         if self._pid == os.getpid():
             self._works.put(work)
         else:
@@ -75,20 +76,20 @@ class StandBy:
             works.get().run()
 
 
-_stand_by = StandBy()
+_pool = ThreadPool()
 
 
-def prepare_for_the_end() -> None:
-    """Make `start` work in this process while the interpreter ends."""
-    if _NEEDED:
-        _stand_by.prepare()
+def prepare_for_shutdown() -> None:
+    """Make `start` usable in this process during the shutdown of the interpreter."""
+    if _NEEDS_POOL:
+        _pool.prepare()
 
 
 def start(act: Callable[[], object]) -> Work:
-    """Begin with `act`; the process may end before it is done."""
+    """Start `act` in the background. The process may end before it is done."""
     work = Work(act)
     try:
         threading.Thread(target=work.run, name="otel-queue-flush", daemon=True).start()
     except RuntimeError:
-        _stand_by.take(work)
+        _pool.submit(work)
     return work

@@ -1,4 +1,4 @@
-"""Get everything out before a process ends, within a bound."""
+"""Export everything that was recorded before a process ends, within a bound."""
 
 from __future__ import annotations
 
@@ -13,53 +13,55 @@ from otel_queue_plugins.sdk.config import plan
 from otel_queue_plugins.sdk.export.outage import Outage
 from otel_queue_plugins.sdk.process import background
 from otel_queue_plugins.sdk.process.background import Work
-from otel_queue_plugins.sdk.providers.current import OWN, reachable_providers
+from otel_queue_plugins.sdk.providers.global_providers import OWN, reachable_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Of the bound that a user sets, what is spent on waiting; the rest is for ending.
+# The share of the user's bound that is spent on waiting. The rest is for the exit itself.
 _SHARE = 0.7
-# What is spent in an outage that is known already: long enough for a backend that is back.
+# Seconds to wait during a known outage: enough for a backend that answers again.
 _IN_OUTAGE = 0.25
 _outage = Outage()
 
 
 class _Attempt(NamedTuple):
+    """A flush of one process, with the work of each provider."""
+
     pid: int
     deadline: float
     works: tuple[Work, ...]
 
 
 _attempts = [_Attempt(0, 0.0, ())]
-_afterwards: list[Callable[[], None]] = []
+_after_flush: list[Callable[[], None]] = []
 
 
-def then(act: Callable[[], None]) -> None:
-    """Call `act` after each flush from now on, however it went."""
-    _afterwards.append(act)
+def call_after_flush(act: Callable[[], None]) -> None:
+    """Call `act` after each flush from now on, whether it was done in time or not."""
+    _after_flush.append(act)
 
 
 def flush(timeout: float | None = None) -> bool:
     """Export what this process has recorded, within a bound over all signals.
 
-    Works on the providers of ours and on a user's. Never raises, may be called again: while an
-    earlier call's attempt hangs, no more is waited than that call had left. After a flush that was
-    not done in time, in this process or one forked from the same, others wait 0.25 s only.
+    Flushes the providers that were set up here, and those that the application has set. Never
+    raises. While an earlier flush hangs, a call waits for the rest of its time only. After a flush
+    that was not done in time, in this process or one forked from the same, later ones wait 0.25 s.
 
     Args:
         timeout: Seconds; None takes `OTEL_QUEUE_FLUSH_TIMEOUT` (5).
 
     Returns:
-        True when done, False when it was not done in time.
+        Whether everything was exported in time.
     """
     return _flush(timeout, reachable_providers())
 
 
 def flush_own() -> bool:
-    """`flush` for the exit of the interpreter, of the providers of ours.
+    """Flush the providers that were set up here, at the exit of the interpreter.
 
-    A user's have an exit handler of their own: it may have run already, and then they complain.
+    Those of the application have exit handlers of their own, after which a flush logs a warning.
     """
     return _flush(None, OWN.values())
 
@@ -68,8 +70,8 @@ def _flush(timeout: float | None, providers: Iterable[Any]) -> bool:
     try:
         bound = plan.flush_timeout(os.environ) if timeout is None else timeout
         is_done = relay.hand_over(bound * _SHARE)
-        is_done = _is_done_in_time(_attempt(bound, providers)) and is_done
-        for act in _afterwards:
+        is_done = _is_done_in_time(_start_or_join(bound, providers)) and is_done
+        for act in _after_flush:
             act()
     except Exception:  # noqa: BLE001 - an ending process ends
         return False
@@ -79,17 +81,17 @@ def _flush(timeout: float | None, providers: Iterable[Any]) -> bool:
 def _is_done_in_time(attempt: _Attempt) -> bool:
     for work in attempt.works:
         work.wait(max(0.0, attempt.deadline - time.monotonic()))
-    if _hangs(attempt):
-        _outage.begins()
+    if _is_hanging(attempt):
+        _outage.begin()
         return False
     if attempt.works:
-        _outage.ends()
+        _outage.end()
     return True
 
 
-def _attempt(bound: float, providers: Iterable[Any]) -> _Attempt:
+def _start_or_join(bound: float, providers: Iterable[Any]) -> _Attempt:
     last = _attempts[-1]
-    if last.pid == os.getpid() and _hangs(last):
+    if last.pid == os.getpid() and _is_hanging(last):
         return last
     wait = bound * _SHARE
     deadline = time.monotonic() + (min(wait, _IN_OUTAGE) if _outage.is_on() else wait)
@@ -98,7 +100,7 @@ def _attempt(bound: float, providers: Iterable[Any]) -> _Attempt:
     return _attempts[-1]
 
 
-def _hangs(attempt: _Attempt) -> bool:
+def _is_hanging(attempt: _Attempt) -> bool:
     return any(work.is_going_on() for work in attempt.works)
 
 

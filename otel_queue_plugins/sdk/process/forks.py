@@ -1,8 +1,8 @@
-"""What must happen around a fork, so that the child can export and counts from zero.
+"""Hooks around a fork, so that the child can export and counts from zero.
 
-The SDK restarts its threads in a child, but leaves it the parent's connections, the metric
-readers' locks and the numbers counted so far. A child forked while its parent exports would
-hang at its first collection, and every child would report the parent's counts again.
+The SDK restarts its threads in a child, but leaves it the parent's connections, the locks of the
+metric readers and the numbers counted so far. A child that is forked during an export would hang at
+its first collection, and every child would report the parent's numbers again.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from otel_queue_plugins.sdk import relay
-from otel_queue_plugins.sdk.export import grpc_calls, shipments
-from otel_queue_plugins.sdk.process import endings
+from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.process import exit_handlers, fork_grpc
 from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.current import lock_of_this_process, reachable_providers
+from otel_queue_plugins.sdk.providers.global_providers import (
+    lock_of_this_process,
+    reachable_providers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger("otel_queue_plugins")
 
-_LONGEST_SET_UP = 2.0
-# What uWSGI forks says so in one of these.
+_SECONDS_FOR_SET_UP = 2.0
+# A process forked by uWSGI has a number from one of these functions.
 _PROCESSES_OF_UWSGI = ("worker_id", "mule_id", "i_am_the_spooler")
-_adopted: list[object] = []
-_acts: list[Callable[[], None]] = []
+_watched: list[object] = []
+_child_hooks: list[Callable[[], None]] = []
 
 
 @cache
-def watch() -> None:
-    """From now on make every child of this process, and theirs, whole. Once is enough."""
+def register_hooks() -> None:
+    """Register the hooks for this process and all it forks. A second call has no effect."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
-            before=_quietly(_before),
-            after_in_parent=_quietly(grpc_calls.resume),
-            after_in_child=_note_fork,
+            before=_without_errors(_before),
+            after_in_parent=_without_errors(fork_grpc.resume),
+            after_in_child=_after_in_child,
         )
 
 
 def runs_hooks() -> bool:
-    """Whether a fork of this process does what Python has registered for it.
+    """Whether a fork of this process runs the hooks that are registered with Python.
 
-    uWSGI forks in C and does not, unless `py-call-uwsgi-fork-hooks` is set. What the process that
-    loads the application for its workers had built would be broken in them: without its threads,
-    and under one instance id.
+    uWSGI forks in C and runs none, unless `py-call-uwsgi-fork-hooks` is set. Providers built in the
+    process that loads the application would have no threads in its workers, and one instance id.
     """
     server = sys.modules.get("uwsgi")
     if server is None or "py-call-uwsgi-fork-hooks" in getattr(server, "opt", ()):
@@ -57,43 +59,43 @@ def runs_hooks() -> bool:
     return any(number() for number in ids)
 
 
-def when_forked(act: Callable[[], None]) -> None:
-    """Call `act` in every child from now on, right after the fork. Doing it twice does nothing."""
-    if act not in _acts:
-        _acts.append(act)
+def call_in_child(act: Callable[[], None]) -> None:
+    """Call `act` in every child from now on, right after the fork. A second call has no effect."""
+    if act not in _child_hooks:
+        _child_hooks.append(act)
 
 
-def _note_fork() -> None:
-    instance_id.note_fork()
-    grpc_calls.forget()
-    shipments.forget()
-    for act in _acts:
-        _quietly(act)()
+def _after_in_child() -> None:
+    instance_id.mark_forked()
+    fork_grpc.forget()
+    export_calls.forget()
+    for act in _child_hooks:
+        _without_errors(act)()
 
 
 def _before() -> None:
     _finish_set_up()
-    endings.prepare_children()
+    exit_handlers.prepare_children()
     if "opentelemetry.sdk.resources" not in sys.modules:
         return
-    from otel_queue_plugins.sdk.process import inherited
+    from otel_queue_plugins.sdk.process import fork_repair
 
     _finish_imports()
     for provider in reachable_providers():
         if getattr(provider, "is_relayed", False):
-            continue  # it has no connection, and no thread
-        if callable(getattr(provider, "shutdown", None)) and not _is_adopted(provider):
-            _adopt(provider)
-    inherited.keep_grpc_from_closing((*_adopted, *relay.exporting()))
-    grpc_calls.pause()
+            continue  # it has neither a connection nor a thread
+        if callable(getattr(provider, "shutdown", None)) and not _is_watched(provider):
+            _watch(provider)
+    fork_repair.keep_grpc_from_closing((*_watched, *relay.exporting()))
+    fork_grpc.pause()
 
 
-def _is_adopted(provider: object) -> bool:
-    return any(provider is known for known in _adopted)
+def _is_watched(provider: object) -> bool:
+    return any(provider is each for each in _watched)
 
 
 def _finish_imports() -> None:
-    """What a first request imports. A child forked in the middle of an import cannot finish it."""
+    """Import what a first request imports: a fork in the middle would leave it unfinished."""
     if "requests" in sys.modules:
         import_module("encodings.idna")
         import_module("netrc")
@@ -101,24 +103,22 @@ def _finish_imports() -> None:
 
 def _finish_set_up() -> None:
     lock = lock_of_this_process()
-    if lock.acquire(timeout=_LONGEST_SET_UP):
+    if lock.acquire(timeout=_SECONDS_FOR_SET_UP):
         lock.release()
 
 
-def _adopt(provider: object) -> None:
-    """Register what the child of `provider`'s process does.
+def _watch(provider: object) -> None:
+    """Register the repair of `provider` in each child."""
+    # Hooks run in the order of their registration. This one must come after the provider's own
+    # hook, which gives the child a new resource.
+    from otel_queue_plugins.sdk.process import fork_repair
 
-    Hooks run in the order of their registration. This one has to come after the provider's own,
-    which gives the child a new resource, so it cannot be registered any earlier.
-    """
-    from otel_queue_plugins.sdk.process import inherited
-
-    _adopted.append(provider)
-    given = instance_id.given_by_user(getattr(inherited.resource_of(provider), "attributes", {}))
-    os.register_at_fork(after_in_child=_quietly(lambda: inherited.make_whole(provider, given)))
+    _watched.append(provider)
+    given = instance_id.given_by_user(getattr(fork_repair.resource_of(provider), "attributes", {}))
+    os.register_at_fork(after_in_child=_without_errors(lambda: fork_repair.repair(provider, given)))
 
 
-def _quietly(act: Callable[[], None]) -> Callable[[], None]:
+def _without_errors(act: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         try:
             act()

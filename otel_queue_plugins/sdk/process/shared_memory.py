@@ -1,7 +1,7 @@
-"""Memory that a process shares with all it forks. Nothing in it can block, and none of it grows.
+"""Numbers in memory that a process shares with all it forks. They need no lock and never grow.
 
-It has to be there before the fork, so it is made when this is imported. A process that was spawned,
-or that imported this by itself, is a family of its own.
+The memory is made at the import of this module, because it must exist before a fork. A process that
+was spawned, or has imported the module itself, shares it with its own forks only.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import mmap
 import os
 
-_PLACES = 512
+_SLOTS = 512
 
 
 class Moment:
-    """A time; `at` is 0.0 as long as nobody has set it."""
+    """A time in seconds; 0.0 until a process has set it."""
 
     def __init__(self) -> None:
         self._memory = memoryview(mmap.mmap(-1, 8)).cast("d")
 
     @property
     def at(self) -> float:
-        """What some process has set last."""
+        """The time that any of the processes has set last."""
         return float(self._memory[0])
 
     @at.setter
@@ -29,43 +29,44 @@ class Moment:
 
 
 class Tally:
-    """A number that each process adds to.
+    """A number that all processes add to.
 
-    Without a lock: a process has a place of its own, by its pid. Two whose pids differ by a
-    multiple of 512 share one; an addition is lost if both add in the same microsecond.
+    Each process has a slot of its own, by its pid, and needs no lock. Two processes whose pids
+    differ by a multiple of 512 share a slot; if both add in the same microsecond, one addition is
+    lost.
     """
 
     def __init__(self) -> None:
-        self._keeper = os.getpid()
-        self._places = memoryview(mmap.mmap(-1, 8 * _PLACES)).cast("q")
+        self._first_pid = os.getpid()
+        self._slots = memoryview(mmap.mmap(-1, 8 * _SLOTS)).cast("q")
 
     def add(self, number: int) -> None:
         """Add `number`, which may be negative."""
-        self._places[os.getpid() % _PLACES] += number
+        self._slots[os.getpid() % _SLOTS] += number
 
     def total(self) -> int:
-        """What all have added."""
-        return sum(self._places)
+        """The sum over all processes."""
+        return sum(self._slots)
 
-    def is_kept_here(self) -> bool:
-        """Whether this process is the one that all others were forked from."""
-        return self._keeper == os.getpid()
+    def is_first_process(self) -> bool:
+        """Whether this is the process that all others were forked from."""
+        return self._first_pid == os.getpid()
 
 
 class Claim:
-    """What one process of the family does for all of them: the first that asks."""
+    """A right that one process has, of those forked from each other: the first that asks."""
 
     def __init__(self) -> None:
         self._memory = memoryview(mmap.mmap(-1, 8)).cast("q")
 
     def is_mine(self) -> bool:
-        """Whether it is this process that does it."""
+        """Whether this process has the right; takes it if nobody has it."""
         if not self._memory[0]:
             self._memory[0] = os.getpid()
         return self._memory[0] == os.getpid()
 
     def release(self) -> None:
-        """Let the next that asks do it."""
+        """Give up the right, so that the next process that asks gets it."""
         self._memory[0] = 0
 
 

@@ -1,1 +1,1 @@
-"""The global providers: whose they are, when ours are built, and of what."""
+"""The global providers: find out whose they are, and build ours when they are first needed."""

@@ -1,8 +1,8 @@
-"""The first use of the OpenTelemetry API while nobody has set a provider.
+"""Detect the first use of the OpenTelemetry API while no provider is set.
 
-Until somebody does, tracers, meters, instruments and loggers are the API's proxies, which discard
-what they get. Here a proxy asks for a provider before its first span, measurement or log record,
-so that this is not lost.
+Without a provider the API's tracers, meters, instruments and loggers are proxies, which discard
+what they get. Here a proxy calls a function before its first span, measurement or log record, so
+that a provider can be set in time.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from otel_queue_plugins.core.patching import Call, TakeBack
 
-_take_back: Final[dict[str, list[TakeBack]]] = {}
+_undo: Final[dict[str, list[TakeBack]]] = {}
 
 
 def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[], None]) -> None:
-    """Call `used(signal)` before each use of a proxy, until `forget`. Neither may raise.
+    """Call `used(signal)` before each use of a proxy of `signal`, until `unwatch` is called.
 
-    `observable_made` is called after an observable instrument was made.
+    `observable_made` is called after an observable instrument was created. Neither may raise.
     """
-    if signal in _take_back:
+    if signal in _undo:
         return
 
     def use(call: Call, _proxy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -37,11 +37,11 @@ def watch(signal: str, used: Callable[[str], None], observable_made: Callable[[]
         observable_made()
         return instrument
 
-    undo = _take_back[signal] = []
+    undo = _undo[signal] = []
     undo += apply(patches.of_first_use(signal, use, make))
 
 
-def forget(signal: str) -> None:
-    """Leave the proxies of `signal` as the API made them."""
-    for take_back in _take_back.pop(signal, ()):
+def unwatch(signal: str) -> None:
+    """Restore the proxies of `signal`."""
+    for take_back in _undo.pop(signal, ()):
         take_back()

@@ -1,4 +1,4 @@
-"""A `service.instance.id` for each process, also where a user gave one to all of them."""
+"""A different `service.instance.id` for each process, also if the user has set one for all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ KEY = "service.instance.id"
 _forked: set[int] = set()
 
 
-def note_fork() -> None:
-    """Said in a child right after a fork."""
+def mark_forked() -> None:
+    """Mark this process as forked; called in the child right after the fork."""
     _forked.add(os.getpid())
-    _of_process.cache_clear()  # a pid may come again
+    _of_process.cache_clear()  # a pid may be used again
 
 
 def is_child() -> bool:
-    """Whether this process was made from one that may use the same settings (fork or spawn)."""
+    """Whether this process was forked or spawned from one with the same settings."""
     return os.getpid() in _forked or has_parent()
 
 
@@ -30,9 +30,9 @@ def has_parent() -> bool:
 
 
 def of_child(given: str) -> str:
-    """What the user gave, the pid, and what tells this child from an earlier one of that pid.
+    """The user's id, the pid and a random part; the same for all signals of a process.
 
-    The same for all signals of a process.
+    The random part makes it differ from that of an earlier child with the same pid.
     """
     return _of_process(given, os.getpid())
 
@@ -43,7 +43,7 @@ def _of_process(given: str, pid: int) -> str:
 
 
 def given_by_user(attributes: Any) -> str | None:
-    """The id that a user chose for a resource made in this process; None if it is a random one."""
+    """The id that the user has set in a resource of this process, None if it was generated."""
     from opentelemetry.sdk import resources
 
     current = attributes.get(KEY)

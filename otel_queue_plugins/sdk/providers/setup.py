@@ -1,7 +1,7 @@
-"""Providers when they are needed: found, or built once in a process from the environment.
+"""Set up providers when they are first needed, once in a process, from the environment.
 
-Each signal (traces, metrics, logs) is set up for itself, by the first of these: a message of ours,
-a worker that starts, `ensure_providers()`, or anybody's first span, measurement or log record.
+Each signal (traces, metrics, logs) is set up for itself, at the first of these: an instrumented
+message, the start of a worker, `ensure_providers()`, or any span, measurement or log record.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.config import plan, validation
-from otel_queue_plugins.sdk.config.reading import SIGNALS
-from otel_queue_plugins.sdk.diagnosis import announcing
+from otel_queue_plugins.sdk.config.reader import SIGNALS
+from otel_queue_plugins.sdk.diagnosis import startup_log
 from otel_queue_plugins.sdk.export import scraping
-from otel_queue_plugins.sdk.process import endings, forks, green, termination
-from otel_queue_plugins.sdk.providers import current, first_use
-from otel_queue_plugins.sdk.providers.current import lock_of_this_process
+from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, greenlets, sigterm
+from otel_queue_plugins.sdk.providers import first_use, global_providers
+from otel_queue_plugins.sdk.providers.global_providers import lock_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -28,117 +28,117 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("otel_queue_plugins")
 
-# Longer than a set-up takes on a slow machine. Who has waited in vain goes on without.
-_LONGEST_WAIT: Final = 10.0
-# What an application has time for to set its own meter provider after it made an observable
-# instrument at its import.
-_SECONDS_TO_FIRST_READING: Final = 5.0
+# Longer than a set-up takes on a slow machine. After that a thread goes on without providers.
+_SECONDS_TO_WAIT: Final = 10.0
+# An application may create an observable instrument at its import. It then has so much time to set
+# a meter provider of its own.
+_SECONDS_TO_FIRST_COLLECTION: Final = 5.0
 
 
-class _Process:
-    """How far this process has come. `pid` is that of the process which wrote the rest."""
+class _Progress:
+    """How far the set-up of one process has come. `pid` is that of the process."""
 
-    __slots__ = ("done", "expects_reading", "is_whole", "pid", "plan", "thread")
+    __slots__ = ("done", "expects_collection", "is_complete", "pid", "plan", "thread")
 
     def __init__(self) -> None:
         self.start_anew(0)
 
     def start_anew(self, pid: int) -> None:
-        """Know nothing of the process this one was forked from."""
+        """Begin again, in a process that was forked."""
         self.done: set[str] = set()
-        self.is_whole = False  # all signals are done
+        self.is_complete = False  # all signals are done
         self.plan: Plan | None = None
-        self.expects_reading = False
-        self.thread: int | None = None  # the one that sets up
+        self.expects_collection = False
+        self.thread: int | None = None  # the one that is setting up
         self.pid = pid
 
 
-_process: Final = _Process()
+_progress: Final = _Progress()
 
 
 def ensure_providers(*signals: str) -> None:
-    """Have providers in this process, from now on; does nothing after the first call in it.
+    """Set up providers in this process; later calls have no effect.
 
-    For each signal: where nobody has set a global provider and `OTEL_*` names an endpoint or an
-    exporter, one is built and set. Where nothing is named, nothing happens; nor in the process
-    that loads an application for uWSGI's workers, if its forks run no hooks of Python. Never
-    raises.
+    For each signal, if no global provider is set, and `OTEL_*` names an endpoint or an exporter, a
+    provider is built and set. Nothing is set up in the process that loads an application for
+    uWSGI's workers, if its forks do not run Python's hooks. Never raises.
 
     Args:
         *signals: `traces`, `metrics`, `logs`; all of them if none is given.
     """
-    if _process.pid == os.getpid() and (
-        _process.is_whole if not signals else _process.done.issuperset(signals)
+    if _progress.pid == os.getpid() and (
+        _progress.is_complete if not signals else _progress.done.issuperset(signals)
     ):
         return
-    _prepare(signals or SIGNALS)
+    _set_up_missing(signals or SIGNALS)
 
 
 def set_up_on_first_use() -> None:
-    """Call `ensure_providers` for a signal before anybody's first use of it in this process.
+    """Call `ensure_providers` for a signal before its first use in this process and its forks.
 
-    And in those forked from it. Imports neither the SDK nor an exporter.
+    Imports neither the SDK nor an exporter.
     """
-    forks.watch()
-    forks.when_forked(_start_anew)
+    forks.register_hooks()
+    forks.call_in_child(_after_fork)
     if plan.is_off(os.environ):
         return
     if any(plan.is_asked_for(os.environ, signal) for signal in SIGNALS):
-        termination.flush_before_default_action()
+        sigterm.flush_before_default_action()
     for signal in SIGNALS:
-        if not (_process.pid == os.getpid() and signal in _process.done):
-            first_use.watch(signal, ensure_providers, _expect_reading)
+        if not (_progress.pid == os.getpid() and signal in _progress.done):
+            first_use.watch(signal, ensure_providers, _schedule_collection)
     if plan.is_asked_for(os.environ, "logs"):
-        _send_logs()
+        _export_logs()
 
 
 def prepare_relay(make: Callable[[Plan], tuple[str, ...]]) -> None:
-    """Before a pool is forked: let `make` build providers for all its processes.
+    """Before a pool is forked: call `make`, which builds providers for all its processes.
 
-    It returns the signals it has built them for. They become the global ones when something is
-    recorded, in each process, unless the application has set others by then. Raises what it does.
+    `make` returns the signals that it has built providers for. In each process they become the
+    global ones when something is recorded, unless the application has set others by then. Raises
+    what `make` raises.
     """
     if plan.is_off(os.environ):
         return
     with lock_of_this_process():
-        forks.watch()
-        _forget_empty(os.environ)
-        if _process.pid != os.getpid():
-            _process.start_anew(os.getpid())
-        _process.plan = _process.plan or plan.read(os.environ)
-        signals = make(_process.plan)
+        forks.register_hooks()
+        _delete_empty(os.environ)
+        if _progress.pid != os.getpid():
+            _progress.start_anew(os.getpid())
+        _progress.plan = _progress.plan or plan.read(os.environ)
+        signals = make(_progress.plan)
     if signals:
-        from otel_queue_plugins.sdk.providers import building
+        from otel_queue_plugins.sdk.providers import factory
 
-        building.dropped().when_added = partial(ensure_providers, "metrics")
+        factory.dropped().when_added = partial(ensure_providers, "metrics")
     if "logs" in signals:
-        _send_logs()
+        _export_logs()
 
 
-def _send_logs() -> None:
+def _export_logs() -> None:
     try:
-        from otel_queue_plugins.sdk.logs import handler
-    except ImportError:  # the API keeps logs under a private name, and may move them
+        from otel_queue_plugins.sdk.logs import bridge
+    except ImportError:  # logs have a private name in the API, which may move them
         return
-    handler.export_logs(_takes_logs)
+    bridge.export_logs(_has_own_logger_provider)
 
 
-def _takes_logs() -> bool:
-    """Whether records of Python's `logging` go to a logger provider of ours, built now if due."""
+def _has_own_logger_provider() -> bool:
+    """Whether the logger provider was set up here; it is set up now if need be."""
     ensure_providers("logs")
-    return current.is_own("logs")
+    return global_providers.is_own("logs")
 
 
-def _prepare(signals: tuple[str, ...]) -> None:
+def _set_up_missing(signals: tuple[str, ...]) -> None:
     lock = lock_of_this_process()
-    if not forks.runs_hooks() or not lock.acquire(timeout=_LONGEST_WAIT):
+    if not forks.runs_hooks() or not lock.acquire(timeout=_SECONDS_TO_WAIT):
         return
     try:
-        if _process.pid != os.getpid():
-            _process.start_anew(os.getpid())
-        if _process.thread is None:  # else this is a record made while setting up
-            _process.thread = threading.get_ident()
-            _set_up_all([signal for signal in signals if signal not in _process.done])
+        if _progress.pid != os.getpid():
+            _progress.start_anew(os.getpid())
+        if _progress.thread is None:  # otherwise the set-up itself has recorded something
+            _progress.thread = threading.get_ident()
+            _set_up_all([signal for signal in signals if signal not in _progress.done])
     finally:
         lock.release()
 
@@ -146,80 +146,85 @@ def _prepare(signals: tuple[str, ...]) -> None:
 def _set_up_all(signals: list[str]) -> None:
     try:
         for signal in signals:
-            _try(signal)
-            _process.done.add(signal)
-            first_use.forget(signal)
-        _process.is_whole = _process.done.issuperset(SIGNALS)
-        announcing.announce(_process.plan)
+            _set_up_or_log(signal)
+            _progress.done.add(signal)
+            first_use.unwatch(signal)
+        _progress.is_complete = _progress.done.issuperset(SIGNALS)
+        startup_log.log_once(_progress.plan)
     finally:
-        _process.thread = None
+        _progress.thread = None
 
 
-def _try(signal: str) -> None:
+def _set_up_or_log(signal: str) -> None:
     try:
         _set_up(signal, os.environ)
     except Exception as error:
-        why = scraping.words(error)
+        reason = scraping.describe(error)
         line = "%s could not be set up; the application runs without: %s"
-        logger.error(line, signal, why)  # noqa: TRY400 - one line; the rest is for those who ask
+        logger.error(line, signal, reason)  # noqa: TRY400 - the traceback follows at DEBUG
         logger.debug("the failure of %s:", signal, exc_info=True)
 
 
 def _set_up(signal: str, environ: MutableMapping[str, str]) -> None:
-    forks.watch()
-    if not current.has_provider(signal):
-        if signal in current.OWN:
-            current.set_global(signal, current.OWN[signal])
+    forks.register_hooks()
+    if not global_providers.has_provider(signal):
+        if signal in global_providers.OWN:
+            global_providers.set_global(signal, global_providers.OWN[signal])
         elif not plan.is_off(environ):
             _build(signal, environ)
-    elif not current.is_own(signal):
-        green.warn_of_grpc(current.current_provider(signal))
-    endings.flush_at_end()
+    elif not global_providers.is_own(signal):
+        greenlets.warn_of_grpc(global_providers.current_provider(signal))
+    exit_handlers.flush_at_exit()
 
 
 def _build(signal: str, environ: MutableMapping[str, str]) -> None:
-    if _process.plan is None:
-        _process.plan = plan.read(environ)
-    validation.report(validation.about(signal, _process.plan.problems))
-    if signal in _process.plan.exporters:
-        _forget_empty(environ)
-        from otel_queue_plugins.sdk.providers import building
+    if _progress.plan is None:
+        _progress.plan = plan.read(environ)
+    validation.report(validation.about(signal, _progress.plan.problems))
+    if signal in _progress.plan.exporters:
+        _delete_empty(environ)
+        from otel_queue_plugins.sdk.providers import factory
 
-        dropped = building.install(signal, _process.plan)
+        dropped = factory.install(signal, _progress.plan)
         dropped.when_added = partial(ensure_providers, "metrics")
         if signal == "logs":
-            _send_logs()
+            _export_logs()
 
 
-def _start_anew() -> None:
-    """In a forked child: providers of ours are used again when something is recorded here.
+def _after_fork() -> None:
+    """In a forked child: set our providers again only when something is recorded.
 
-    Until then the application may set its own, as it may in any process.
+    Until then the application may set its own providers, as in any process.
     """
-    for signal in current.OWN:
-        current.unset_global(signal)
-        first_use.watch(signal, ensure_providers, _expect_reading)
-    if _process.expects_reading:
-        _expect_reading()
+    for signal, provider in global_providers.OWN.items():
+        fork_repair.unset_global(signal, provider)
+        first_use.watch(signal, ensure_providers, _schedule_collection)
+    if _progress.expects_collection:
+        _schedule_collection()
 
 
-def _expect_reading() -> None:
-    """An observable instrument was made: somebody wants it read, and nobody may record anything."""
-    if _process.pid != os.getpid():
-        _process.start_anew(os.getpid())
-    if _process.expects_reading or threading.get_ident() == _process.thread or relay.is_forked():
-        return  # a child's are not asked: those of the process that exports are
+def _schedule_collection() -> None:
+    """Set up metrics soon: an observable instrument was created, and needs a reader."""
+    if _progress.pid != os.getpid():
+        _progress.start_anew(os.getpid())
+    if (
+        _progress.expects_collection
+        or threading.get_ident() == _progress.thread
+        or relay.is_forked()
+    ):
+        return  # with a relay the instruments of the exporting process are collected
     if plan.is_asked_for(os.environ, "metrics"):
-        _process.expects_reading = True
-        timer = threading.Timer(_SECONDS_TO_FIRST_READING, ensure_providers, ("metrics",))
+        _progress.expects_collection = True
+        timer = threading.Timer(_SECONDS_TO_FIRST_COLLECTION, ensure_providers, ("metrics",))
         timer.daemon = True
         timer.start()
 
 
-def _forget_empty(environ: MutableMapping[str, str]) -> None:
-    """Empty means unset, but the SDK fails on `OTEL_METRICS_EXEMPLAR_FILTER=""` and others.
+def _delete_empty(environ: MutableMapping[str, str]) -> None:
+    """Delete empty variables of OpenTelemetry: some make the SDK fail, though empty means unset.
 
-    An empty endpoint of a signal stays: it says "off", also to processes started from here.
+    An empty endpoint of a signal stays: it switches the signal off, also in processes that are
+    started by this one.
     """
     for name in [name for name in environ if name.startswith("OTEL_")]:
         if not environ[name].strip() and not name.endswith(("S_ENDPOINT",)):

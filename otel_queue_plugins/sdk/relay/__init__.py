@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.config.reading import SIGNALS
+from otel_queue_plugins.sdk.config.reader import SIGNALS
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
@@ -45,19 +45,19 @@ def _is_wanted() -> bool:
 def _make(plan: Plan) -> tuple[str, ...]:
     """The signals that are relayed from now on."""
     from otel_queue_plugins.sdk.config.targets import Target
-    from otel_queue_plugins.sdk.providers import building, current
+    from otel_queue_plugins.sdk.providers import factory, global_providers
 
     signals = tuple(
         signal
         for signal in SIGNALS
         if all(isinstance(each, Target) for each in plan.exporters.get(signal, ("",)))
-        and signal not in current.OWN
-        and not current.has_provider(signal)
+        and signal not in global_providers.OWN
+        and not global_providers.has_provider(signal)
     )
     if signals:
         from otel_queue_plugins.sdk.relay import opening
 
-        _opened.append(opening.make(plan, signals, building.resource(), building.dropped()))
+        _opened.append(opening.make(plan, signals, factory.resource(), factory.dropped()))
     return signals
 
 
@@ -68,9 +68,9 @@ def of_this_worker() -> Relay | None:
 
 def is_on(signal: str) -> bool:
     """Whether `signal` of this process is exported together with that of others."""
-    from otel_queue_plugins.sdk.providers import current
+    from otel_queue_plugins.sdk.providers import global_providers
 
-    return bool(_opened) and getattr(current.OWN.get(signal), "is_relayed", False)
+    return bool(_opened) and getattr(global_providers.OWN.get(signal), "is_relayed", False)
 
 
 def start() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from otel_queue_plugins.sdk.encoding.encoder import Encoder
-from otel_queue_plugins.sdk.encoding.grouping import Origins
-from otel_queue_plugins.sdk.encoding.wire import field
+from otel_queue_plugins.sdk.fastpath.encoding.encoder import Encoder
+from otel_queue_plugins.sdk.fastpath.encoding.grouping import Origins
+from otel_queue_plugins.sdk.fastpath.encoding.wire import field
 
 _RESOURCES, _SCOPES, _RECORDS = 1, 2, 2
 _MOST_SCOPES: Final = 256

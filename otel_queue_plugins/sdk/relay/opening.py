@@ -12,11 +12,11 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
 from otel_queue_plugins.core.metrics import observed
-from otel_queue_plugins.sdk import encoding
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
 from otel_queue_plugins.sdk.export.dropped import QUEUE_FULL
-from otel_queue_plugins.sdk.providers import building
-from otel_queue_plugins.sdk.providers.current import OWN
+from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.providers import factory
+from otel_queue_plugins.sdk.providers.global_providers import OWN
 from otel_queue_plugins.sdk.relay import fields, measured, sending
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.fields import Fields
@@ -99,20 +99,20 @@ def _ordinary(plan: Plan) -> Mapping[str, Any]:
 
     def spans() -> Any:
         _describe_anew("traces")
-        return building.build("traces", plan)._active_span_processor  # noqa: SLF001
+        return factory.build("traces", plan)._active_span_processor  # noqa: SLF001
 
     def logs() -> Any:
         _describe_anew("logs")
-        return building.build("logs", plan)._multi_log_record_processor  # noqa: SLF001
+        return factory.build("logs", plan)._multi_log_record_processor  # noqa: SLF001
 
-    return {"traces": spans, "metrics": partial(building.build, "metrics", plan), "logs": logs}
+    return {"traces": spans, "metrics": partial(factory.build, "metrics", plan), "logs": logs}
 
 
 def _describe_anew(signal: str) -> None:
     """What begins from now on is that of this process, no longer that of the worker."""
     update = getattr(OWN.get(signal), "_update_resource", None)
     if callable(update):
-        update(building.resource())
+        update(factory.resource())
 
 
 def _counts(relay: Relay, provider: Any) -> observed.Counts:

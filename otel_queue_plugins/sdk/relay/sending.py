@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_queue_plugins.sdk.config import metric_preferences
-from otel_queue_plugins.sdk.config.reading import Reading
+from otel_queue_plugins.sdk.config.reader import Environment
 from otel_queue_plugins.sdk.export import otlp_exporters
 from otel_queue_plugins.sdk.export.exporters import ProcessMetricExporter
 from otel_queue_plugins.sdk.relay import fields
@@ -31,7 +31,7 @@ _DELAY_MS: Final = {_BSP: 5000, _BLRP: 1000}
 
 def number(name: str, default: int) -> int:
     """A setting that was checked before (`limits`)."""
-    return int(Reading(os.environ).value(name) or default)
+    return int(Environment(os.environ).value(name) or default)
 
 
 def most_spans() -> int:

@@ -17,7 +17,7 @@ def official() -> Encode:
 
 def ours() -> Encode:
     """The one of the exporters that we set up."""
-    from otel_queue_plugins.sdk.encoding import span_encoder
+    from otel_queue_plugins.sdk.fastpath.encoding import span_encoder
 
     encoder = span_encoder()
     return official() if encoder is None else encoder.request

@@ -1,0 +1,102 @@
+"""Run gRPC in a native thread under gevent and eventlet: it blocks in C, where none can switch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from concurrent.futures import Future
+from contextvars import copy_context
+from importlib import import_module
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("otel_queue_plugins")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POLL = 0.02
+_warned: list[int] = []
+
+
+def in_native_thread(call: Callable[P, T]) -> Callable[P, T]:
+    """Wrap `call` so that only the calling greenlet waits, not the whole hub.
+
+    Returns `call` itself in a process without monkey-patched threads.
+    """
+    run = _thread_runner()
+    if run is None:
+        return call
+
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        outcome: Future[T] = Future()
+        context = copy_context()
+
+        def act() -> None:
+            try:
+                outcome.set_result(context.run(call, *args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller
+                outcome.set_exception(error)
+
+        run(act)
+        return outcome.result()
+
+    return called
+
+
+def is_green() -> bool:
+    """Whether gevent or eventlet has replaced the threads of this process by greenlets."""
+    return _thread_runner() is not None
+
+
+def warn_of_grpc(provider: object) -> None:
+    """Warn once if an exporter of the application's `provider` would stop the hub.
+
+    The remedy is left to the application, because it changes all use of gRPC in the process.
+    """
+    if os.getpid() in _warned or not _does_grpc_block():
+        return
+    from otel_queue_plugins.sdk.process import fork_repair
+
+    if fork_repair.exports_over_grpc(provider):
+        _warned.append(os.getpid())
+        logger.warning(
+            "exporting over gRPC stops every greenlet of this process while the backend does not "
+            "answer: under gevent call grpc.experimental.gevent.init_gevent() right after monkey "
+            "patching, or export over http/protobuf"
+        )
+
+
+def _does_grpc_block() -> bool:
+    """Whether this process has greenlets that gRPC does not support; it never supports eventlet."""
+    if "grpc" not in sys.modules or _thread_runner() is None:
+        return False
+    cygrpc = sys.modules.get("grpc._cython.cygrpc")
+    return not getattr(cygrpc, "g_gevent_activated", True)
+
+
+def _thread_runner() -> Callable[[Callable[[], None]], None] | None:
+    """A function that runs another in a native thread and waits; None without greenlets."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return _under_gevent
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return _under_eventlet
+    return None
+
+
+def _under_gevent(act: Callable[[], None]) -> None:
+    import_module("gevent").get_hub().threadpool.apply(act)
+
+
+def _under_eventlet(act: Callable[[], None]) -> None:
+    """Run `act` in a thread of its own: eventlet's pool waits at exit for threads that hang."""
+    eventlet = import_module("eventlet")
+    thread = eventlet.patcher.original("threading").Thread(target=act, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        eventlet.sleep(_POLL)
