@@ -17,13 +17,20 @@ ADAPTERS = ("celery", "dramatiq")
 MAY_USE = {
     "core": {"core", "version"},
     "sdk": {"sdk", "core", "version"},
-    "celery": {"celery", "core", "sdk", "profiles", "version"},
-    "dramatiq": {"dramatiq", "core", "sdk", "profiles", "version"},
-    "brokers": {"brokers", "core", "version"},
-    "profiles": {"profiles", "core", "version"},
-    "cli": {"cli", "core", "sdk", "brokers", "profiles", "version"},
+    "celery": {"celery", "core", "sdk", "version"},
+    "dramatiq": {"dramatiq", "core", "sdk", "version"},
+    "cli": {"cli", "core", "sdk", "version"},
     "version": set(),
     "__init__": {"version", "sdk"},
+}
+# Each room uses those before it. A fork, an end and a first use of providers need each other: the
+# last three of the SDK part are one step.
+ROOMS = {
+    "core": ({"settings"}, {"api"}, {"carrier"}, {"metrics"}, {"spans"}, {"verbs"}),
+    "sdk": (
+        *({"config"}, {"diagnosis"}, {"fastpath"}, {"export"}, {"logs"}),
+        {"relay", "process", "providers"},
+    ),
 }
 DEMO_APPS = ROOT / "cli" / "demo" / "shop"
 
@@ -40,6 +47,11 @@ def modules_of(path: Path, source: str) -> set[str]:
             module = ".".join([*start, *([node.module] if node.module else [])])
             found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
     return found
+
+
+def room_of(part: str, name: str) -> str | None:
+    """The room in `part` that a module or a file is in; None for one that all rooms may use."""
+    return name if (ROOT / part / name).is_dir() else None
 
 
 def part_of(path: Path) -> str:
@@ -62,6 +74,28 @@ def test_module_imports_only_parts_below(path: Path) -> None:
     if path.is_relative_to(DEMO_APPS):
         allowed = allowed | set(ADAPTERS)
     assert used <= allowed
+
+
+@pytest.mark.parametrize("part", ROOMS)
+def test_every_room_has_its_place_and_says_what_it_holds(part: str) -> None:
+    """There is none that is not in the table, nor a row for one that does not exist."""
+    found = {path.parent for path in (ROOT / part).glob("*/__init__.py")}
+    assert {room.name for room in found} == set().union(*ROOMS[part])
+    assert all(ast.get_docstring(ast.parse((room / "__init__.py").read_text())) for room in found)
+
+
+@pytest.mark.parametrize("part", ROOMS)
+def test_room_uses_only_rooms_below(part: str) -> None:
+    """So a reader of one room need not know those above it."""
+    below: set[str | None] = {None}
+    for step in ROOMS[part]:
+        below |= step
+        for path in (path for room in step for path in (ROOT / part / room).rglob("*.py")):
+            names = [name.split(".") for name in modules_of(path, path.read_text())]
+            used = {
+                room_of(part, name[2]) for name in names if name[:2] == [OURS, part] if name[2:]
+            }
+            assert used <= below, path
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from otel_queue_plugins.celery import outcomes, translation
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.batch import DeliveredMessage
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 

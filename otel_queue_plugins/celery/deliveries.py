@@ -11,9 +11,9 @@ from billiard import common
 from otel_queue_plugins.celery import outcomes, translation
 from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 MARGIN_S: Final = 0.5

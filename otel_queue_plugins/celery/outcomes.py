@@ -11,9 +11,9 @@ from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 
 from otel_queue_plugins.celery import dead_letters, translation
+from otel_queue_plugins.core import exceptions
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.safety import log_failure, never_raises
-from otel_queue_plugins.core.spans import exceptions
 
 GAVE_UP: Final = "max retries exceeded"
 CANCELLED: Final = "cancelled by Celery"

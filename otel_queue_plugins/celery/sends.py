@@ -18,14 +18,14 @@ from otel_queue_plugins.celery.translation import identity
 from otel_queue_plugins.celery.workflow import place
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Message
-from otel_queue_plugins.core.options import check_relation
-from otel_queue_plugins.core.patching import Observed, Switch, unwrap
-from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.core.spans.operation import (
+from otel_queue_plugins.core.operation import (
     ProcessOperation,
     SendOperation,
     current_delivery,
 )
+from otel_queue_plugins.core.options import check_relation
+from otel_queue_plugins.core.patching import Observed, Switch, unwrap
+from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _SENDER: Final = "send_task_message"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from otel_queue_plugins.celery import translation
 from otel_queue_plugins.core.messages import Joined, Workflow
-from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.operation import ProcessOperation
 
 UNLOCK_CHORD: Final = "celery.chord_unlock"
 

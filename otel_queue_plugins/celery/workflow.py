@@ -17,8 +17,8 @@ from celery._state import get_current_task
 from otel_queue_plugins.celery import steps, translation
 from otel_queue_plugins.celery.steps import UNLOCK_CHORD, arguments, first
 from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Membership, Trigger, Workflow
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.safety import never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 
 
 class Group(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from otel_queue_plugins.core import exceptions
 from otel_queue_plugins.core.messages import SUCCEEDED, CancellationScope, Ending, Outcome
-from otel_queue_plugins.core.spans import exceptions
 
 # Bound once: the members of an Enum are slow to reach in Python 3.11.
 SUCCESS: Final = SUCCEEDED.outcome

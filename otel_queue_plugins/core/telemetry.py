@@ -9,8 +9,8 @@ from functools import partial
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from otel_queue_plugins.core.api.connection import Connection, SetUp, no_set_up
 from otel_queue_plugins.core.api.recorder import FastPath
+from otel_queue_plugins.core.connection import Connection, SetUp, no_set_up
 from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.metrics.observed import Measure
 from otel_queue_plugins.core.options import Options

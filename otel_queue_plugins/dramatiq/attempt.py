@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 
 _MARK: Final = "_otel_queue_attempt"
 

@@ -16,7 +16,7 @@ from otel_queue_plugins.dramatiq.translation import behind
 if TYPE_CHECKING:
     from dramatiq import Broker
 
-    from otel_queue_plugins.core.spans.operation import ProcessOperation
+    from otel_queue_plugins.core.operation import ProcessOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.translation import Facts
 

@@ -10,8 +10,8 @@ from dramatiq.common import xq_name
 from dramatiq.errors import ActorNotFound, RateLimitExceeded, Retry
 from dramatiq.middleware import Retries, Shutdown, TimeLimitExceeded
 
+from otel_queue_plugins.core import exceptions
 from otel_queue_plugins.core.messages import SUCCEEDED, CancellationScope, Ending, Outcome
-from otel_queue_plugins.core.spans import exceptions
 from otel_queue_plugins.dramatiq.actors import middleware_of
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dramatiq import Broker
     from opentelemetry.context import Context
 
-    from otel_queue_plugins.core.spans.operation import SendOperation
+    from otel_queue_plugins.core.operation import SendOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.actors import ActorFacts
     from otel_queue_plugins.dramatiq.attempt import Attempt

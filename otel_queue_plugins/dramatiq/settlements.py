@@ -16,7 +16,7 @@ from otel_queue_plugins.dramatiq.deliveries import Deliveries
 if TYPE_CHECKING:
     from dramatiq import Consumer, MessageProxy
 
-    from otel_queue_plugins.core.spans.operation import ProcessOperation
+    from otel_queue_plugins.core.operation import ProcessOperation
     from otel_queue_plugins.core.spans.settle import Settlement
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.dramatiq.attempt import Attempt

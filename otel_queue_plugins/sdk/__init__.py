@@ -5,11 +5,11 @@ Importing this imports neither the OpenTelemetry SDK nor an exporter.
 
 from __future__ import annotations
 
-from otel_queue_plugins.sdk.config.validation import ConfigurationError, validate
-from otel_queue_plugins.sdk.export.scraping import set_siblings_check
+from otel_queue_plugins.sdk.config.scraping import set_siblings_check
 from otel_queue_plugins.sdk.logs.correlation import enable_log_correlation
 from otel_queue_plugins.sdk.process.flushing import flush
 from otel_queue_plugins.sdk.providers.setup import ensure_providers, set_up_on_first_use
+from otel_queue_plugins.sdk.validation import ConfigurationError, validate
 
 __all__ = [
     "ConfigurationError",

@@ -9,7 +9,7 @@ from celery import chain, chord, group
 from celery.exceptions import Retry
 from opentelemetry import context
 
-from otel_queue_plugins.core.spans.operation import current_delivery
+from otel_queue_plugins.core.operation import current_delivery
 from tests.celery.conftest import Telemetry, ids, memory_app, parent_ids
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     from otel_queue_plugins.core.api.recorder import FastPath
-    from otel_queue_plugins.core.spans.operation import ProcessOperation
+    from otel_queue_plugins.core.operation import ProcessOperation
     from tests.conftest import FakeClock
 
 ROUTE = Route(

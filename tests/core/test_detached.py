@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
-from otel_queue_plugins.core.spans.operation import current_delivery
+from otel_queue_plugins.core.operation import current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, START, Queue
 

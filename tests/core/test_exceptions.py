@@ -12,9 +12,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
-from otel_queue_plugins.core import safety
+from otel_queue_plugins.core import exceptions, safety
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
-from otel_queue_plugins.core.spans import exceptions
 from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome, Workflow
-from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.operation import ProcessOperation
 from tests.core.conftest import ROUTE, Queue
 
 if TYPE_CHECKING:

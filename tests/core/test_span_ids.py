@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
+from otel_queue_plugins.core.carrier import ids
 from otel_queue_plugins.core.messages import (
     SUCCEEDED,
     Delivery,
@@ -19,7 +20,6 @@ from otel_queue_plugins.core.messages import (
     Membership,
     Outcome,
 )
-from otel_queue_plugins.core.spans import ids
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.core.conftest import ROUTE, Queue
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import otel_queue_plugins
+from otel_queue_plugins.core import exceptions
 from otel_queue_plugins.core.messages import Ending, Message, Outcome
-from otel_queue_plugins.core.spans import exceptions
 from tests.core.conftest import ROUTE
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ WAYS = [plain, caused, during, noted, deep, *([grouped] if sys.version_info >= (
 
 @pytest.mark.parametrize("formatted", [False, True], ids=["exception", "text"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("place", ["core/spans/exceptions.py", "celery/of_no_known_source.py"])
+@pytest.mark.parametrize("place", ["core/exceptions.py", "celery/of_no_known_source.py"])
 def test_stack_trace_has_no_frame_of_this_package(
     way: Callable[[Through], None], place: str, formatted: bool
 ) -> None:
@@ -138,7 +138,7 @@ def test_stack_trace_is_formatted_once_for_attribute_and_event(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attribute and event have one text, for deliveries and for sends."""
-    error = raised(plain, calling_from("core/spans/exceptions.py"))
+    error = raised(plain, calling_from("core/exceptions.py"))
     format_exception, calls = traceback.format_exception, []
 
     def counting(*arguments: Any) -> list[str]:

@@ -12,10 +12,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.carrier import traceparent
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import exceptions
 
 SPAN = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
 

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from otel_queue_plugins.core import operation as operations
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Message, Outcome
-from otel_queue_plugins.core.spans import operation as operations
-from otel_queue_plugins.core.spans.operation import (
+from otel_queue_plugins.core.operation import (
     ProcessOperation,
     SendOperation,
     current_delivery,

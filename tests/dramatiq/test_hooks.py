@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_queue_plugins.core.spans.operation import current_delivery
+from otel_queue_plugins.core.operation import current_delivery
 from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, uninstrument
 from otel_queue_plugins.dramatiq import attempt as attempts
 from tests.dramatiq.conftest import outcome

@@ -20,7 +20,7 @@ from opentelemetry import metrics, trace
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.messages import Delivery, Route
-from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.operation import ProcessOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

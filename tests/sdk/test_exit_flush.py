@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_queue_plugins.sdk.export.outage import Outage
-from otel_queue_plugins.sdk.process.shared_memory import Moment
+from otel_queue_plugins.sdk.shared_memory import Moment
 from tests.receiver import Fault
 from tests.sdk.conftest import run_child
 

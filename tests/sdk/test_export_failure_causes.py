@@ -14,8 +14,8 @@ import requests
 from otel_queue_plugins.sdk.config.plan import read
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.diagnosis import causes, probing
+from otel_queue_plugins.sdk.diagnosis.export_calls import Answer, ExportCall
 from otel_queue_plugins.sdk.diagnosis.remedies import BROKEN, LOST, RETRIED
-from otel_queue_plugins.sdk.export.export_calls import Answer, ExportCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

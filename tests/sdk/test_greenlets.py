@@ -95,7 +95,7 @@ def expect_the_hub_went_on(program: ManagedProcess) -> None:
 def test_call_without_greenlets_is_not_wrapped() -> None:
     """There is neither a thread nor a wrapper."""
     code = (
-        "from otel_queue_plugins.sdk.process.greenlets import in_native_thread as run;"
+        "from otel_queue_plugins.sdk.greenlets import in_native_thread as run;"
         "assert run(len) is len"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

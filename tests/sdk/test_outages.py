@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_queue_plugins.sdk.diagnosis.export_failures import ExportFailureFilter
 from otel_queue_plugins.sdk.export.dropped import Dropped
-from otel_queue_plugins.sdk.process.shared_memory import Moment, Tally
+from otel_queue_plugins.sdk.shared_memory import Moment, Tally
 from tests.receiver import Fault
 from tests.sdk.conftest import record_spans, run_child
 

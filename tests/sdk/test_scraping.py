@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.sdk import ConfigurationError, validate
+from otel_queue_plugins.sdk import ConfigurationError, instance_id, shared_memory, validate
+from otel_queue_plugins.sdk.config import scraping
 from otel_queue_plugins.sdk.config.plan import read
 from otel_queue_plugins.sdk.config.reader import Environment
-from otel_queue_plugins.sdk.export import scraping
-from otel_queue_plugins.sdk.process import shared_memory
-from otel_queue_plugins.sdk.providers import instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

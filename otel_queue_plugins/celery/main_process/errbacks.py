@@ -9,8 +9,8 @@ from otel_queue_plugins.celery import translation
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.celery.workflow import failed_request
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.safety import never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 

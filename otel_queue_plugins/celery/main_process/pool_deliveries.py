@@ -16,8 +16,8 @@ from otel_queue_plugins.celery.main_process.exits import Exits
 from otel_queue_plugins.celery.main_process.receipt import received_at
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Delivery, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
 

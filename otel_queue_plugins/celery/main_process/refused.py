@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from otel_queue_plugins.celery import translation
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _refusing: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_refusing", default=None)

@@ -23,9 +23,9 @@ from otel_queue_plugins.celery.main_process.pool_deliveries import (
 from otel_queue_plugins.celery.main_process.receipt import Receiving, runs_elsewhere
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.patching import Call, Wrapper
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _CUSTOM: Final = "otel_queue_custom"

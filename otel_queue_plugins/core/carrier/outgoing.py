@@ -7,12 +7,12 @@ import dataclasses
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from otel_queue_plugins.core import relation
 from otel_queue_plugins.core.carrier import envelope
 from otel_queue_plugins.core.carrier.envelope import Envelope
 from otel_queue_plugins.core.messages import Joined, Message
+from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import relation
-from otel_queue_plugins.core.spans.operation import ProcessOperation, current_delivery
 
 
 def of_message(message: Message, options: Options, span: Span, enqueued_ns: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.bounds import valid_text
+from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.outcomes import FINAL, SUCCESS, cancellation, error_type
 from otel_queue_plugins.core.route_templates import RouteTemplate
-from otel_queue_plugins.core.spans import exceptions
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 
 def record(

@@ -16,9 +16,9 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.metrics.tally import Attributes, Tally
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.route_templates import MAX_ROUTES, ROUTE_ATTRIBUTES, RouteTemplate
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 Measure = Callable[[], int]
 Clock = Callable[[], int]

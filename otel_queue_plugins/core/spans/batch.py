@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from opentelemetry.trace import Link, SpanContext
 
+from otel_queue_plugins.core import relation
 from otel_queue_plugins.core.carrier import propagation
+from otel_queue_plugins.core.carrier.ids import MAX_LINKS
 from otel_queue_plugins.core.messages import Batch, Delivery
 from otel_queue_plugins.core.metrics import waiting
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import relation
-from otel_queue_plugins.core.spans.ids import MAX_LINKS
 
 DeliveredMessage = tuple[Delivery, Mapping[str, object]]
 """A delivery, and the carrier that came with it."""

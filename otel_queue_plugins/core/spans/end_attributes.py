@@ -7,14 +7,13 @@ from typing import Final
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded, int64_or_none, valid_text
 from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.outcomes import ERRORS, SUCCESS, error_type
-from otel_queue_plugins.core.spans import exceptions
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 
 Attributes = dict[str, Value]
 

@@ -14,17 +14,18 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core import relation, semconv
 from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.api.recorder import Value
+from otel_queue_plugins.core.carrier import ids
 from otel_queue_plugins.core.carrier.propagation import Incoming
+from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Delivery, Ending
 from otel_queue_plugins.core.metrics import deliveries, waiting
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate
-from otel_queue_plugins.core.spans import batch, end_attributes, ids, relation, start_attributes
-from otel_queue_plugins.core.spans.operation import ProcessOperation
+from otel_queue_plugins.core.spans import batch, end_attributes, start_attributes
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
-from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api.context import span_in
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded
+from otel_queue_plugins.core.carrier import ids
+from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Message
+from otel_queue_plugins.core.operation import SendOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate
-from otel_queue_plugins.core.spans import exceptions, ids
-from otel_queue_plugins.core.spans.operation import SendOperation
 
 
 def open_span(

@@ -13,14 +13,13 @@ from opentelemetry.trace import (
     StatusCode,
 )
 
-from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING
+from otel_queue_plugins.core.connection import Connection
+from otel_queue_plugins.core.operation import Operation, ProcessOperation
 from otel_queue_plugins.core.route_templates import RouteTemplate
-from otel_queue_plugins.core.spans import exceptions
-from otel_queue_plugins.core.spans.operation import Operation, ProcessOperation
 
 Settlement = Literal["ack", "nack", "reject"]
 

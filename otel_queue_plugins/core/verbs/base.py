@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from otel_queue_plugins.core.api.connection import Connection
+from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate

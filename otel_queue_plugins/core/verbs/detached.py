@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.messages import Delivery, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.spans import batch, process
 from otel_queue_plugins.core.spans.batch import DeliveredMessage
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.verbs.process import ProcessVerbs
 
 

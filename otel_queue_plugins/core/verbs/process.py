@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.messages import Delivery, Ending
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans import process
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.verbs.base import VerbsBase
 
 

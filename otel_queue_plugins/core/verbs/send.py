@@ -8,9 +8,9 @@ from otel_queue_plugins.core.api.context import with_span
 from otel_queue_plugins.core.carrier import outgoing, propagation
 from otel_queue_plugins.core.carrier.propagation import Carrier
 from otel_queue_plugins.core.messages import Message
+from otel_queue_plugins.core.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.core.spans import send
-from otel_queue_plugins.core.spans.operation import ProcessOperation, SendOperation
 from otel_queue_plugins.core.verbs.base import VerbsBase
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans import settle
-from otel_queue_plugins.core.spans.operation import ProcessOperation
 from otel_queue_plugins.core.spans.settle import Settlement, SettleOperation
 from otel_queue_plugins.core.verbs.base import VerbsBase
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS
-from otel_queue_plugins.sdk.config import propagators, samplers, targets, variable_names
+from otel_queue_plugins.sdk.config import propagators, samplers, scraping, targets, variable_names
 from otel_queue_plugins.sdk.config.limits import check_numbers
 from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
-from otel_queue_plugins.sdk.export import scraping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otel_queue_plugins.sdk.config.targets import Target
-    from otel_queue_plugins.sdk.export.export_calls import Answer, ExportCall
+    from otel_queue_plugins.sdk.diagnosis.export_calls import Answer, ExportCall
 
     _Remedy = Callable[[Target], str]
 

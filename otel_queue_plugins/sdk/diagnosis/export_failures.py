@@ -8,15 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.core.settings.problems import without_secrets
-from otel_queue_plugins.sdk.diagnosis import causes
+from otel_queue_plugins.sdk.diagnosis import causes, export_calls
 from otel_queue_plugins.sdk.diagnosis.remedies import RETRIED
-from otel_queue_plugins.sdk.export import export_calls
-from otel_queue_plugins.sdk.process.shared_memory import REFUSED, WARNED, Moment
+from otel_queue_plugins.sdk.shared_memory import REFUSED, WARNED, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from otel_queue_plugins.sdk.export.export_calls import ExportCall
+    from otel_queue_plugins.sdk.diagnosis.export_calls import ExportCall
 
 INTERVAL: Final = 60.0
 _SECONDS_UNTIL_HANGING: Final = 0.2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.sdk.process.shared_memory import LOST, Tally
+from otel_queue_plugins.sdk.shared_memory import LOST, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,8 +6,8 @@ from typing import Any
 
 import requests
 
-from otel_queue_plugins.sdk.export import export_calls
-from otel_queue_plugins.sdk.export.export_calls import Answer
+from otel_queue_plugins.sdk.diagnosis import export_calls
+from otel_queue_plugins.sdk.diagnosis.export_calls import Answer
 
 _MOST_OF_BODY = 500
 _REDIRECTED = range(300, 400)

@@ -7,12 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from otel_queue_plugins.sdk import greenlets
 from otel_queue_plugins.sdk.config.targets import GRPC, Target
-from otel_queue_plugins.sdk.diagnosis import export_failures
-from otel_queue_plugins.sdk.export import export_calls
+from otel_queue_plugins.sdk.diagnosis import export_calls, export_failures
 from otel_queue_plugins.sdk.fastpath import encoding
 from otel_queue_plugins.sdk.fastpath.encoding import attaching
-from otel_queue_plugins.sdk.process import greenlets
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import LogRecordExporter

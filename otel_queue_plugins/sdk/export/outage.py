@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk.process.shared_memory import OUTAGE_SEEN, Moment
+from otel_queue_plugins.sdk.shared_memory import OUTAGE_SEEN, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from otel_queue_plugins.core.settings.definitions import FASTPATH, read
 from otel_queue_plugins.core.settings.variables import Variables
-from otel_queue_plugins.sdk.process.shared_memory import Claim
+from otel_queue_plugins.sdk.shared_memory import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context
 from opentelemetry._logs import SeverityNumber
 
-from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.patching import apply
-from otel_queue_plugins.core.spans import exceptions
 from otel_queue_plugins.sdk import patches
 from otel_queue_plugins.sdk.logs.correlation import LABELS, task_in_progress
 

@@ -43,7 +43,7 @@ def _make_labelled(
 
 def task_in_progress() -> tuple[str, str] | None:
     """The id and name of the task that the running code belongs to; None outside of tasks."""
-    from otel_queue_plugins.core.spans.operation import current_delivery
+    from otel_queue_plugins.core.operation import current_delivery
 
     operation = current_delivery.get()
     if operation is None:

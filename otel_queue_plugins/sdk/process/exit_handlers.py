@@ -8,10 +8,9 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-from otel_queue_plugins.sdk import relay
+from otel_queue_plugins.sdk import instance_id, relay
+from otel_queue_plugins.sdk.global_providers import OWN, has_providers
 from otel_queue_plugins.sdk.process import background, flushing
-from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.global_providers import OWN, has_providers
 
 _FIRST: Final = 0
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.config import plan
 from otel_queue_plugins.sdk.export.outage import Outage
+from otel_queue_plugins.sdk.global_providers import OWN, reachable_providers
 from otel_queue_plugins.sdk.process import background
 from otel_queue_plugins.sdk.process.background import Work
-from otel_queue_plugins.sdk.providers.global_providers import OWN, reachable_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

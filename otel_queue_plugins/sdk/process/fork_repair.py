@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_queue_plugins.sdk.providers import instance_id
+from otel_queue_plugins.sdk import instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

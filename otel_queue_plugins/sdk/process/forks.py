@@ -14,14 +14,13 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_queue_plugins.sdk import relay
-from otel_queue_plugins.sdk.export import export_calls
-from otel_queue_plugins.sdk.process import exit_handlers, fork_grpc
-from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.global_providers import (
+from otel_queue_plugins.sdk import instance_id, relay
+from otel_queue_plugins.sdk.diagnosis import export_calls
+from otel_queue_plugins.sdk.global_providers import (
     lock_of_this_process,
     reachable_providers,
 )
+from otel_queue_plugins.sdk.process import exit_handlers, fork_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

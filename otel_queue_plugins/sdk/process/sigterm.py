@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.patching import apply
-from otel_queue_plugins.sdk import patches
-from otel_queue_plugins.sdk.process import flushing, greenlets
+from otel_queue_plugins.sdk import greenlets, patches
+from otel_queue_plugins.sdk.process import flushing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_queue_plugins.sdk import instance_id
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
 from otel_queue_plugins.sdk.config.installed import entry_points_of
 from otel_queue_plugins.sdk.config.targets import Target
@@ -26,9 +27,8 @@ from otel_queue_plugins.sdk.export.exporters import (
     ProcessMetricExporter,
     ProcessSpanExporter,
 )
+from otel_queue_plugins.sdk.global_providers import OWN, set_global
 from otel_queue_plugins.sdk.process import flushing
-from otel_queue_plugins.sdk.providers import instance_id
-from otel_queue_plugins.sdk.providers.global_providers import OWN, set_global
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan

@@ -12,14 +12,12 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from otel_queue_plugins.sdk import relay
-from otel_queue_plugins.sdk.config import plan, validation
+from otel_queue_plugins.sdk import global_providers, greenlets, relay, validation
+from otel_queue_plugins.sdk.config import plan, scraping
 from otel_queue_plugins.sdk.config.reader import SIGNALS
-from otel_queue_plugins.sdk.diagnosis import startup_log
-from otel_queue_plugins.sdk.export import scraping
-from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, greenlets, sigterm
-from otel_queue_plugins.sdk.providers import first_use, global_providers
-from otel_queue_plugins.sdk.providers.global_providers import lock_of_this_process
+from otel_queue_plugins.sdk.global_providers import lock_of_this_process
+from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, sigterm
+from otel_queue_plugins.sdk.providers import first_use, startup_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

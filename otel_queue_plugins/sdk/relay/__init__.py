@@ -44,8 +44,9 @@ def _is_wanted() -> bool:
 
 def _make(plan: Plan) -> tuple[str, ...]:
     """The signals that are relayed from now on."""
+    from otel_queue_plugins.sdk import global_providers
     from otel_queue_plugins.sdk.config.targets import Target
-    from otel_queue_plugins.sdk.providers import factory, global_providers
+    from otel_queue_plugins.sdk.providers import factory
 
     signals = tuple(
         signal
@@ -68,7 +69,7 @@ def of_this_worker() -> Relay | None:
 
 def is_on(signal: str) -> bool:
     """Whether `signal` of this process is exported together with that of others."""
-    from otel_queue_plugins.sdk.providers import global_providers
+    from otel_queue_plugins.sdk import global_providers
 
     return bool(_opened) and getattr(global_providers.OWN.get(signal), "is_relayed", False)
 

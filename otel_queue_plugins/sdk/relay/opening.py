@@ -15,8 +15,8 @@ from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
 from otel_queue_plugins.sdk.export.dropped import QUEUE_FULL
 from otel_queue_plugins.sdk.fastpath import encoding
+from otel_queue_plugins.sdk.global_providers import OWN
 from otel_queue_plugins.sdk.providers import factory
-from otel_queue_plugins.sdk.providers.global_providers import OWN
 from otel_queue_plugins.sdk.relay import fields, measured, sending
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.fields import Fields

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.sdk.providers.global_providers import OWN, lock_of_this_process
+from otel_queue_plugins.sdk.global_providers import OWN, lock_of_this_process
 from otel_queue_plugins.sdk.relay.outbox import Outbox
 
 if TYPE_CHECKING:

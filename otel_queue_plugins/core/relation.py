@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from opentelemetry.trace import Link, SpanContext
 
+from otel_queue_plugins.core.carrier import ids
 from otel_queue_plugins.core.carrier.propagation import Incoming
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.metrics.waiting import Waiting
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.spans import ids
 
 
 def for_message(message: Message, options: Options) -> str | None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.core.safety import never_raises
 from otel_queue_plugins.core.settings.problems import without_secrets
+from otel_queue_plugins.sdk import global_providers
 from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.config.targets import Target
 from otel_queue_plugins.sdk.process import fork_repair
-from otel_queue_plugins.sdk.process.shared_memory import Claim
-from otel_queue_plugins.sdk.providers import global_providers
+from otel_queue_plugins.sdk.shared_memory import Claim
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan

@@ -12,8 +12,8 @@ from otel_queue_plugins.core.settings.problems import (
     report,
 )
 from otel_queue_plugins.sdk.config import plan, propagators
+from otel_queue_plugins.sdk.global_providers import has_provider
 from otel_queue_plugins.sdk.process import forks
-from otel_queue_plugins.sdk.providers.global_providers import has_provider
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import FastPath, Recorder
+from otel_queue_plugins.core.carrier import ids
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.instruments import Instruments
 from otel_queue_plugins.core.metrics.observed import (
@@ -23,7 +24,6 @@ from otel_queue_plugins.core.metrics.observed import (
     Running,
     is_proxy,
 )
-from otel_queue_plugins.core.spans import ids
 from otel_queue_plugins.version import VERSION
 
 SetUp = Callable[..., object]

@@ -11,8 +11,8 @@ import multiprocessing.process
 from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.core.settings.problems import without_secrets
-from otel_queue_plugins.sdk.process.shared_memory import LOST, Claim
-from otel_queue_plugins.sdk.providers import instance_id
+from otel_queue_plugins.sdk import instance_id
+from otel_queue_plugins.sdk.shared_memory import LOST, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
