@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SHOWN_LINES = 200
 _DUMP_S = 1.0
+_LAST_LINES_S = 1.0
 
 
 class ProcessError(AssertionError):
@@ -56,8 +57,9 @@ class ManagedProcess:
             start_new_session=True,
             pass_fds=pass_fds,
         )
-        for target in (self._read_log, self._await_end):
-            threading.Thread(target=target, name=f"{name}-{target.__name__}", daemon=True).start()
+        self._reader = threading.Thread(target=self._read_log, name=f"{name}-log", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._await_end, name=f"{name}-end", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -184,6 +186,8 @@ class ManagedProcess:
 
     def _await_end(self) -> None:
         returncode = self._process.wait()
+        # Who waits for the end may read the log then. A child that lives on keeps it open.
+        self._reader.join(_LAST_LINES_S)
         with self._changed:
             self._returncode = returncode
             self._changed.notify_all()
