@@ -1,0 +1,151 @@
+"""AMQP through pika, which Dramatiq brings along, with the broker's address, user and TLS."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
+from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
+
+_T = TypeVar("_T")
+
+_HEARTBEAT: Final = 60
+_NOT_FOUND: Final = 404
+_LOCKED: Final = 405
+_PROPERTIES: Final = (
+    *("content_type", "content_encoding", "delivery_mode", "priority", "correlation_id"),
+    *("reply_to", "expiration", "message_id", "timestamp", "type", "user_id", "app_id"),
+)
+
+
+class PikaSession:
+    """See `session.Session`. `parameters` are those of the servers, tried one after the other."""
+
+    def __init__(self, parameters: Sequence[Any], timeout: float) -> None:
+        from pika import exceptions
+
+        self.errors: tuple[type[Exception], ...] = (
+            *(exceptions.AMQPError, OSError, UnroutableError),
+        )
+        self.timeouts: tuple[type[Exception], ...] = (TimeoutError,)
+        self._parameters = [_bounded(each, timeout) for each in parameters]
+        self._timeout = timeout
+        self._thread: BoundedThread | None = None
+        self._connection: Any = None
+        self._taking: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """See `session.Session`."""
+        return self._thread is not None
+
+    def declared(self, queue: str) -> Declared | None:
+        """See `session.Session`. A missing queue closes the channel, which so is of its own."""
+        return self._call(lambda: self._declared(queue))
+
+    def get(self, queue: str) -> Got | None:
+        """See `session.Session`."""
+        method, properties, body = self._call(lambda: self._channel().basic_get(queue))
+        if method is None:
+            return None
+        said = {name: getattr(properties, name) for name in _PROPERTIES}
+        return Got(
+            tag=method.delivery_tag,
+            body=body,
+            headers=properties.headers or {},
+            properties={name: value for name, value in said.items() if value is not None},
+            redelivered=method.redelivered,
+        )
+
+    def ack(self, got: Got) -> None:
+        """See `session.Session`."""
+        self._call(lambda: self._channel().basic_ack(got.tag))
+
+    def give_back(self, got: Got) -> None:
+        """See `session.Session`."""
+        self._call(lambda: self._channel().basic_reject(got.tag, requeue=True))
+
+    def publish(self, queue: str, got: Got) -> None:
+        """See `session.Session`."""
+        import pika
+        from pika.exceptions import UnroutableError as NoQueueError
+
+        properties = pika.BasicProperties(headers=dict(got.headers) or None, **got.properties)
+        try:
+            self._call(
+                lambda: self._channel().basic_publish(
+                    "", queue, got.body, properties, mandatory=True
+                )
+            )
+        except NoQueueError as error:
+            raise UnroutableError(f"there is no queue {queue}") from error
+
+    def purge(self, queue: str) -> int:
+        """See `session.Session`."""
+        return int(self._call(lambda: self._channel().queue_purge(queue)).method.message_count)
+
+    def close(self) -> None:
+        """See `session.Session`. What hangs is left to its thread."""
+        thread, self._thread = self._thread, None
+        self._taking = None
+        if thread is not None:
+            thread.stop()
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        if self._thread is None:
+            self._connection = None
+            self._thread = BoundedThread(self._disconnecting())
+        return self._thread.call(function, self._timeout)
+
+    def _disconnecting(self) -> Callable[[], None]:
+        """Closes the connection that is made from now on, in the thread that uses it."""
+        made: list[Any] = []
+        self._made = made
+
+        def disconnect() -> None:
+            try:
+                for connection in made:
+                    connection.close()
+            except self.errors:
+                return
+
+        return disconnect
+
+    def _opened(self) -> Any:
+        if self._connection is None:
+            import pika
+
+            self._connection = pika.BlockingConnection(self._parameters)
+            self._made.append(self._connection)
+        return self._connection
+
+    def _channel(self) -> Any:
+        if self._taking is None:
+            self._taking = self._opened().channel()
+            self._taking.confirm_delivery()
+        return self._taking
+
+    def _declared(self, queue: str) -> Declared | None:
+        from pika import exceptions
+
+        channel = self._opened().channel()
+        try:
+            answer = channel.queue_declare(queue, passive=True).method
+        except exceptions.ChannelClosedByBroker as error:
+            if error.reply_code in {_NOT_FOUND, _LOCKED}:
+                return None
+            raise
+        channel.close()
+        return Declared(ready=answer.message_count, consumers=answer.consumer_count)
+
+
+def _bounded(parameters: Any, timeout: float) -> Any:
+    """A copy of connection parameters with our time-outs, and one attempt for each server."""
+    ours = copy.copy(parameters)
+    ours.socket_timeout = ours.stack_timeout = ours.blocked_connection_timeout = timeout
+    ours.heartbeat = _HEARTBEAT
+    ours.connection_attempts = 1
+    ours.retry_delay = 0
+    return ours

@@ -1,0 +1,58 @@
+"""A Redis client of our own: the app's server, user and TLS, our time-outs, one connection.
+
+kombu's client prefixes only some commands with `global_keyprefix`, and the clients of both
+frameworks wait for ever, or retry for seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_OURS: Final = ("retry", "retry_on_error", "retry_on_timeout", "decode_responses")
+
+
+def client(
+    settings: Mapping[str, Any], connection_class: type[Any] | None, timeout: float
+) -> Redis:
+    """A client with the `settings` of a connection pool, which connects at the first command.
+
+    No step of a command (connect, write, read) takes longer than `timeout` seconds.
+    """
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    kept = {key: value for key, value in settings.items() if key not in _OURS}
+    kept |= {
+        "socket_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "max_connections": 2,
+    }
+    if "path" not in kept:
+        kept["socket_connect_timeout"] = timeout
+    pool = redis.ConnectionPool(connection_class=connection_class or redis.Connection, **kept)
+    return redis.Redis(connection_pool=pool)
+
+
+def client_like(other: Any, timeout: float) -> Redis:
+    """A client to where the client `other` goes."""
+    pool = other.connection_pool
+    return client(pool.connection_kwargs, pool.connection_class, timeout)
+
+
+def client_to(url: str, timeout: float) -> Redis:
+    """A client to the server at `url`."""
+    import redis
+
+    pool = redis.ConnectionPool.from_url(url)
+    return client(pool.connection_kwargs, pool.connection_class, timeout)
+
+
+def text(value: object) -> str:
+    """A name that Redis returned."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
