@@ -97,7 +97,11 @@ class PikaSession:
         if self._thread is None:
             self._connection = None
             self._thread = BoundedThread(self._disconnecting())
-        return self._thread.call(function, self._timeout)
+        try:
+            return self._thread.call(function, self._timeout)
+        except TimeoutError:
+            self.close()
+            raise
 
     def _disconnecting(self) -> Callable[[], None]:
         """Closes the connection that is made from now on, in the thread that uses it."""

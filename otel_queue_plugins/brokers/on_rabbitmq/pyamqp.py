@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
+
+_T = TypeVar("_T")
 
 _HEADERS: Final = "application_headers"
 
@@ -24,26 +26,30 @@ class PyAmqpSession:
         self._connection: Any = None
         self._taking: Any = None
         self._returned: list[object] = []
+        self._failed = False
 
     @property
     def is_open(self) -> bool:
         """See `session.Session`."""
-        return self._connection is not None
+        return self._connection is not None and not self._failed
 
     def declared(self, queue: str) -> Declared | None:
         """See `session.Session`. A missing queue closes the channel, which so is of its own."""
-        channel = self._opened().channel()
-        try:
-            _, ready, consumers = channel.queue_declare(queue, passive=True)
-        except self._gone:
-            return None
-        finally:
-            self._close_channel(channel)
-        return Declared(ready=ready, consumers=consumers)
+
+        def ask() -> Declared | None:
+            channel = self._opened().channel()
+            try:
+                _, ready, consumers = channel.queue_declare(queue, passive=True)
+            except self._gone:
+                return None
+            channel.close()
+            return Declared(ready=ready, consumers=consumers)
+
+        return self._call(ask)
 
     def get(self, queue: str) -> Got | None:
         """See `session.Session`."""
-        found = self._channel().basic_get(queue)
+        found = self._call(lambda: self._channel().basic_get(queue))
         if found is None:
             return None
         body, properties = found.body, dict(found.properties)
@@ -57,11 +63,11 @@ class PyAmqpSession:
 
     def ack(self, got: Got) -> None:
         """See `session.Session`."""
-        self._channel().basic_ack(got.tag)
+        self._call(lambda: self._channel().basic_ack(got.tag))
 
     def give_back(self, got: Got) -> None:
         """See `session.Session`."""
-        self._channel().basic_reject(got.tag, requeue=True)
+        self._call(lambda: self._channel().basic_reject(got.tag, requeue=True))
 
     def publish(self, queue: str, got: Got) -> None:
         """See `session.Session`."""
@@ -69,19 +75,21 @@ class PyAmqpSession:
 
         properties = {**got.properties, _HEADERS: dict(got.headers)}
         self._returned.clear()
-        self._channel().basic_publish_confirm(
-            amqp.Message(got.body, **properties),
-            exchange="",
-            routing_key=queue,
-            mandatory=True,
-            timeout=self._timeout,
+        self._call(
+            lambda: self._channel().basic_publish_confirm(
+                amqp.Message(got.body, **properties),
+                exchange="",
+                routing_key=queue,
+                mandatory=True,
+                timeout=self._timeout,
+            )
         )
         if self._returned:
             raise UnroutableError(f"there is no queue {queue}")
 
     def purge(self, queue: str) -> int:
         """See `session.Session`."""
-        return int(self._channel().queue_purge(queue))
+        return int(self._call(lambda: self._channel().queue_purge(queue)))
 
     def close(self) -> None:
         """See `session.Session`."""
@@ -89,8 +97,11 @@ class PyAmqpSession:
         if connection is None:
             return
         try:
-            connection.close()
+            if not self._failed:  # what has failed would be waited for once more
+                connection.close()
         except self.errors:
+            self._failed = True
+        if self._failed:
             connection.collect()
 
     def _opened(self) -> Any:
@@ -103,6 +114,7 @@ class PyAmqpSession:
                 "read_timeout": self._timeout,
                 "write_timeout": self._timeout,
             }
+            self._failed = False
             self._connection = made.transport.establish_connection()
         return self._connection
 
@@ -113,6 +125,9 @@ class PyAmqpSession:
             channel.events["basic_return"].add(lambda *returned: self._returned.append(returned))
         return self._taking
 
-    def _close_channel(self, channel: Any) -> None:
-        if channel.is_open:
-            channel.close()
+    def _call(self, function: Callable[[], _T]) -> _T:
+        try:
+            return function()
+        except self.errors:
+            self._failed = True
+            raise

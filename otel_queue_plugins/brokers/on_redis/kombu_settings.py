@@ -1,0 +1,48 @@
+"""Where a kombu connection to Redis goes, said as kombu's channel says it.
+
+The channel is not asked: it pings the server when it is made, and waits for ever.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+_SOCKET: Final = "socket://"
+
+
+def of(connection: Any) -> tuple[dict[str, Any], type[Any] | None]:
+    """Settings for a connection pool, and its class of connections (None: the usual one)."""
+    import redis
+
+    settings: dict[str, Any] = {
+        "username": connection.userid,
+        "password": connection.password,
+        "db": _database(connection.virtual_host),
+        "client_name": connection.transport_options.get("client_name"),
+    }
+    _use_provider(settings, getattr(connection, "credential_provider", None))
+    host = connection.hostname or "127.0.0.1"
+    if host.startswith(_SOCKET):
+        path = "/" + host.removeprefix(_SOCKET).lstrip("/").partition("?")[0]
+        return settings | {"path": path, "db": 0}, redis.UnixDomainSocketConnection
+    settings |= {"host": host, "port": connection.port or 6379}
+    if isinstance(connection.ssl, dict):
+        return settings | connection.ssl, redis.SSLConnection
+    return settings, None
+
+
+def _database(virtual_host: Any) -> int:
+    """The number of the database; ValueError where it is none, as kombu has it."""
+    return int(str(virtual_host or "").lstrip("/") or 0)
+
+
+def _use_provider(settings: dict[str, Any], provider: Any) -> None:
+    """Let a provider of credentials, or the class that its name names, take the user's place."""
+    if not provider:
+        return
+    if isinstance(provider, str):
+        imports: Any = import_module("kombu.utils.imports")
+        provider = imports.symbol_by_name(provider)()
+    del settings["username"], settings["password"]
+    settings["credential_provider"] = provider
