@@ -70,6 +70,26 @@ def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    """A RabbitMQ whose management API answers, as `guest` both."""
+
+    url: str
+    management_url: str
+
+
+@pytest.fixture(scope="session")
+def managed_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """A running RabbitMQ with its management API; `MANAGEMENT_URL` names that of `AMQP_URL`."""
+    if (url := os.environ.get("AMQP_URL")) and (api := os.environ.get("MANAGEMENT_URL")):
+        yield Managed(url=url, management_url=api)
+        return
+    binary, port = find_binary("rabbitmq-server"), free_port()
+    directory = tmp_path_factory.mktemp("managed-rabbitmq")
+    with _started(lambda: _start_rabbitmq(binary, directory, management_port=port)) as url:
+        yield Managed(url=url, management_url=f"http://127.0.0.1:{port}")
+
+
 @contextmanager
 def redis_database(server_url: str) -> Iterator[str]:
     """The URL of a Redis database that was empty, and is emptied again afterwards.
@@ -155,7 +175,9 @@ def _start_redis(binary: str, directory: Path) -> tuple[Processes, str]:
     return processes, f"redis://127.0.0.1:{port}"
 
 
-def _start_rabbitmq(binary: str, directory: Path) -> tuple[Processes, str]:
+def _start_rabbitmq(
+    binary: str, directory: Path, *, management_port: int | None = None
+) -> tuple[Processes, str]:
     """Start a node that shares nothing with one the system may run.
 
     epmd is started here, in the foreground: RabbitMQ would leave a daemon behind, and spends two
@@ -164,10 +186,11 @@ def _start_rabbitmq(binary: str, directory: Path) -> tuple[Processes, str]:
     port, distribution_port, epmd_port = free_port(), free_port(), free_port()
     processes = Processes()
     plugins, configuration = directory / "enabled_plugins", directory / "rabbitmq.conf"
-    plugins.write_text("[].\n")
-    configuration.write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
-    )
+    plugins.write_text("[rabbitmq_management].\n" if management_port else "[].\n")
+    settings = f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
+    if management_port:
+        settings += f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management_port}\n"
+    configuration.write_text(settings)
     environment = clean_environment(
         HOME=str(directory),
         RUNNING_UNDER_SYSTEMD="true",
