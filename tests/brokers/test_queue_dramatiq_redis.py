@@ -13,7 +13,7 @@ from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.opening import reader_of_dramatiq, reader_of_url
 from otel_queue_plugins.brokers.selection import Selection
 from tests.brokers.harness import App, Lab
-from tests.brokers.queues import look_everywhere, numbers, redis_dump, settle
+from tests.brokers.queues import look_everywhere, numbers, redis_dump, settle, until
 from tests.receiver import FaultyReceiver
 from tests.services import Broker, queue_name, redis_database
 
@@ -134,7 +134,8 @@ def test_what_a_killed_worker_held_is_abandoned(lab: Lab, sender: Producer, app:
         for _ in range(2): add.send_with_options(args=(1, 2), delay=300_000)
         """
     )
-    settle(reader, app.queue, ready=2, unacked=HELD, delayed=2)
+    settle(reader, app.queue, ready=8 - HELD, unacked=HELD, delayed=2)
+    until(lambda: reader.plan_purge(app.queue, "delayed").stays, lambda: "the delayed are fetched")
     worker.kill()
     (state,) = reader.states([app.queue])
     assert state.abandoned == 0
@@ -243,8 +244,9 @@ def test_a_purge_leaves_what_workers_hold(
     assert plan.matched == 12 - HELD
     assert plan.stays == f"{HELD} that workers hold will run all the same"
     assert reader.purge(app.queue).done == 12 - HELD
-    plan = reader.plan_purge(app.queue, "delayed")
-    assert (plan.matched, plan.stays) == (0, "2 that workers hold will run at their time")
+    stays = "2 that workers hold will run at their time"
+    until(lambda: reader.plan_purge(app.queue, "delayed").stays == stays, lambda: stays)
+    assert reader.plan_purge(app.queue, "delayed").matched == 0
     with pytest.raises(RefusedError, match="would lose what fails"):
         reader.purge(app.queue, "unacked")
     (lab.directory / "gate").touch()
