@@ -144,6 +144,7 @@ def _on_rabbitmq(
         source,
         PyAmqpSession(connection, timeout),
         Api(management),
+        configured=queues.names,
         declarations=queues.declarations,
         attempts=queues.attempts,
     )

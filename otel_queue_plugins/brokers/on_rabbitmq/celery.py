@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +28,7 @@ RUNS: Final = "what workers hold, tasks with an ETA among it, will run all the s
 
 
 class CeleryOnRabbitmq(OnRabbitmq):
-    """See `storage.Storage`. `declarations` are the queues that the app declares."""
+    """See `storage.Storage`. `configured` names the app's queues, `declarations` are what it says."""
 
     def __init__(
         self,
@@ -36,10 +36,12 @@ class CeleryOnRabbitmq(OnRabbitmq):
         session: Session,
         api: Api,
         *,
+        configured: Callable[[], Mapping[str, str]],
         declarations: Declarations,
         attempts: Attempts,
     ) -> None:
         super().__init__(source, session, api)
+        self._configured = configured
         self._declarations = declarations
         self._attempts = attempts
         self._letters = DeadLetters(api, declarations)
@@ -48,16 +50,19 @@ class CeleryOnRabbitmq(OnRabbitmq):
         """What the app declares; searching, also what the management API lists."""
         totals = self._api.totals() if search else {}
         listed = () if isinstance(totals, Unknown) else filter(is_task_queue, totals)
-        return dict.fromkeys(listed, "found") | dict.fromkeys(self._declarations(), "configured")
+        return dict.fromkeys(listed, "found") | dict(self._configured())
 
     def states(self, queues: Sequence[str], now: float) -> list[QueueState]:
         """See `storage.Storage`."""
+        declared = [self._session.declared(queue) for queue in queues]
         totals = self._api.totals()
-        details = {queue: self._api.details(queue) for queue in queues}
+        details = {queue: reach.details(self._api, queue, totals) for queue in queues}
         letters = self._targets(details)
         return [
-            celery_states.state(self._session, queue, totals, details[queue], letters[queue], now)
-            for queue in queues
+            celery_states.state(
+                self._session, queue, found, totals, details[queue], letters[queue], now
+            )
+            for queue, found in zip(queues, declared, strict=True)
         ]
 
     def scan(

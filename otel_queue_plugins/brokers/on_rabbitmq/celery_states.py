@@ -9,7 +9,7 @@ from otel_queue_plugins.brokers.answers import Count, Unknown, queue_state
 from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.on_rabbitmq import reach
 from otel_queue_plugins.brokers.on_rabbitmq.management import Details, Totals
-from otel_queue_plugins.brokers.on_rabbitmq.session import Session
+from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Session
 
 IN_WORKERS: Final = Unknown(
     "tasks with an ETA wait in workers, or in queues for all tasks; "
@@ -22,13 +22,13 @@ _Totals = Mapping[str, Totals] | Unknown
 def state(
     session: Session,
     queue: str,
+    declared: Declared | None,
     totals: _Totals,
     details: Details | Unknown,
     dead_letters: str | Unknown,
     now: float,
 ) -> QueueState:
-    """The numbers of one queue; `totals` are those of the whole virtual host."""
-    declared = session.declared(queue)
+    """The numbers of a queue; `declared` is None if it is missing, `totals` are those of all."""
     held = reach.unacked(totals, queue)
     return queue_state(
         queue,

@@ -20,6 +20,8 @@ NO_POLICY: Final = Unknown(
 )
 
 _DEATHS: Final = "x-death"
+_EXCHANGE: Final = "dead-letter-exchange"
+_KEY: Final = "dead-letter-routing-key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +60,14 @@ class DeadLetters:
     def of(self, queue: str, details: Details | Unknown) -> str | Unknown:
         """The queue with the dead letters of `queue`, or why there is none."""
         declared = self._declarations().get(queue, Declaration())
-        exchange = declared.arguments.get("x-dead-letter-exchange")
-        key = declared.arguments.get("x-dead-letter-routing-key")
-        if exchange is None:
+        settings: Mapping[str, object] = _settings(declared.arguments)
+        if _EXCHANGE not in settings and not isinstance(details, Unknown):
+            settings = _settings(details.arguments)
+        if _EXCHANGE not in settings:
             if isinstance(details, Unknown) or details.policy is None:
                 return NO_POLICY
-            exchange = details.setting("dead-letter-exchange")
-            key = details.setting("dead-letter-routing-key")
+            settings = details.policy
+        exchange, key = settings.get(_EXCHANGE), settings.get(_KEY)
         if not isinstance(exchange, str):
             return NONE
         return self._led_to(exchange, text(key) or declared.routing_key or queue)
@@ -89,6 +92,11 @@ class DeadLetters:
         if not isinstance(asked, Unknown):
             return asked
         return declared or Unknown(f"which queue is bound to {exchange}: {asked.reason}")
+
+
+def _settings(arguments: Mapping[str, object]) -> dict[str, object]:
+    """What a queue was declared with, by the names that a policy has for it."""
+    return {name: arguments[f"x-{name}"] for name in (_EXCHANGE, _KEY) if f"x-{name}" in arguments}
 
 
 def _names(bound: Sequence[tuple[str, str]]) -> list[str]:

@@ -52,9 +52,11 @@ class DramatiqOnRabbitmq(OnRabbitmq):
 
     def states(self, queues: Sequence[str], now: float) -> list[QueueState]:
         """See `storage.Storage`."""
+        declared = [self._session.declared(queue) for queue in queues]
         totals = self._api.totals()
         return [
-            dramatiq_states.state(self._session, self._api, queue, totals, now) for queue in queues
+            dramatiq_states.state(self._session, self._api, queue, found, totals, now)
+            for queue, found in zip(queues, declared, strict=True)
         ]
 
     def scan(

@@ -10,7 +10,7 @@ from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.on_rabbitmq import reach
 from otel_queue_plugins.brokers.on_rabbitmq.management import Totals
 from otel_queue_plugins.brokers.on_rabbitmq.reach import Api
-from otel_queue_plugins.brokers.on_rabbitmq.session import Session
+from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Session
 
 DELAYED: Final = ".DQ"
 DEAD: Final = ".XQ"
@@ -21,12 +21,18 @@ WORKERS_HOLD: Final = Unknown(
 _Totals = Mapping[str, Totals] | Unknown
 
 
-def state(session: Session, api: Api, queue: str, totals: _Totals, now: float) -> QueueState:
-    """The numbers of one queue; `totals` are those of the whole virtual host."""
-    declared = session.declared(queue)
+def state(
+    session: Session,
+    api: Api,
+    queue: str,
+    declared: Declared | None,
+    totals: _Totals,
+    now: float,
+) -> QueueState:
+    """The numbers of a queue; `declared` is None if it is missing, `totals` are those of all."""
     held = reach.unacked(totals, queue)
     ready = declared.ready if declared else 0
-    known = api.details(queue) if ready else reach.NO_API
+    known = reach.details(api, queue, totals) if ready else reach.NO_API
     return queue_state(
         queue,
         "rabbitmq",

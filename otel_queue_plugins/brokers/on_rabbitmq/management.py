@@ -46,11 +46,6 @@ class Details:
     policy: Mapping[str, object] | None = None
     head_timestamp: float | None = None
 
-    def setting(self, name: str) -> object:
-        """What the queue was declared with, else what a policy says; None if neither."""
-        declared = self.arguments.get(f"x-{name}")
-        return (self.policy or {}).get(name) if declared is None else declared
-
 
 class Management:
     """The API at `url`. Without a user in the URL it is asked as `user`; certificates are checked.

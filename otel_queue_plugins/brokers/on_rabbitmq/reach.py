@@ -57,6 +57,11 @@ class Api:
             return Unknown(str(error))
 
 
+def details(api: Api, queue: str, totals: Mapping[str, Totals] | Unknown) -> Details | Unknown:
+    """What is said of one queue; not asked for if the API did not answer a moment ago."""
+    return totals if isinstance(totals, Unknown) else api.details(queue)
+
+
 def unacked(totals: Mapping[str, Totals] | Unknown, queue: str) -> Count:
     """What consumers of `queue` hold."""
     if isinstance(totals, Unknown):
@@ -65,14 +70,14 @@ def unacked(totals: Mapping[str, Totals] | Unknown, queue: str) -> Count:
     return NO_QUEUE if count is None else count
 
 
-def oldest(ready: int, details: Details | Unknown, now: float) -> Age:
+def oldest(ready: int, said: Details | Unknown, now: float) -> Age:
     """The age of the oldest ready message. RabbitMQ shows its time stamp, if a sender set one.
 
     The one it shows of an empty queue is that of a message which is gone.
     """
     if not ready:
         return 0.0
-    if isinstance(details, Unknown):
-        return details
-    stamp = details.head_timestamp
+    if isinstance(said, Unknown):
+        return said
+    stamp = said.head_timestamp
     return NO_STAMP if stamp is None else max(0.0, now - stamp)

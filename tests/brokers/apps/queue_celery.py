@@ -16,7 +16,6 @@ from tests.brokers.apps.settings import BROKER_URL, QUEUE, celery_settings
 
 GATE = Path(os.environ.get("GATE", "/nowhere"))
 OPTIONS = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
-QUEUE_TYPE = {"x-queue-type": os.environ["QUEUE_TYPE"]} if "QUEUE_TYPE" in os.environ else {}
 DEAD = f"{QUEUE}.dead"
 LETTERS = Exchange(f"{QUEUE}.letters", type="direct")
 TO_LETTERS = {"x-dead-letter-exchange": LETTERS.name, "x-dead-letter-routing-key": DEAD}
@@ -25,8 +24,9 @@ app = Celery("shop")
 app.conf.update(celery_settings(broker_transport_options=OPTIONS, task_acks_late=True))
 if BROKER_URL.startswith("amqp"):
     app.conf.task_queues = [
-        Queue(
-            QUEUE, Exchange(QUEUE), routing_key=QUEUE, queue_arguments={**TO_LETTERS, **QUEUE_TYPE}
+        *(
+            Queue(name, Exchange(name), routing_key=name, queue_arguments=TO_LETTERS)
+            for name in (QUEUE, f"{QUEUE}-other")
         ),
         Queue(DEAD, LETTERS, routing_key=DEAD),
     ]
