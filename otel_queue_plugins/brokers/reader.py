@@ -5,6 +5,7 @@ One reader belongs to one thread, and has one connection.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Final
 
 from opentelemetry.trace import SpanContext
 
+from otel_queue_plugins.brokers import requeueing
 from otel_queue_plugins.brokers.asking import Asking
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import (
@@ -25,17 +27,13 @@ from otel_queue_plugins.brokers.facts import (
     State,
     StoredMessage,
 )
+from otel_queue_plugins.brokers.requeueing import Moved
 from otel_queue_plugins.brokers.selection import ALL, Selection
 from otel_queue_plugins.brokers.storage import Storage
 
 Clock = Callable[[], float]
-Moved = Callable[[StoredMessage], object]
 
 MAX_DISTURBED: Final = 10
-
-
-def nothing(_message: StoredMessage) -> None:
-    """For who does not wait between two messages."""
 
 
 class QueueReader:
@@ -160,7 +158,7 @@ class QueueReader:
         selection: Selection = ALL,
         *,
         cause: SpanContext | None = None,
-        moved: Moved = nothing,
+        moved: Moved = requeueing.nothing,
     ) -> Change:
         """Give dead letters to the workers again, oldest first, with all their attempts.
 
@@ -168,18 +166,14 @@ class QueueReader:
         links to `cause`. `moved` is called after each one, and may wait.
         """
         most = self._asking.read(lambda: self._storage.most_dead(queue))
-        left: dict[str, int] = {}
 
         def put_back() -> Change:
-            matched = done = 0
             taken = self._storage.take_dead(queue, most, chosen=not selection.is_all)
             with _closing(taken):
-                for message in self._selected(taken, selection):
-                    matched += 1
-                    if self._put_back(message, cause, left):
-                        done += 1
-                        moved(message)
-            return Change(queue=queue, state="dead", matched=matched, done=done, left=left)
+                chosen = self._selected(taken, selection)
+                return requeueing.put_back(
+                    self._storage, queue, chosen, clock=self._clock, cause=cause, moved=moved
+                )
 
         return self._asking.once(put_back)
 
@@ -187,26 +181,14 @@ class QueueReader:
         """Drop the connection; the next call opens another. Never raises."""
         self._storage.close()
 
-    def _put_back(
-        self, message: StoredMessage, cause: SpanContext | None, left: dict[str, int]
-    ) -> bool:
-        reason = "gone meanwhile"
-        try:
-            if self._storage.put_back(message, self._clock(), cause):
-                return True
-        except RefusedError as error:
-            reason = str(error)
-        left[reason] = left.get(reason, 0) + 1
-        return False
-
     def _matching(
         self, queue: str, state: State, prefix: str, limit: int, *, disturb: bool
     ) -> list[StoredMessage]:
         most = MAX_DISTURBED if self._is_disturbed(queue, state, disturb=disturb) else None
-        wanted = Selection(id=prefix)
+        wanted, written = Selection(id=prefix), json.dumps(prefix)[1:-1].encode()
 
         def look() -> list[StoredMessage]:
-            with self._scan(queue, state, most, newest_first=True) as messages:
+            with self._scan(queue, state, most, newest_first=True, containing=written) as messages:
                 return list(islice(self._selected(messages, wanted), limit))
 
         return self._asking.read(look)
@@ -224,9 +206,17 @@ class QueueReader:
 
     @contextmanager
     def _scan(
-        self, queue: str, state: State, at_most: int | None, *, newest_first: bool = False
+        self,
+        queue: str,
+        state: State,
+        at_most: int | None,
+        *,
+        newest_first: bool = False,
+        containing: bytes = b"",
     ) -> Iterator[Iterator[StoredMessage]]:
-        messages = self._storage.scan(queue, state, at_most=at_most, newest_first=newest_first)
+        messages = self._storage.scan(
+            queue, state, at_most=at_most, newest_first=newest_first, containing=containing
+        )
         with _closing(messages):
             yield messages
 

@@ -39,10 +39,17 @@ class Storage(Protocol):
         ...
 
     def scan(
-        self, queue: str, state: State, *, at_most: int | None, newest_first: bool
+        self,
+        queue: str,
+        state: State,
+        *,
+        at_most: int | None,
+        newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """The messages of one state, oldest first where the broker keeps an order.
 
+        Messages without the bytes `containing` may be left out, which need not be read then.
         Of a queue that moves meanwhile, newest first misses none, oldest first may. What it
         hinders others from taking is free again when the iterator is closed.
         """

@@ -45,7 +45,13 @@ class CeleryInMemory(Unconnected):
         return [self._state(queue, now) for queue in queues]
 
     def scan(
-        self, queue: str, state: State, *, at_most: int | None, newest_first: bool
+        self,
+        queue: str,
+        state: State,
+        *,
+        at_most: int | None,
+        newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """Ready messages as they are now; there are no others to be seen."""
         if state != "ready":

@@ -48,7 +48,13 @@ class DramatiqInMemory(Unconnected):
         return [self._state(queue, now) for queue in queues]
 
     def scan(
-        self, queue: str, state: State, *, at_most: int | None, newest_first: bool
+        self,
+        queue: str,
+        state: State,
+        *,
+        at_most: int | None,
+        newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """Of the delayed ones those that no worker has taken."""
         if state == "unacked":
@@ -61,7 +67,7 @@ class DramatiqInMemory(Unconnected):
 
     def take_dead(self, queue: str, at_most: int, *, chosen: bool) -> Iterator[StoredMessage]:
         """See `storage.Storage`."""
-        return self.scan(queue, "dead", at_most=at_most, newest_first=False)
+        return islice(self._messages(queue, "dead"), at_most)
 
     def remove(self, message: StoredMessage, receipt: str) -> bool:
         """See `storage.Storage`."""
@@ -86,7 +92,9 @@ class DramatiqInMemory(Unconnected):
 
     def plan_purge(self, queue: str, state: State) -> Plan:
         """See `storage.Storage`."""
-        matched = len(list(self.scan(queue, state, at_most=None, newest_first=True)))
+        if state == "unacked":
+            raise RefusedError(HELD)
+        matched = len(list(self._messages(queue, state)))
         return Plan(queue=queue, state=state, matched=matched)
 
     def purge(self, queue: str, state: State, receipt: str) -> Change:

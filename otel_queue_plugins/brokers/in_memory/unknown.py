@@ -32,7 +32,13 @@ class UnknownStorage(Unconnected):
         return [all_unknown(queue, self.source.system, self._reason) for queue in queues]
 
     def scan(
-        self, queue: str, state: State, *, at_most: int | None, newest_first: bool
+        self,
+        queue: str,
+        state: State,
+        *,
+        at_most: int | None,
+        newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """Refused."""
         raise RefusedError(self._reason)

@@ -28,7 +28,7 @@ RUNS: Final = "what workers hold, tasks with an ETA among it, will run all the s
 
 
 class CeleryOnRabbitmq(OnRabbitmq):
-    """See `storage.Storage`. `configured` names the app's queues, `declarations` are what it says."""
+    """See `storage.Storage`. `configured` are names of queues, `declarations` their settings."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class CeleryOnRabbitmq(OnRabbitmq):
         *,
         at_most: int | None,
         newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """See `storage.Storage`."""
         place = self._place(queue, state)
@@ -165,7 +166,7 @@ class CeleryOnRabbitmq(OnRabbitmq):
                 headers=got.headers,
                 properties=got.properties,
                 content_type=text(got.properties.get("content_type")),
-                body=got.body,
+                encoded=got.body,
             ),
             queue=queue,
             state=state,

@@ -66,6 +66,7 @@ class DramatiqOnRabbitmq(OnRabbitmq):
         *,
         at_most: int | None,
         newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """See `storage.Storage`. Of the delayed ones those that no worker has taken."""
         place = self._place(queue, state)

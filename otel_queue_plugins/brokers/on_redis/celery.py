@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -81,14 +80,31 @@ class CeleryOnRedis:
         return None
 
     def scan(
-        self, queue: str, state: State, *, at_most: int | None, newest_first: bool
+        self,
+        queue: str,
+        state: State,
+        *,
+        at_most: int | None,
+        newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """Ready messages in the order of their lists, what workers hold in none."""
         if state == "dead":
             return iter(())
         if state != "ready":
-            return islice(self._held(queue, state), at_most)
-        lists = Lists(self._connection.client, self._keys.lists(queue), queue, self._attempts)
+            held = celery_unacked.messages(
+                self._connection.client,
+                self._bindings(),
+                queue,
+                state,
+                containing=containing,
+                attempts=self._attempts,
+                now=self._clock(),
+            )
+            return islice(held, at_most)
+        lists = Lists(
+            self._connection.client, self._keys.lists(queue), queue, containing, self._attempts
+        )
         found = lists.newest_first(lambda: self._removed) if newest_first else lists.oldest_first()
         return islice(found, at_most)
 
@@ -151,10 +167,3 @@ class CeleryOnRedis:
         if self._known is None:
             self._known = Bindings(self._connection.client, self._keys)
         return self._known
-
-    def _held(self, queue: str, state: State) -> Iterator[StoredMessage]:
-        now, client = self._clock(), self._connection.client
-        for held in celery_unacked.all_held(client, self._bindings(), self._attempts):
-            is_delayed = held.is_early(now)
-            if queue in held.queues and is_delayed == (state == "delayed"):
-                yield replace(held.message, queue=queue, state=state)

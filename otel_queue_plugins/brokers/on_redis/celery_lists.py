@@ -21,12 +21,18 @@ PART: Final = 100
 
 
 class Lists:
-    """The lists of one queue, one for each priority."""
+    """The lists of one queue, one for each priority.
 
-    def __init__(self, client: Redis, keys: list[str], queue: str, attempts: Attempts) -> None:
+    Messages without the bytes `containing` are passed over, unread.
+    """
+
+    def __init__(
+        self, client: Redis, keys: list[str], queue: str, containing: bytes, attempts: Attempts
+    ) -> None:
         self._client = client
         self._keys = keys
         self._queue = queue
+        self._containing = containing
         self._attempts = attempts
 
     def oldest_first(self) -> Iterator[StoredMessage]:
@@ -60,7 +66,7 @@ class Lists:
 
     def _messages(self, key: str, part: Any) -> Iterator[StoredMessage]:
         for raw in part:
-            envelope = celery_messages.of_json(raw)
+            envelope = celery_messages.of_json(raw) if self._containing in raw else None
             if envelope is not None:
                 yield celery_messages.message(
                     envelope,

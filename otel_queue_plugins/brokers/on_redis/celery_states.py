@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.brokers.answers import Age, Count, Unknown, queue_state
-from otel_queue_plugins.brokers.facts import QueueState, StoredMessage
+from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.formats import celery_messages
+from otel_queue_plugins.brokers.formats.celery_messages import Times
 from otel_queue_plugins.brokers.on_redis import celery_unacked
 from otel_queue_plugins.brokers.on_redis.celery_unacked import MAX_ENTRIES, Bindings, Held
 
@@ -84,10 +85,10 @@ def _state(
         delayed=_count(early),
         unacked=_count(late),
         dead=NO_DEAD,
-        oldest_age_s=_oldest([_head(head, queue) for head in heads if head is not None], now),
+        oldest_age_s=_oldest([_times(head) for head in heads if head is not None], now),
         oldest_unacked_age_s=late
         if isinstance(late, Unknown)
-        else _oldest([each.message for each in late], now),
+        else _oldest([each.times for each in late], now),
         abandoned=_abandoned(mine, unacked, now - bindings.keys.visibility_timeout / 2),
         consumers=NO_CONSUMERS,
     )
@@ -112,15 +113,15 @@ def _count(held: list[Held] | Unknown) -> Count:
     return held if isinstance(held, Unknown) else len(held)
 
 
-def _head(raw: bytes, queue: str) -> StoredMessage | None:
+def _times(raw: bytes) -> Times:
     envelope = celery_messages.of_json(raw)
-    if envelope is None:
-        return None
-    return celery_messages.message(envelope, queue=queue, state="ready")
+    return Times(None, None) if envelope is None else celery_messages.times(envelope)
 
 
-def _oldest(messages: Sequence[StoredMessage | None], now: float) -> Age:
+def _oldest(messages: Sequence[Times], now: float) -> Age:
     """The age of the oldest; 0 if there is none, unknown if one of them does not say."""
-    ages = [None if each is None else each.age(now) for each in messages]
-    said = [age for age in ages if age is not None]
-    return max(said, default=0.0) if len(said) == len(ages) else NO_TIME
+    since = [each.could_run_at for each in messages]
+    said = [when for when in since if when is not None]
+    if len(said) < len(since):
+        return NO_TIME
+    return max(0.0, now - min(said)) if said else 0.0

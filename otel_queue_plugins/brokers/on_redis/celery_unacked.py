@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.brokers.facts import StoredMessage
+from otel_queue_plugins.brokers.facts import State, StoredMessage
 from otel_queue_plugins.brokers.formats import celery_messages
+from otel_queue_plugins.brokers.formats.celery_messages import Attempts, Envelope, Times
 from otel_queue_plugins.brokers.formats.values import mapping, parsed, text
 from otel_queue_plugins.brokers.on_redis.celery_keys import Keys
 from otel_queue_plugins.brokers.on_redis.client import text as decoded
@@ -46,33 +47,29 @@ class Bindings:
 class Held:
     """What a worker holds. `since` is when it got it, by its own clock; None if unknown."""
 
-    message: StoredMessage
+    envelope: Envelope
+    times: Times
     queues: Sequence[str]
     since: float | None
 
     def is_early(self, now: float) -> bool:
         """Whether it is held for its time, which has not come."""
-        return self.message.eta is not None and self.message.eta > now
+        return self.times.eta is not None and self.times.eta > now
 
 
-def held(
-    entry: bytes, tag: bytes, since: float | None, bindings: Bindings, attempts: Any
-) -> Held | None:
-    """What a worker holds under `tag`; None if the entry is none of kombu's."""
+def held(entry: bytes, since: float | None, bindings: Bindings) -> Held | None:
+    """What a worker holds; None if the entry is none of kombu's."""
     found = parsed(entry)
     if not isinstance(found, list) or len(found) != _PARTS:
         return None
-    document, exchange, routing_key = mapping(found[0]), text(found[1]), text(found[2])
-    queues = bindings.queues(exchange or "", routing_key or "")
-    message = celery_messages.message(
-        celery_messages.of_document(document),
-        queue=queues[0],
-        state="unacked",
-        raw=entry,
-        place=tag,
-        max_attempts=attempts,
+    envelope = celery_messages.of_document(mapping(found[0]))
+    exchange, routing_key = text(found[1]) or "", text(found[2]) or ""
+    return Held(
+        envelope=envelope,
+        times=celery_messages.times(envelope),
+        queues=bindings.queues(exchange, routing_key),
+        since=since,
     )
-    return Held(message=message, queues=queues, since=since)
 
 
 def few(client: Redis, since: Mapping[bytes, float], bindings: Bindings) -> list[Held] | None:
@@ -83,21 +80,41 @@ def few(client: Redis, since: Mapping[bytes, float], bindings: Bindings) -> list
     if sum(pipe.execute()) > MAX_BYTES:
         return None
     entries: Any = client.hmget(bindings.keys.unacked, list(since))
-    pairs = zip(since.items(), entries, strict=True)
-    attempts = celery_messages.no_limit
-    found = [held(entry, tag, at, bindings, attempts) for (tag, at), entry in pairs if entry]
+    pairs = zip(since.values(), entries, strict=True)
+    found = [held(entry, at, bindings) for at, entry in pairs if entry is not None]
     return [each for each in found if each is not None]
 
 
-def all_held(client: Redis, bindings: Bindings, attempts: Any) -> Iterator[Held]:
-    """All that workers hold, a part at a time and in no order."""
+def messages(
+    client: Redis,
+    bindings: Bindings,
+    queue: str,
+    state: State,
+    *,
+    containing: bytes,
+    attempts: Attempts,
+    now: float,
+) -> Iterator[StoredMessage]:
+    """What workers hold of `queue`, for its time (`delayed`) or not; in no order.
+
+    Entries without the bytes `containing` are passed over, unread.
+    """
     seen: set[bytes] = set()
     steps: Any = client.hscan_iter(bindings.keys.unacked, count=500)
     for tag, entry in steps:
-        found = None if tag in seen else held(entry, tag, None, bindings, attempts)
+        if tag in seen or containing not in entry:
+            continue
         seen.add(tag)
-        if found is not None:
-            yield found
+        found = held(entry, None, bindings)
+        if found and queue in found.queues and found.is_early(now) == (state == "delayed"):
+            yield celery_messages.message(
+                found.envelope,
+                queue=queue,
+                state=state,
+                raw=entry,
+                place=tag,
+                max_attempts=attempts,
+            )
 
 
 def _leads(row: Sequence[str], routing_key: str) -> bool:

@@ -77,9 +77,10 @@ class DramatiqOnRedis:
         *,
         at_most: int | None,
         newest_first: bool,
+        containing: bytes,
     ) -> Iterator[StoredMessage]:
         """See `storage.Storage`."""
-        scan = Scan(self._connection.client, self._keys, queue, self._attempts)
+        scan = Scan(self._connection.client, self._keys, queue, containing, self._attempts)
         return scan.messages(state, at_most)
 
     def most_dead(self, queue: str) -> int:
@@ -94,7 +95,7 @@ class DramatiqOnRedis:
         chosen: bool,
     ) -> Iterator[StoredMessage]:
         """See `storage.Storage`."""
-        return self.scan(queue, "dead", at_most=at_most, newest_first=False)
+        return self.scan(queue, "dead", at_most=at_most, newest_first=False, containing=b"")
 
     def remove(self, message: StoredMessage, receipt: str) -> bool:
         """See `storage.Storage`."""

@@ -26,13 +26,16 @@ DiedAt = float | None
 
 
 class Scan:
-    """The messages of one queue."""
+    """The messages of one queue. Those without the bytes `containing` are passed over, unread."""
 
-    def __init__(self, client: Redis, keys: Keys, queue: str, attempts: Attempts) -> None:
+    def __init__(
+        self, client: Redis, keys: Keys, queue: str, containing: bytes, attempts: Attempts
+    ) -> None:
         self._client = client
         self._keys = keys
         self._family = keys.family(queue)
         self._queue = queue
+        self._containing = containing
         self._attempts = attempts
 
     def messages(self, state: State, at_most: int | None) -> Iterator[StoredMessage]:
@@ -82,10 +85,10 @@ class Scan:
         steps: Any = self._client.hscan_iter(self._family.delayed_bodies, count=BODIES)
         found: dict[Id, StoredMessage] = {}
         for identity, body in steps:
-            if identity not in found:
+            if identity not in found and self._containing in body:
                 found[identity] = self._message("delayed", identity, body, None)
-            if len(found) > SORTED:
-                yield found[identity]
+                if len(found) > SORTED:
+                    yield found[identity]
         waiting = list(found.values())[:SORTED]
         yield from sorted(waiting, key=lambda message: message.eta or 0.0)
 
@@ -96,7 +99,7 @@ class Scan:
             part = ids[start : start + BODIES]
             found: Any = self._client.hmget(bodies, [identity for identity, _ in part])
             for (identity, died_at), body in zip(part, found, strict=True):
-                if body is not None:
+                if body is not None and self._containing in body:
                     yield self._message(state, identity, body, died_at)
 
     def _message(self, state: State, identity: Id, body: bytes, died_at: DiedAt) -> StoredMessage:
