@@ -19,7 +19,16 @@ from otel_queue_plugins.brokers.urls import without_password
 if TYPE_CHECKING:
     from redis import Redis
 
+_SYSTEMS: Final = {
+    "amqp": "rabbitmq",
+    "sqs": "aws_sqs",
+    "gcpubsub": "gcp_pubsub",
+    "confluentkafka": "kafka",
+    "azureservicebus": "servicebus",
+    "azurestoragequeues": "azure_storage_queues",
+}
 _SENTINEL: Final = "a master behind Redis Sentinel is not looked up; name its own URL"
+_NO_CLIENT: Final = "the client library of this transport is not installed"
 _OTHER: Final = "asking this transport for the size of a queue may create the queue"
 
 
@@ -62,10 +71,13 @@ def storage(
 ) -> Storage:
     """The storage behind what `connection` makes: connections of kombu that are not open yet."""
     first = connection()
-    transport = first.get_transport_cls()
-    kind, url = transport.driver_type, without_password(first.as_uri(include_password=False))
-    system = {"amqp": "rabbitmq", "sqs": "aws_sqs"}.get(kind, kind)
-    source = Source(framework="celery", system=system, url=url)
+    try:
+        transport = first.get_transport_cls()
+    except ImportError as error:
+        source = _source(first.transport_cls, f"{first.transport_cls}://")
+        return UnknownStorage(source, f"{_NO_CLIENT}: {error}", configured=queues.names)
+    kind = transport.driver_type
+    source = _source(kind, without_password(first.as_uri(include_password=False)))
     if kind == "amqp":
         return _on_rabbitmq(source, connection, queues, management_url, timeout)
     if kind == "redis" and first.transport_cls != "sentinel":
@@ -79,6 +91,10 @@ def storage(
         )
     reason = _SENTINEL if kind == "redis" else _OTHER
     return UnknownStorage(source, reason, configured=queues.names)
+
+
+def _source(kind: str, url: str) -> Source:
+    return Source(framework="celery", system=_SYSTEMS.get(kind, kind), url=url)
 
 
 def _declared(app: Any) -> dict[str, Declaration]:

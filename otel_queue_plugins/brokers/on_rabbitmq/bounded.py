@@ -11,6 +11,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from otel_queue_plugins.core import quiet
+
 _T = TypeVar("_T")
 
 
@@ -58,6 +60,7 @@ class BoundedThread:
         self._calls.put(None)
 
     def _run(self) -> None:
+        quiet.hush_in_empty_context()  # for as long as the thread lives
         while (call := self._calls.get()) is not None:
             call.run()
         self._at_end()

@@ -34,6 +34,7 @@ class PikaSession:
         self._timeout = timeout
         self._thread: BoundedThread | None = None
         self._connection: Any = None
+        self._looking: Any = None
         self._taking: Any = None
 
     @property
@@ -89,7 +90,7 @@ class PikaSession:
     def close(self) -> None:
         """See `session.Session`. What hangs is left to its thread."""
         thread, self._thread = self._thread, None
-        self._taking = None
+        self._looking = self._taking = None
         if thread is not None:
             thread.stop()
 
@@ -134,14 +135,15 @@ class PikaSession:
     def _declared(self, queue: str) -> Declared | None:
         from pika import exceptions
 
-        channel = self._opened().channel()
+        if self._looking is None:
+            self._looking = self._opened().channel()
         try:
-            answer = channel.queue_declare(queue, passive=True).method
+            answer = self._looking.queue_declare(queue, passive=True).method
         except exceptions.ChannelClosedByBroker as error:
+            self._looking = None
             if error.reply_code in {_NOT_FOUND, _LOCKED}:
                 return None
             raise
-        channel.close()
         return Declared(ready=answer.message_count, consumers=answer.consumer_count)
 
 

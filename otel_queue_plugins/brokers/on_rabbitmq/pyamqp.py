@@ -24,6 +24,7 @@ class PyAmqpSession:
         self._make = connection
         self._timeout = timeout
         self._connection: Any = None
+        self._looking: Any = None
         self._taking: Any = None
         self._returned: list[object] = []
         self._failed = False
@@ -37,12 +38,14 @@ class PyAmqpSession:
         """See `session.Session`. A missing queue closes the channel, which so is of its own."""
 
         def ask() -> Declared | None:
-            channel = self._opened().channel()
+            if self._looking is None:
+                self._looking = self._opened().channel()
             try:
-                _, ready, consumers = channel.queue_declare(queue, passive=True)
+                _, ready, consumers = self._looking.queue_declare(queue, passive=True)
             except self._gone:
+                channel, self._looking = self._looking, None
+                channel.close()  # py-amqp has opened it again
                 return None
-            channel.close()
             return Declared(ready=ready, consumers=consumers)
 
         return self._call(ask)
@@ -93,7 +96,8 @@ class PyAmqpSession:
 
     def close(self) -> None:
         """See `session.Session`."""
-        connection, self._connection, self._taking = self._connection, None, None
+        connection, self._connection = self._connection, None
+        self._looking = self._taking = None
         if connection is None:
             return
         try:

@@ -90,7 +90,7 @@ class CeleryOnRedis:
     ) -> Iterator[StoredMessage]:
         """Ready messages in the order of their lists, what workers hold in none."""
         if state == "dead":
-            return iter(())
+            raise RefusedError(celery_states.NO_DEAD.reason)
         if state != "ready":
             held = celery_unacked.messages(
                 self._connection.client,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 _SOCKET: Final = "socket://"
 
@@ -24,8 +25,11 @@ def of(connection: Any) -> tuple[dict[str, Any], type[Any] | None]:
     _use_provider(settings, getattr(connection, "credential_provider", None))
     host = connection.hostname or "127.0.0.1"
     if host.startswith(_SOCKET):
-        path = "/" + host.removeprefix(_SOCKET).lstrip("/").partition("?")[0]
-        return settings | {"path": path, "db": 0}, redis.UnixDomainSocketConnection
+        parts = urlsplit(host)
+        (database,) = parse_qs(parts.query).get("virtual_host", ["0"])
+        credentials = {"username": parts.username, "password": parts.password}
+        place = {"path": parts.path, "db": _database(database)}
+        return settings | credentials | place, redis.UnixDomainSocketConnection
     settings |= {"host": host, "port": connection.port or 6379}
     if isinstance(connection.ssl, dict):
         return settings | connection.ssl, redis.SSLConnection
