@@ -177,7 +177,12 @@ def start_redis(binary: str, directory: Path, *, port: int | None = None) -> tup
 
 
 def start_rabbitmq(
-    binary: str, directory: Path, *, port: int | None = None, management_port: int | None = None
+    binary: str,
+    directory: Path,
+    *,
+    port: int | None = None,
+    management_port: int | None = None,
+    more: str = "",
 ) -> tuple[Processes, str]:
     """A node that shares nothing with one the system may run; the server is the last process.
 
@@ -192,7 +197,7 @@ def start_rabbitmq(
     settings = f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
     if management_port:
         settings += f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management_port}\n"
-    configuration.write_text(settings)
+    configuration.write_text(settings + more)
     environment = clean_environment(
         HOME=str(directory),
         RUNNING_UNDER_SYSTEMD="true",

@@ -30,7 +30,12 @@ def reader_of_celery(
     """The queues of a Celery app, with its broker options: prefix, priorities, TLS."""
     queues = opening_celery.Queues.of_app(app)
     found = opening_celery.storage(
-        app.connection_for_read, queues, management_url=management_url, timeout=timeout, clock=clock
+        str(app.conf.broker_read_url),
+        app.connection_for_read,
+        queues,
+        management_url=management_url,
+        timeout=timeout,
+        clock=clock,
     )
     return QueueReader(found, clock)
 
@@ -69,6 +74,7 @@ def reader_of_url(
         kombu: Any = import_module("kombu")
         options = {"global_keyprefix": key_prefix} if key_prefix else {}
         found = opening_celery.storage(
+            url,
             lambda: kombu.Connection(url, transport_options=options),
             opening_celery.Queues.of_names(queues),
             management_url=management_url,

@@ -62,6 +62,7 @@ class Queues:
 
 
 def storage(
+    url: str,
     connection: Callable[[], Any],
     queues: Queues,
     *,
@@ -69,13 +70,14 @@ def storage(
     timeout: float,
     clock: Callable[[], float],
 ) -> Storage:
-    """The storage behind what `connection` makes: connections of kombu that are not open yet."""
-    first = connection()
+    """The storage behind what `connection` makes: connections of kombu to `url`, not open yet."""
     try:
+        first = connection()
         transport = first.get_transport_cls()
     except ImportError as error:
-        source = _source(first.transport_cls, f"{first.transport_cls}://")
-        return UnknownStorage(source, f"{_NO_CLIENT}: {error}", configured=queues.names)
+        scheme = url.partition(":")[0]
+        reason = f"{_NO_CLIENT}: {error}"
+        return UnknownStorage(_source(scheme, f"{scheme}://"), reason, configured=queues.names)
     kind = transport.driver_type
     source = _source(kind, without_password(first.as_uri(include_password=False)))
     if kind == "amqp":

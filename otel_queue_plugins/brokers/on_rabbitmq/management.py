@@ -109,13 +109,13 @@ class Management:
         connection = kind(*self._place, timeout=self._timeout)
         try:
             connection.request("GET", f"{self._path}/api/{path}", headers=self._headers)
-            answer = connection.getresponse()
-            document = answer.read(MAX_BYTES + 1)
+            with connection.getresponse() as answer:
+                document, status = answer.read(MAX_BYTES + 1), answer.status
         except (OSError, HTTPException) as error:
             raise ManagementError(self._said(str(error) or type(error).__name__)) from error
         finally:
             connection.close()
-        return self._parsed(answer.status, document)
+        return self._parsed(status, document)
 
     def _parsed(self, status: int, document: bytes) -> Any:
         if status in _FORBIDDEN:
