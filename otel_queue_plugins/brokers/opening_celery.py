@@ -151,10 +151,11 @@ def _on_rabbitmq(
     first = connection()
     management = None
     if management_url is not None:
+        password = first.password() if callable(first.password) else first.password
         management = Management(
             management_url,
             user=first.userid or "guest",
-            password=first.password or "guest",
+            password=password or "guest",
             vhost=first.virtual_host or "/",
             timeout=timeout,
         )

@@ -274,3 +274,15 @@ def test_a_missing_queue_is_not_made_by_asking(
     assert there.ready == 1
     api = managed_rabbitmq.management_url
     assert f"{app.queue}-missing" not in str(management(api, "queues"))
+
+
+def test_the_next_server_of_a_url_is_used_where_the_first_is_down(
+    lab: Lab, sender: Producer, app: App
+) -> None:
+    """As the app does it."""
+    sender.run("add.delay(1, 2)")
+    urls = f"amqp://guest:guest@127.0.0.1:1//;{lab.broker.url}"
+    for _ in range(2):
+        reader = reader_of_url(urls, "celery", queues=[app.queue])
+        settle(reader, app.queue, ready=1)
+        reader.close()

@@ -23,73 +23,15 @@ from otel_queue_plugins.brokers.on_rabbitmq.management import (
     ManagementError,
 )
 from otel_queue_plugins.brokers.on_rabbitmq.reach import NO_API, Api
-from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
 from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.brokers.selection import Selection
+from tests.queues.sessions import FakeSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 PASSWORD = "sesame"  # noqa: S105 - of nothing
-
-
-class BrokenError(Exception):
-    """What this client library raises."""
-
-
-class FakeSession:
-    """A broker of lists. `broken` names the calls that fail."""
-
-    errors = (BrokenError, UnroutableError)
-    timeouts = (TimeoutError,)
-
-    def __init__(self, **queues: list[bytes]) -> None:
-        self.queues = queues
-        self.broken: set[str] = set()
-        self.is_open = True
-        self.held: dict[int, tuple[str, bytes]] = {}
-
-    def declared(self, queue: str) -> Declared | None:
-        self._check("declared")
-        if queue not in self.queues:
-            return None
-        return Declared(ready=len(self.queues[queue]), consumers=0)
-
-    def get(self, queue: str) -> Got | None:
-        self._check("get")
-        if not self.queues[queue]:
-            return None
-        tag, body = len(self.held) + 1, self.queues[queue].pop(0)
-        self.held[tag] = queue, body
-        death = {"x-death": [{"queue": "orders.DQ"}]}
-        return Got(tag=tag, body=body, headers=death, properties={}, redelivered=False)
-
-    def ack(self, got: Got) -> None:
-        self._check("ack")
-        del self.held[got.tag]
-
-    def give_back(self, got: Got) -> None:
-        queue, body = self.held.pop(got.tag)
-        self.queues[queue].insert(0, body)
-
-    def publish(self, queue: str, got: Got) -> None:
-        self._check("publish")
-        if queue not in self.queues:
-            raise UnroutableError(queue)
-        self.queues[queue].append(got.body)
-
-    def purge(self, queue: str) -> int:
-        purged, self.queues[queue] = len(self.queues[queue]), []
-        return purged
-
-    def close(self) -> None:
-        self.is_open = False
-
-    def _check(self, call: str) -> None:
-        if call in self.broken:
-            raise BrokenError(f"{call} failed")
-        self.is_open = True
 
 
 def body(identity: str) -> bytes:

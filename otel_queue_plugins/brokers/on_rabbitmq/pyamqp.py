@@ -110,17 +110,31 @@ class PyAmqpSession:
 
     def _opened(self) -> Any:
         if self._connection is None:
-            made = self._make()
-            made.connect_timeout = self._timeout
-            made.heartbeat = 0
-            made.transport_options = {
-                **made.transport_options,
-                "read_timeout": self._timeout,
-                "write_timeout": self._timeout,
-            }
             self._failed = False
-            self._connection = made.transport.establish_connection()
+            made = self._make()
+            self._connection = self._established(made, len(made.alt) - 1)
         return self._connection
+
+    def _established(self, made: Any, others: int) -> Any:
+        """A connection to the first server that answers, of those that the URL names."""
+        try:
+            return self._bounded(made).establish_connection()
+        except self.errors:
+            if others <= 0:
+                raise
+        made.maybe_switch_next()
+        return self._established(made, others - 1)
+
+    def _bounded(self, made: Any) -> Any:
+        """The transport of a kombu connection, with our time-outs."""
+        made.connect_timeout = self._timeout
+        made.heartbeat = 0
+        made.transport_options = {
+            **made.transport_options,
+            "read_timeout": self._timeout,
+            "write_timeout": self._timeout,
+        }
+        return made.transport
 
     def _channel(self) -> Any:
         if self._taking is None:

@@ -30,7 +30,7 @@ return total
 """
 
 _SET_ONE_ASIDE: Final = """
-if redis.call('LREM', KEYS[2], -1, ARGV[3]) == 0 then return 0 end
+if redis.call('LREM', KEYS[2], 1, ARGV[3]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[3], ARGV[3])
 redis.call('EXPIRE', KEYS[3], ARGV[2])
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1])
@@ -68,15 +68,20 @@ def set_one_aside(
 
 def bring_back(client: Redis, keys: Keys, queue: str) -> int | None:
     """Put what the last purge took away back, to be the next ones out; None if there was none."""
-    receipts: Any = client.zrange(keys.receipts(queue), -1, -1)
-    if not receipts:
-        return None
-    receipt, moved = receipts[0].decode(), 0
-    for step, place in enumerate(keys.lists(queue)):
-        while part := _run(client, _BRING_BACK, [keys.aside(queue, receipt, step), place]):
-            moved += part
-    client.zrem(keys.receipts(queue), receipt)
-    return moved
+    while newest := _newest(client, keys.receipts(queue)):
+        receipt, moved = newest.decode(), 0
+        for step, place in enumerate(keys.lists(queue)):
+            while part := _run(client, _BRING_BACK, [keys.aside(queue, receipt, step), place]):
+                moved += part
+        client.zrem(keys.receipts(queue), newest)
+        if moved:  # else what it took away has expired
+            return moved
+    return None
+
+
+def _newest(client: Redis, receipts: str) -> bytes | None:
+    found: Any = client.zrange(receipts, -1, -1)
+    return found[0] if found else None
 
 
 def _run(client: Redis, script: str, keys: list[str], *values: object) -> int:

@@ -132,23 +132,28 @@ class Changes:
 
     def bring_back(self) -> tuple[str, int] | None:
         """Put back what the last purge took: its state and how many; None if nothing is kept."""
-        receipts: Any = self._client.zrange(self._keys.receipts(self._queue), -1, -1)
-        if not receipts:
-            return None
-        moved = 0
-        for state, places in self._places.items():
-            aside = self._keys.aside(self._queue, f"{receipts[0].decode()}:{state}")
-            while part := self._run(_BRING_BACK, [*aside, *places]):
-                moved += part
-            if moved:
-                break
-        self._client.zrem(self._keys.receipts(self._queue), receipts[0])
-        return state, moved
+        while newest := self._newest():
+            for state, places in self._places.items():
+                if moved := self._bring_back(f"{newest.decode()}:{state}", places):
+                    self._client.zrem(self._keys.receipts(self._queue), newest)
+                    return state, moved
+            self._client.zrem(self._keys.receipts(self._queue), newest)  # it has expired
+        return None
 
     def put_back(self, identity: bytes, renewed_identity: str, body: bytes) -> bool:
         """Make a dead letter ready again, as `body`; False if it was gone."""
         keys = [*self._places[DEAD], *self._places[READY]]
         return bool(self._run(_REQUEUE, keys, identity, renewed_identity, body))
+
+    def _newest(self) -> bytes | None:
+        found: Any = self._client.zrange(self._keys.receipts(self._queue), -1, -1)
+        return found[0] if found else None
+
+    def _bring_back(self, receipt: str, places: list[str]) -> int:
+        keys, moved = [*self._keys.aside(self._queue, receipt), *places], 0
+        while part := self._run(_BRING_BACK, keys):
+            moved += part
+        return moved
 
     def _aside(self, script: str, state: str, receipt: str, what: object) -> int:
         aside = self._keys.aside(self._queue, f"{receipt}:{state}")
