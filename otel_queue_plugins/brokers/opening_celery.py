@@ -27,7 +27,9 @@ _SYSTEMS: Final = {
     "azureservicebus": "servicebus",
     "azurestoragequeues": "azure_storage_queues",
 }
-_SENTINEL: Final = "a master behind Redis Sentinel is not looked up; name its own URL"
+SENTINEL: Final = "sentinel"
+_MASTER: Final = "master_name"
+_NO_MASTER: Final = "'master_name' is not among the transport options, which Sentinel needs"
 _NO_CLIENT: Final = "the client library of this transport is not installed"
 _OTHER: Final = "asking this transport for the size of a queue may create the queue"
 
@@ -82,7 +84,7 @@ def storage(
     source = _source(kind, without_password(first.as_uri(include_password=False)))
     if kind == "amqp":
         return _on_rabbitmq(source, connection, queues, management_url, timeout)
-    if kind == "redis" and first.transport_cls != "sentinel":
+    if kind == "redis" and (first.transport_cls != SENTINEL or _MASTER in first.transport_options):
         return _on_redis(source, connection, queues, timeout, clock)
     if kind == "memory":
         return CeleryInMemory(
@@ -91,7 +93,7 @@ def storage(
             configured=queues.names,
             attempts=queues.attempts,
         )
-    reason = _SENTINEL if kind == "redis" else _OTHER
+    reason = _NO_MASTER if kind == "redis" else _OTHER
     return UnknownStorage(source, reason, configured=queues.names)
 
 
@@ -120,10 +122,13 @@ def _on_redis(
     from otel_queue_plugins.brokers.on_redis import kombu_settings
     from otel_queue_plugins.brokers.on_redis.celery import CeleryOnRedis
     from otel_queue_plugins.brokers.on_redis.celery_keys import keys_of
-    from otel_queue_plugins.brokers.on_redis.client import client
+    from otel_queue_plugins.brokers.on_redis.client import client, client_by_sentinel
 
     def connect() -> Redis:
-        settings, connection_class = kombu_settings.of(connection())
+        made = connection()
+        settings, connection_class = kombu_settings.of(made)
+        if made.transport_cls == SENTINEL:
+            return client_by_sentinel(settings, kombu_settings.sentinels_of(made), timeout)
         return client(settings, connection_class, timeout)
 
     first = connection()

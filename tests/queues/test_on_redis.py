@@ -220,7 +220,7 @@ def test_dramatiq_without_a_server() -> None:
     assert reader.peek("orders", "delayed")[0].eta is not None
     ours = client_like(broker.client, 1.5).connection_pool.connection_kwargs
     assert (ours["socket_timeout"], ours["socket_connect_timeout"]) == (1.5, 1.5)
-    assert ours["retry"].get_retries() == 0
+    assert ours["retry"]._retries == 0
     reader.close()
     broker.close()
 

@@ -6,13 +6,27 @@ frameworks wait for ever, or retry for seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from redis import Redis
 
 _OURS: Final = ("retry", "retry_on_error", "retry_on_timeout", "decode_responses")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentinels:
+    """Where to ask for the master of that name; `settings` are for the connections to there.
+
+    `least` is how many other sentinels one has to know to be believed.
+    """
+
+    places: Sequence[tuple[str, int]]
+    master: str
+    least: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def client(
@@ -23,6 +37,29 @@ def client(
     No step of a command (connect, write, read) takes longer than `timeout` seconds.
     """
     import redis
+
+    kept = _bounded(settings, timeout)
+    pool = redis.ConnectionPool(connection_class=connection_class or redis.Connection, **kept)
+    return redis.Redis(connection_pool=pool)
+
+
+def client_by_sentinel(settings: Mapping[str, Any], sentinels: Sentinels, timeout: float) -> Redis:
+    """A client of the master that the first sentinel which answers names."""
+    from redis import sentinel
+
+    kept, make = _bounded(settings, timeout), cast("Any", sentinel.Sentinel)
+    del kept["host"], kept["port"]
+    asked = make(
+        sentinels.places,
+        min_other_sentinels=sentinels.least,
+        sentinel_kwargs=_bounded(sentinels.settings, timeout),
+        **kept,
+    )
+    master: Redis = asked.master_for(sentinels.master)
+    return master
+
+
+def _bounded(settings: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
@@ -35,8 +72,7 @@ def client(
     }
     if "path" not in kept:
         kept["socket_connect_timeout"] = timeout
-    pool = redis.ConnectionPool(connection_class=connection_class or redis.Connection, **kept)
-    return redis.Redis(connection_pool=pool)
+    return kept
 
 
 def client_like(other: Any, timeout: float) -> Redis:

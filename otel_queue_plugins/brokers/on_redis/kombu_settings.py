@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from otel_queue_plugins.brokers.on_redis.client import Sentinels
+
+_SENTINEL_PORT: Final = 26379
 _SOCKET: Final = "socket://"
 
 
@@ -34,6 +37,20 @@ def of(connection: Any) -> tuple[dict[str, Any], type[Any] | None]:
     if isinstance(connection.ssl, dict):
         return settings | connection.ssl, redis.SSLConnection
     return settings, None
+
+
+def sentinels_of(connection: Any) -> Sentinels:
+    """The sentinels that the URLs of a kombu connection name, and the master to ask them for."""
+    options = connection.transport_options
+    urls = [urlsplit(url) for url in connection.alt or ()]
+    places = [(url.hostname or "127.0.0.1", url.port or _SENTINEL_PORT) for url in urls]
+    only = (connection.hostname or "127.0.0.1", connection.port or _SENTINEL_PORT)
+    return Sentinels(
+        places=places or [only],
+        master=options["master_name"],
+        least=options.get("min_other_sentinels", 0),
+        settings=options.get("sentinel_kwargs") or {},
+    )
 
 
 def _database(virtual_host: Any) -> int:
