@@ -82,6 +82,9 @@ def test_every_state_is_exact_and_looking_changes_nothing(
     )
     row = settle(reader, app.queue, ready=12 - HELD, unacked=HELD, delayed=4, dead=1)
     assert row["consumers"] is None
+    client = redis.Redis.from_url(lab.broker.url)
+    until(lambda: not client.llen(f"{NAMESPACE}:{app.queue}.DQ"), lambda: "all are fetched")
+    client.close()
     before = redis_dump(lab.broker.url, without="__heartbeats__")
     look_everywhere(reader, app.queue)
     assert redis_dump(lab.broker.url, without="__heartbeats__") == before
