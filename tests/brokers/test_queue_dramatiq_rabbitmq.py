@@ -9,7 +9,7 @@ import pika
 import pytest
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_queue_plugins.brokers.errors import RefusedError
+from otel_queue_plugins.brokers.errors import BrokerError, RefusedError
 from otel_queue_plugins.brokers.opening import reader_of_dramatiq, reader_of_url
 from otel_queue_plugins.brokers.selection import Selection
 from tests.brokers.harness import App, Lab
@@ -329,3 +329,24 @@ def test_an_api_that_does_not_answer_leaves_out_what_only_it_tells(
         assert reason in row["unknown"]["unacked"]
         assert "sesame" not in str(row)
         reader.close()
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_a_user_without_any_permission_sees_the_numbers_and_changes_nothing(
+    lab: Lab, sender: Producer, app: App, managed_rabbitmq: Managed, framework: str
+) -> None:
+    """Who only reports needs no more; what needs a permission is an error that says so."""
+    api = managed_rabbitmq.management_url
+    management(api, "users/watcher", {"password": "sesame", "tags": "management"})
+    nothing = {"configure": "^$", "write": "^$", "read": "^$"}
+    management(api, "permissions/%2F/watcher", nothing)
+    sender.run("for _ in range(3): add.send(1, 2)")
+    url = lab.broker.url.replace("guest:guest", "watcher:sesame")
+    reader = reader_of_url(url, framework, queues=[app.queue], management_url=api)
+    settle(reader, app.queue, ready=3, unacked=0, consumers=0)
+    for refused in (lambda: reader.purge(app.queue), lambda: reader.peek(app.queue, disturb=True)):
+        with pytest.raises(BrokerError, match="ACCESS_REFUSED") as raised:
+            refused()
+        assert "sesame" not in str(raised.value)
+    settle(reader, app.queue, ready=3, unacked=0)
+    reader.close()

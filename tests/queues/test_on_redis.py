@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import fakeredis
@@ -20,6 +20,9 @@ from otel_queue_plugins.brokers.on_redis.client import client_like
 from otel_queue_plugins.brokers.opening import reader_of_dramatiq
 from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.brokers.rows import queue_row
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock
 
 NOW = 1_700_000_000.0
 
@@ -239,3 +242,24 @@ def test_many_brokers_that_are_gone_are_not_asked_one_by_one() -> None:
     (state,) = reader_of_dramatiq(broker).states(["orders"])
     assert state.abandoned == 3
     broker.close()
+
+
+def test_a_binding_that_is_made_later_is_found(redis: Any, fake_clock: FakeClock) -> None:
+    """What an exchange leads to is looked up again after minutes, not at each poll."""
+    storage = CeleryOnRedis(
+        Source(framework="celery", system="redis", url="redis://"),
+        lambda: redis,
+        Keys(),
+        configured=dict,
+        attempts=lambda _task: None,
+        clock=lambda: fake_clock() / 1e9,
+    )
+    reader = QueueReader(storage, lambda: fake_clock() / 1e9)
+    redis.hset("unacked", "tag", json.dumps([stored(), "topic", "a.b"]))
+    redis.zadd("unacked_index", {"tag": NOW})
+    assert row(reader)["unacked"] == 0
+    redis.sadd("_kombu.binding.topic", "a.#\x06\x16^a\\..*?$\x06\x16q")
+    fake_clock.advance(299)
+    assert row(reader)["unacked"] == 0
+    fake_clock.advance(2)
+    assert row(reader)["unacked"] == 1

@@ -50,12 +50,12 @@ def renewed(headers: Headers, *, now: float, cause: SpanContext | None) -> str:
     the message was first enqueued does, too.
     """
     carried = read(headers)
-    known = carried.envelope or Envelope(enqueued_at=now)
-    again = known._replace(
+    sent = carried.envelope or Envelope(enqueued_at=now)
+    again = sent._replace(
         enqueued_at=now,
         eta=None,
-        first_enqueued_at=known.first_enqueued_at or known.enqueued_at,
-        previous=cause or known.previous,
+        first_enqueued_at=sent.first_enqueued_at or sent.enqueued_at,
+        previous=cause or sent.previous,
     )
     return envelope.encode(again, carried.creation)
 

@@ -37,8 +37,8 @@ class CeleryInMemory(Unconnected):
 
     def names(self, *, search: bool) -> Mapping[str, str]:
         """What the app declares; searching, also what is there."""
-        there = filter(is_task_queue, list(self._queues()) if search else ())
-        return dict.fromkeys(there, "found") | dict(self._configured())
+        found = filter(is_task_queue, list(self._queues()) if search else ())
+        return dict.fromkeys(found, "found") | dict(self._configured())
 
     def states(self, queues: Sequence[str], now: float) -> list[QueueState]:
         """Exact for what is ready; the rest only workers know."""
@@ -60,11 +60,11 @@ class CeleryInMemory(Unconnected):
 
     def remove(self, message: StoredMessage, receipt: str) -> bool:
         """See `storage.Storage`."""
-        there = self._queues()[message.queue]
-        with there.mutex:
-            if message.place not in there.queue:
+        stored = self._queues()[message.queue]
+        with stored.mutex:
+            if message.place not in stored.queue:
                 return False
-            there.queue.remove(message.place)
+            stored.queue.remove(message.place)
         return True
 
     def plan_purge(self, queue: str, state: State) -> Plan:
@@ -81,11 +81,11 @@ class CeleryInMemory(Unconnected):
         return Change(queue=queue, state=state, matched=len(messages), done=done)
 
     def _documents(self, queue: str) -> list[Any]:
-        there = self._queues().get(queue)
-        if there is None:
+        stored = self._queues().get(queue)
+        if stored is None:
             return []
-        with there.mutex:
-            return list(there.queue)
+        with stored.mutex:
+            return list(stored.queue)
 
     def _messages(self, queue: str) -> Iterator[StoredMessage]:
         for document in self._documents(queue):

@@ -74,12 +74,12 @@ class DramatiqInMemory(Unconnected):
         if message.state == "dead":
             return self._forget(message)
         name = message.queue + (_DELAYED if message.state == "delayed" else "")
-        there = self._broker.queues[name]
-        with there.mutex:
-            if message.raw not in there.queue:
+        stored = self._broker.queues[name]
+        with stored.mutex:
+            if message.raw not in stored.queue:
                 return False
-            there.queue.remove(message.raw)
-        there.task_done()
+            stored.queue.remove(message.raw)
+        stored.task_done()
         return True
 
     def put_back(self, message: StoredMessage, now: float, cause: SpanContext | None) -> bool:
@@ -119,11 +119,11 @@ class DramatiqInMemory(Unconnected):
 
     def _bodies(self, name: str) -> tuple[list[bytes], int]:
         """What waits in a queue, and how many of it workers hold."""
-        there = self._broker.queues.get(name)
-        if there is None:
+        stored = self._broker.queues.get(name)
+        if stored is None:
             return [], 0
-        with there.mutex:
-            return list(there.queue), there.unfinished_tasks - len(there.queue)
+        with stored.mutex:
+            return list(stored.queue), stored.unfinished_tasks - len(stored.queue)
 
     def _messages(self, queue: str, state: State) -> Iterator[StoredMessage]:
         if state == "dead":

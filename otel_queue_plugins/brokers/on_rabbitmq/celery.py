@@ -23,6 +23,7 @@ from otel_queue_plugins.brokers.on_rabbitmq.reach import Api
 from otel_queue_plugins.brokers.on_rabbitmq.session import Got, Session
 from otel_queue_plugins.brokers.on_rabbitmq.shared import OnRabbitmq, taken
 
+BINDINGS_SECONDS: Final = 300  # for so long an exchange is taken to lead where it led
 HELD: Final = "workers hold these; RabbitMQ shows them to nobody else"
 RUNS: Final = "what workers hold, tasks with an ETA among it, will run all the same"
 
@@ -45,6 +46,7 @@ class CeleryOnRabbitmq(OnRabbitmq):
         self._declarations = declarations
         self._attempts = attempts
         self._letters = DeadLetters(api, declarations)
+        self._letters_read_at = 0.0
 
     def names(self, *, search: bool) -> Mapping[str, str]:
         """What the app declares; searching, also what the management API lists."""
@@ -54,6 +56,9 @@ class CeleryOnRabbitmq(OnRabbitmq):
 
     def states(self, queues: Sequence[str], now: float) -> list[QueueState]:
         """See `storage.Storage`."""
+        if now - self._letters_read_at > BINDINGS_SECONDS:
+            self._letters = DeadLetters(self._api, self._declarations)
+            self._letters_read_at = now
         declared = [self._session.declared(queue) for queue in queues]
         totals = self._api.totals()
         details = {queue: reach.details(self._api, queue, totals) for queue in queues}

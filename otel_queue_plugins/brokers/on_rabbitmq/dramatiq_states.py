@@ -32,7 +32,7 @@ def state(
     """The numbers of a queue; `declared` is None if it is missing, `totals` are those of all."""
     held = reach.unacked(totals, queue)
     ready = declared.ready if declared else 0
-    known = reach.details(api, queue, totals) if ready else reach.NO_API
+    details = reach.details(api, queue, totals) if ready else reach.NO_API
     return queue_state(
         queue,
         "rabbitmq",
@@ -40,7 +40,7 @@ def state(
         delayed=_delayed(session, queue + DELAYED, totals),
         unacked=held,
         dead=_dead(session, queue + DEAD, totals),
-        oldest_age_s=reach.oldest(ready, known, now) if declared else reach.NO_QUEUE,
+        oldest_age_s=reach.oldest(ready, details, now) if declared else reach.NO_QUEUE,
         oldest_unacked_age_s=0.0 if held == 0 else reach.NO_TIMES,
         abandoned=reach.GIVES_BACK,
         consumers=declared.consumers if declared else reach.NO_QUEUE,

@@ -33,6 +33,7 @@ from otel_queue_plugins.brokers.on_redis.connection import Connection
 if TYPE_CHECKING:
     from redis import Redis
 
+BINDINGS_SECONDS: Final = 300
 HELD: Final = "workers hold these; `celery control revoke` is what stops one"
 
 
@@ -57,7 +58,8 @@ class CeleryOnRedis:
         self._configured = configured
         self._attempts = attempts
         self._clock = clock
-        self._known: Bindings | None = None
+        self._bindings: Bindings | None = None
+        self._bindings_read_at = 0.0
         self._removed = 0
 
     @property
@@ -73,7 +75,7 @@ class CeleryOnRedis:
 
     def states(self, queues: Sequence[str], now: float) -> list[QueueState]:
         """See `storage.Storage`."""
-        return celery_states.states(self._connection.client, self._bindings(), queues, now)
+        return celery_states.states(self._connection.client, self._bound(), queues, now)
 
     def hindrance(self, queue: str, state: State) -> str | None:
         """Nothing: Redis shows a list without touching it."""
@@ -94,7 +96,7 @@ class CeleryOnRedis:
         if state != "ready":
             held = celery_unacked.messages(
                 self._connection.client,
-                self._bindings(),
+                self._bound(),
                 queue,
                 state,
                 containing=containing,
@@ -160,10 +162,13 @@ class CeleryOnRedis:
 
     def close(self) -> None:
         """See `storage.Storage`."""
-        self._known = None
+        self._bindings = None
         self._connection.drop()
 
-    def _bindings(self) -> Bindings:
-        if self._known is None:
-            self._known = Bindings(self._connection.client, self._keys)
-        return self._known
+    def _bound(self) -> Bindings:
+        """The bindings of exchanges, each looked up once in five minutes."""
+        now = self._clock()
+        if self._bindings is None or now - self._bindings_read_at > BINDINGS_SECONDS:
+            self._bindings = Bindings(self._connection.client, self._keys)
+            self._bindings_read_at = now
+        return self._bindings

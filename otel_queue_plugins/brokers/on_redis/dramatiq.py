@@ -120,8 +120,8 @@ class DramatiqOnRedis:
         if state == "unacked":
             raise RefusedError(RUNNING)
         (found,) = self.states([queue], self._clock())
-        there = {"ready": found.ready, "dead": found.dead, "delayed": found.delayed}
-        matched, stays = there[state] or 0, None
+        counts = {"ready": found.ready, "dead": found.dead, "delayed": found.delayed}
+        matched, stays = counts[state] or 0, None
         if state == "delayed":
             delayed = self._connection.client.llen(self._keys.family(queue).delayed_ids)
             waiting = int(delayed)

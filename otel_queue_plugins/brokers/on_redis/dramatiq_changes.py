@@ -117,10 +117,10 @@ class Changes:
         """Take away what there is now of one state, not what comes meanwhile; how many."""
         script = _DEAD_ASIDE if state == DEAD else _LIST_ASIDE
         ids = self._places[state][0]
-        there: Any = self._client.zcard(ids) if state == DEAD else self._client.llen(ids)
+        count: Any = self._client.zcard(ids) if state == DEAD else self._client.llen(ids)
         done = 0
-        while done < there:
-            part = self._aside(script, state, receipt, min(_PART, there - done))
+        while done < count:
+            part = self._aside(script, state, receipt, min(_PART, count - done))
             if not part:
                 break
             done += part

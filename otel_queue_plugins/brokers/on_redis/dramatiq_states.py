@@ -56,14 +56,14 @@ def states(client: Redis, keys: Keys, queues: Sequence[str], now: float) -> list
         Counts(ready=a, bodies=b, delayed=c, dead=d, heads=e)
         for a, b, c, d, e in zip(*(found[at::5] for at in range(5)), strict=True)
     ]
-    more = _Second(client, keys, queues, counts, [text(worker) for worker in gone])
+    second = _HeadsAndHolders(client, keys, queues, counts, [text(worker) for worker in gone])
     return [
-        _state(queue, count, more.age(queue, now), more.abandoned(queue))
+        _state(queue, count, second.age(queue, now), second.abandoned(queue))
         for queue, count in zip(queues, counts, strict=True)
     ]
 
 
-class _Second:
+class _HeadsAndHolders:
     """The round trip for what only the first one tells the keys of."""
 
     def __init__(
