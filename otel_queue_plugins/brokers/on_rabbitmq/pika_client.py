@@ -24,31 +24,24 @@ class PikaSession:
     """See `session.Session`. `parameters` are those of the servers, tried one after the other."""
 
     def __init__(self, parameters: Sequence[Any], timeout: float) -> None:
-        from pika import exceptions
-
-        self.errors: tuple[type[Exception], ...] = (
-            *(exceptions.AMQPError, OSError, UnroutableError),
-        )
+        self.errors = _errors()
         self.timeouts: tuple[type[Exception], ...] = (TimeoutError,)
         self._parameters = [_bounded(each, timeout) for each in parameters]
         self._timeout = timeout
-        self._thread: BoundedThread | None = None
-        self._connection: Any = None
-        self._looking: Any = None
-        self._taking: Any = None
+        self._current: tuple[BoundedThread, _Link] | None = None
 
     @property
     def is_open(self) -> bool:
         """See `session.Session`."""
-        return self._thread is not None
+        return self._current is not None
 
     def declared(self, queue: str) -> Declared | None:
-        """See `session.Session`. A missing queue closes the channel, which so is of its own."""
-        return self._call(lambda: self._declared(queue))
+        """See `session.Session`."""
+        return self._call(lambda link: link.declared(queue))
 
     def get(self, queue: str) -> Got | None:
         """See `session.Session`."""
-        method, properties, body = self._call(lambda: self._channel().basic_get(queue))
+        method, properties, body = self._call(lambda link: link.channel().basic_get(queue))
         if method is None:
             return None
         said = {name: getattr(properties, name) for name in _PROPERTIES}
@@ -62,11 +55,11 @@ class PikaSession:
 
     def ack(self, got: Got) -> None:
         """See `session.Session`."""
-        self._call(lambda: self._channel().basic_ack(got.tag))
+        self._call(lambda link: link.channel().basic_ack(got.tag))
 
     def give_back(self, got: Got) -> None:
         """See `session.Session`."""
-        self._call(lambda: self._channel().basic_reject(got.tag, requeue=True))
+        self._call(lambda link: link.channel().basic_reject(got.tag, requeue=True))
 
     def publish(self, queue: str, got: Got) -> None:
         """See `session.Session`."""
@@ -74,65 +67,56 @@ class PikaSession:
         from pika.exceptions import UnroutableError as NoQueueError
 
         properties = pika.BasicProperties(headers=dict(got.headers) or None, **got.properties)
+
+        def send(link: _Link) -> None:
+            link.channel().basic_publish("", queue, got.body, properties, mandatory=True)
+
         try:
-            self._call(
-                lambda: self._channel().basic_publish(
-                    "", queue, got.body, properties, mandatory=True
-                )
-            )
+            self._call(send)
         except NoQueueError as error:
             raise UnroutableError(f"there is no queue {queue}") from error
 
     def purge(self, queue: str) -> int:
         """See `session.Session`."""
-        return int(self._call(lambda: self._channel().queue_purge(queue)).method.message_count)
+        answer = self._call(lambda link: link.channel().queue_purge(queue))
+        return int(answer.method.message_count)
 
     def close(self) -> None:
         """See `session.Session`. What hangs is left to its thread."""
-        thread, self._thread = self._thread, None
-        self._looking = self._taking = None
-        if thread is not None:
-            thread.stop()
+        current, self._current = self._current, None
+        if current is not None:
+            current[0].stop()
 
-    def _call(self, function: Callable[[], _T]) -> _T:
-        if self._thread is None:
-            self._connection = None
-            self._thread = BoundedThread(self._disconnecting())
+    def _call(self, function: Callable[[_Link], _T]) -> _T:
+        if self._current is None:
+            link = _Link(self._parameters)
+            self._current = BoundedThread(link.close), link
+        thread, link = self._current
         try:
-            return self._thread.call(function, self._timeout)
+            return thread.call(lambda: function(link), self._timeout)
         except TimeoutError:
             self.close()
             raise
 
-    def _disconnecting(self) -> Callable[[], None]:
-        """Closes the connection that is made from now on, in the thread that uses it."""
-        made: list[Any] = []
-        self._made = made
 
-        def disconnect() -> None:
-            try:
-                for connection in made:
-                    connection.close()
-            except self.errors:
-                return
+class _Link:
+    """A connection and its channels; used by one thread alone, which may outlive its session."""
 
-        return disconnect
+    def __init__(self, parameters: Sequence[Any]) -> None:
+        self._parameters = parameters
+        self._connection: Any = None
+        self._looking: Any = None
+        self._taking: Any = None
 
-    def _opened(self) -> Any:
-        if self._connection is None:
-            import pika
-
-            self._connection = pika.BlockingConnection(self._parameters)
-            self._made.append(self._connection)
-        return self._connection
-
-    def _channel(self) -> Any:
+    def channel(self) -> Any:
+        """The channel to take and publish messages with."""
         if self._taking is None:
             self._taking = self._opened().channel()
             self._taking.confirm_delivery()
         return self._taking
 
-    def _declared(self, queue: str) -> Declared | None:
+    def declared(self, queue: str) -> Declared | None:
+        """See `session.Session`. A missing queue closes the channel, which so is of its own."""
         from pika import exceptions
 
         if self._looking is None:
@@ -145,6 +129,28 @@ class PikaSession:
                 return None
             raise
         return Declared(ready=answer.message_count, consumers=answer.consumer_count)
+
+    def close(self) -> None:
+        """Close the connection, if there is one. Never raises."""
+        try:
+            if self._connection is not None:
+                self._connection.close()
+        except _errors():
+            return
+
+    def _opened(self) -> Any:
+        if self._connection is None:
+            import pika
+
+            self._connection = pika.BlockingConnection(self._parameters)
+        return self._connection
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """AssertionError is among them: pika raises it, too, when a connection ends at a bad moment."""
+    from pika import exceptions
+
+    return (exceptions.AMQPError, OSError, AssertionError, UnroutableError)
 
 
 def _bounded(parameters: Any, timeout: float) -> Any:
