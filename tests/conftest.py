@@ -20,13 +20,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.settings import problems
 from tests.processes import Processes
-from tests.services import amqp_url, redis_url
+from tests.services import amqp_url, managed_rabbitmq, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["amqp_url", "redis_url"]
+__all__ = ["amqp_url", "managed_rabbitmq", "redis_url"]
 
 _PROCESSES = pytest.StashKey[list[Processes]]()
 

@@ -231,6 +231,11 @@ class Processes:
         """Start this interpreter."""
         return self.start(name, [sys.executable, *arguments], env=env, cwd=cwd)
 
+    @property
+    def last(self) -> ManagedProcess:
+        """The one that was started last."""
+        return self._all[-1]
+
     def logs(self) -> list[tuple[str, str]]:
         """A title and the end of the log of each process that wrote one."""
         return [

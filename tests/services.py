@@ -55,7 +55,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
         return
     binary = find_binary("redis-server")
-    with _started(lambda: _start_redis(binary, tmp_path_factory.mktemp("redis"))) as url:
+    with _started(lambda: start_redis(binary, tmp_path_factory.mktemp("redis"))) as url:
         yield url
 
 
@@ -66,8 +66,28 @@ def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
         return
     binary = find_binary("rabbitmq-server")
-    with _started(lambda: _start_rabbitmq(binary, tmp_path_factory.mktemp("rabbitmq"))) as url:
+    with _started(lambda: start_rabbitmq(binary, tmp_path_factory.mktemp("rabbitmq"))) as url:
         yield url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    """A RabbitMQ whose management API answers, as `guest` both."""
+
+    url: str
+    management_url: str
+
+
+@pytest.fixture(scope="session")
+def managed_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """A running RabbitMQ with its management API; `MANAGEMENT_URL` names that of `AMQP_URL`."""
+    if (url := os.environ.get("AMQP_URL")) and (api := os.environ.get("MANAGEMENT_URL")):
+        yield Managed(url=url, management_url=api)
+        return
+    binary, port = find_binary("rabbitmq-server"), free_port()
+    directory = tmp_path_factory.mktemp("managed-rabbitmq")
+    with _started(lambda: start_rabbitmq(binary, directory, management_port=port)) as url:
+        yield Managed(url=url, management_url=f"http://127.0.0.1:{port}")
 
 
 @contextmanager
@@ -142,8 +162,9 @@ def _started(start: Callable[[], tuple[Processes, str]]) -> Iterator[str]:
         processes.close()
 
 
-def _start_redis(binary: str, directory: Path) -> tuple[Processes, str]:
-    port = free_port()
+def start_redis(binary: str, directory: Path, *, port: int | None = None) -> tuple[Processes, str]:
+    """A server that keeps nothing on disk."""
+    port = port or free_port()
     processes = Processes()
     options = {"port": port, "bind": "127.0.0.1", "dir": directory, "databases": _REDIS_DATABASES}
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
@@ -155,19 +176,28 @@ def _start_redis(binary: str, directory: Path) -> tuple[Processes, str]:
     return processes, f"redis://127.0.0.1:{port}"
 
 
-def _start_rabbitmq(binary: str, directory: Path) -> tuple[Processes, str]:
-    """Start a node that shares nothing with one the system may run.
+def start_rabbitmq(
+    binary: str,
+    directory: Path,
+    *,
+    port: int | None = None,
+    management_port: int | None = None,
+    more: str = "",
+) -> tuple[Processes, str]:
+    """A node that shares nothing with one the system may run; the server is the last process.
 
     epmd is started here, in the foreground: RabbitMQ would leave a daemon behind, and spends two
     seconds more on it. RUNNING_UNDER_SYSTEMD makes the script exec the VM instead of wrapping it.
     """
-    port, distribution_port, epmd_port = free_port(), free_port(), free_port()
+    distribution_port, epmd_port = free_port(), free_port()
+    port = port or free_port()
     processes = Processes()
     plugins, configuration = directory / "enabled_plugins", directory / "rabbitmq.conf"
-    plugins.write_text("[].\n")
-    configuration.write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
-    )
+    plugins.write_text("[rabbitmq_management].\n" if management_port else "[].\n")
+    settings = f"listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 1MB\n"
+    if management_port:
+        settings += f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management_port}\n"
+    configuration.write_text(settings + more)
     environment = clean_environment(
         HOME=str(directory),
         RUNNING_UNDER_SYSTEMD="true",

@@ -19,7 +19,8 @@ MAY_USE = {
     "sdk": {"sdk", "core", "version"},
     "celery": {"celery", "core", "sdk", "version"},
     "dramatiq": {"dramatiq", "core", "sdk", "version"},
-    "cli": {"cli", "core", "sdk", "version"},
+    "brokers": {"brokers", "core", "version"},
+    "cli": {"cli", "core", "sdk", "brokers", "version"},
     "version": set(),
     "__init__": {"version", "sdk"},
 }

@@ -1,0 +1,1 @@
+"""How frameworks write their messages: read without trust, and without unpickling anything."""

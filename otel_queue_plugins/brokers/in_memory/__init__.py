@@ -1,0 +1,1 @@
+"""Queues inside this process: for tests, and for brokers that nothing else can reach."""

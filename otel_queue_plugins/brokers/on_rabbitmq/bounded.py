@@ -1,0 +1,66 @@
+"""Calls that may hang, made in a thread that is given up when they do.
+
+pika waits for a hung broker until its heartbeat fails, and nothing in the calling thread can stop
+it. The thread ends when the call does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from otel_queue_plugins.core.api import suppression
+
+_T = TypeVar("_T")
+
+
+class _Call:
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self.ended = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
+            self.error = error
+        self.ended.set()
+
+
+class BoundedThread:
+    """Runs one call after the other. After a time-out it takes no more; make another one.
+
+    `at_end` runs in the thread, when it is stopped or when the call that hung has ended.
+    """
+
+    def __init__(self, at_end: Callable[[], object]) -> None:
+        self._at_end = at_end
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="otel-queue-amqp", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[], _T], timeout: float) -> _T:
+        """`function()`, or TimeoutError after `timeout` seconds; then this object is done for."""
+        call = _Call(function)
+        self._calls.put(call)
+        if not call.ended.wait(timeout):
+            self.stop()
+            raise TimeoutError(f"no answer in {timeout:g} s")
+        if call.error is not None:
+            raise call.error
+        result: _T = call.result
+        return result
+
+    def stop(self) -> None:
+        """Let the thread end as soon as it can. Does not wait."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        suppression.suppress_in_empty_context()  # for as long as the thread lives
+        while (call := self._calls.get()) is not None:
+            call.run()
+        self._at_end()

@@ -1,0 +1,1 @@
+"""Queues on Redis, read with a plain client of our own."""
