@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_framework_is_imported_by_its_adapter_only(path: Path) -> None:
     foreign = {"core": {"celery", "kombu", "dramatiq"}, "sdk": {"celery", "kombu", "dramatiq"}}
     foreign |= {"celery": {"dramatiq"}, "dramatiq": {"celery", "kombu"}}
     assert not tops & foreign.get(part_of(path), set())
+
+
+def test_files_named_in_contributing_exist() -> None:
+    """Who follows a message by them finds each one."""
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    places = (ROOT, ROOT / "core", ROOT.parent)
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert named
+    assert {name for name in named if not any((each / name).exists() for each in places)} == set()
 
 
 def test_import_graph_has_relative_and_inner_imports() -> None:
