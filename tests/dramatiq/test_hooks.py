@@ -19,8 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_queue_plugins.core.spans.operation import current_delivery
-from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, uninstrument
-from otel_queue_plugins.dramatiq import attempt as attempts
+from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, delivery_state, uninstrument
 from tests.dramatiq.conftest import outcome
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def test_hooks_in_any_order(calls: list[tuple[str, int]], first: bool) -> None:
     assert sorted(ids) == sorted(begun)
     assert all(outcome(span) for span in spans)
     assert left == {}
-    assert attempts.current() is None
+    assert delivery_state.current_state() is None
     assert current_delivery.get() is None
 
 
@@ -152,7 +151,7 @@ def test_an_ack_in_another_thread_ends_the_span(shop: Shop) -> None:
         middleware.after_process_message(shop.broker, following)
         middleware.before_ack(shop.broker, following)
         left.append(trace.get_current_span() is before)
-        left.append(attempts.current())
+        left.append(delivery_state.current_state())
 
     running = threading.Thread(target=first_thread)
     running.start()

@@ -12,7 +12,7 @@ import wrapt
 from opentelemetry import context
 
 from otel_queue_plugins.core.api.suppression import suppress_instrumentation
-from otel_queue_plugins.dramatiq import pika_client
+from otel_queue_plugins.dramatiq import consumers
 
 MODULE = "opentelemetry.instrumentation.pika.utils"
 
@@ -37,8 +37,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
 
 def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None:
     """And nowhere else; asking twice changes nothing."""
-    pika_client.respect_suppression()
-    pika_client.respect_suppression()
+    consumers.suppress_pika_spans()
+    consumers.suppress_pika_spans()
     assert received.popleft() == ("span", 1)
     token = suppress_instrumentation()
     assert received.popleft() == 2
@@ -49,9 +49,9 @@ def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None
 def test_nothing_is_done_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where it is not installed nor where it looks different."""
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
-    pika_client.respect_suppression()
+    consumers.suppress_pika_spans()
     other = ModuleType(MODULE)
     monkeypatch.setitem(sys.modules, MODULE, other)
     before = dict(vars(other))
-    pika_client.respect_suppression()
+    consumers.suppress_pika_spans()
     assert vars(other) == before

@@ -12,7 +12,7 @@ from dramatiq.middleware import Middleware, SkipMessage
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_queue_plugins.dramatiq.consumers import QuietConsumer, TracedConsumer
+from otel_queue_plugins.dramatiq.consumers import SuppressingConsumer, TracedConsumer
 from tests.dramatiq.conftest import QUEUE, Shop, attribute
 from tests.dramatiq.test_quiet import is_quiet
 
@@ -148,4 +148,4 @@ def test_nothing_of_it_is_there_by_default(shop: Shop) -> None:
     shop.actor(lambda: 1 / 0, actor_name="bad", max_retries=0).send()
     shop.work()
     assert [span.name for span in shop.spans()] == ["send bad", "process bad"]
-    assert type(shop.broker.consume(QUEUE)) is QuietConsumer
+    assert type(shop.broker.consume(QUEUE)) is SuppressingConsumer
