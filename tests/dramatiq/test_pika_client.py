@@ -1,4 +1,4 @@
-"""The pika instrumentation is quiet where we ask for quiet; broker scenarios have the real one."""
+"""opentelemetry-instrumentation-pika respects suppression; tests/brokers has the real package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MODULE = "opentelemetry.instrumentation.pika.utils"
 
 
 class Received(wrapt.ObjectProxy):  # type: ignore[misc]
-    """What that package puts around received messages."""
+    """Stands for the proxy that the package puts around received messages."""
 
     def popleft(self) -> Any:
-        """A message, with its span."""
+        """Return a message, with its span."""
         return "span", self.__wrapped__.popleft()
 
 
@@ -35,8 +35,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
     return kind(deque([1, 2, 3]))
 
 
-def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None:
-    """And nowhere else; asking twice changes nothing."""
+def test_received_messages_with_suppression_have_no_span(received: Received) -> None:
+    """Without suppression they have one; calling it twice changes nothing."""
     consumers.suppress_pika_spans()
     consumers.suppress_pika_spans()
     assert received.popleft() == ("span", 1)
@@ -46,8 +46,10 @@ def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None
     assert received.popleft() == ("span", 3)
 
 
-def test_nothing_is_done_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where it is not installed nor where it looks different."""
+def test_suppression_without_pika_instrumentation_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a missing module nor one with other names is changed."""
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
     consumers.suppress_pika_spans()
     other = ModuleType(MODULE)
