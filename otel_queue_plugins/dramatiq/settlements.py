@@ -75,5 +75,5 @@ class SettlingConsumer(TracedConsumer):
 def settling(
     kind: type[TracedConsumer], telemetry: QueueTelemetry
 ) -> Callable[[Consumer], SettlingConsumer]:
-    """Make the function that wraps a broker's consumer in a `kind`, and that for settle spans."""
+    """Make the function that puts a consumer into a `kind`, and this into a `SettlingConsumer`."""
     return lambda consumer: SettlingConsumer(kind(consumer), telemetry)

@@ -52,7 +52,7 @@ class TracedBroker:
         workflow.trace_groups(broker)
         return traced
 
-    def restore(self) -> None:
+    def uninstall(self) -> None:
         """Take the patches back.
 
         A wrapper that other code has wrapped stays, as a plain call.

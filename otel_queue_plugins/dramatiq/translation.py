@@ -65,21 +65,21 @@ class Translation:
 
         `state` is the current delivery; None outside of one.
         """
-        cause = workflow.cause_of(message, state)
+        place = workflow.find_place(message, state)
         route, eta = self._route(message), eta_of(message, delay)
         relation = actors.relation_in(message.options) or actor.relation
-        if cause is workflow.PLAIN_CALL:
+        if place is workflow.NO_PLACE:
             return Message(route, message.message_id, None, eta, relation)
         return Message(
             route=route,
             id=message.message_id,
-            conversation_id=cause.workflow.id if cause.workflow else None,
+            conversation_id=place.workflow.id if place.workflow else None,
             eta=eta,
             relation=relation,
-            trigger=cause.trigger,
-            workflow=cause.workflow,
-            membership=cause.membership,
-            joins=cause.joins,
+            trigger=place.trigger,
+            workflow=place.workflow,
+            membership=place.membership,
+            joins=place.joins,
         )
 
     def to_delivery(self, message: Any, actor: ActorFacts) -> Delivery:

@@ -1,4 +1,4 @@
-"""The trigger and the workflow of a message: pipelines, groups and callbacks.
+"""The place of a message in a workflow: pipeline, group or callback.
 
 A message does not say that it belongs to a group, so `group.run` is patched: what is sent while it
 runs is a member.
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from otel_queue_plugins.dramatiq.delivery_state import DeliveryState
 
 
-class Cause(NamedTuple):
-    """The fields of `core.messages.Message` that say why a message is sent."""
+class Place(NamedTuple):
+    """Why a message is sent, and which workflow it is a part of."""
 
     trigger: Trigger = "call"
     workflow: Workflow | None = None
@@ -48,7 +48,7 @@ class RunningGroup:
 _current_group: Final[ContextVar[RunningGroup | None]] = ContextVar(
     "otel_queue_dramatiq_group", default=None
 )
-PLAIN_CALL: Final = Cause()
+NO_PLACE: Final = Place()
 _SCHEDULED_AT: Final = "scheduled_at"  # an option of the messages of periodiq's scheduler
 _traced: Final[weakref.WeakSet[Broker]] = weakref.WeakSet()
 _undo: Final[list[TakeBack]] = []
@@ -106,35 +106,35 @@ def _with_size_on_callbacks(members: group) -> Iterator[None]:
         members.completion_callbacks = callbacks
 
 
-def cause_of(message: Any, state: DeliveryState | None) -> Cause:
-    """Return why `message` is sent. `state` is the current delivery; None if there is none."""
+def find_place(message: Any, state: DeliveryState | None) -> Place:
+    """Return the place of `message`. `state` is the current delivery; None outside of one."""
     if state is not None:
-        caused = _cause_within_delivery(message, state)
-        if caused is not None:
-            return caused
+        place = _place_within_delivery(message, state)
+        if place is not None:
+            return place
     running_group = _current_group.get()
     piped = isinstance(message.options.get("pipe_target"), dict)
     if running_group is None and _SCHEDULED_AT in message.options:
-        return Cause(trigger="schedule", workflow=_first_step(message) if piped else None)
+        return Place(trigger="schedule", workflow=_first_step(message) if piped else None)
     if running_group is None:
-        return Cause(workflow=_first_step(message)) if piped else PLAIN_CALL
+        return Place(workflow=_first_step(message)) if piped else NO_PLACE
     membership = _next_member(message, running_group)
     workflow = Workflow(kind="group", id=membership.id, step=membership.index)
-    return Cause(workflow=_first_step(message) if piped else workflow, membership=membership)
+    return Place(workflow=_first_step(message) if piped else workflow, membership=membership)
 
 
-def _cause_within_delivery(message: Any, state: DeliveryState) -> Cause | None:
+def _place_within_delivery(message: Any, state: DeliveryState) -> Place | None:
     source = state.message
     target = source.options.get("pipe_target")
     if _id_of(target) == message.message_id:
-        return Cause(trigger="workflow", workflow=_next_step(state))
+        return Place(trigger="workflow", workflow=_next_step(state))
     if source.message_id == message.message_id:
-        return Cause(workflow=_workflow_of(state))
+        return Place(workflow=_workflow_of(state))
     if message.args and _id_of(message.args[0]) == source.message_id:
-        return Cause(trigger="callback")
+        return Place(trigger="callback")
     callbacks = source.options.get("group_completion_callbacks")
     if callbacks and any(_id_of(each) == message.message_id for each in callbacks):
-        return _cause_of_completion(message, source.options.get("group_completion_uuid"))
+        return _place_of_callback(message, source.options.get("group_completion_uuid"))
     return None
 
 
@@ -178,10 +178,10 @@ def _completion_id(options: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _cause_of_completion(message: Any, identity: object) -> Cause:
+def _place_of_callback(message: Any, identity: object) -> Place:
     group_id = str(identity)
     size = message_options.group_size(message)
-    return Cause(
+    return Place(
         trigger="callback",
         workflow=Workflow(kind="group", id=group_id),
         joins=Joined(id=group_id, size=size) if size else None,

@@ -120,8 +120,8 @@ class Watching(Middleware):
             setattr(self, hook, partial(self._note, hook))
 
     def _note(self, hook: str, _broker: Any, message: Any, **_: Any) -> None:
-        here = trace.get_current_span().get_span_context().span_id
-        self.seen[message.actor_name, hook] = here, is_suppressed()
+        span_id = trace.get_current_span().get_span_context().span_id
+        self.seen[message.actor_name, hook] = span_id, is_suppressed()
 
     @property
     def actor_options(self) -> set[str]:
@@ -165,8 +165,8 @@ def test_hooks_of_middleware_have_process_span_current_without_suppression(shop:
         "after_nack",
     }
     assert {hook for name, hook in seen if name == "gone"} == {"before_nack", "after_nack"}
-    for (name, hook), (here, quiet) in seen.items():
-        assert (here, quiet) == (span_ids[name], False), (name, hook)
+    for (name, hook), (span_id, suppressed) in seen.items():
+        assert (span_id, suppressed) == (span_ids[name], False), (name, hook)
 
 
 def test_hook_for_delayed_message_is_not_suppressed(shop: Shop) -> None:

@@ -92,9 +92,9 @@ def test_settle_span_is_current_and_suppression_follows_broker_spans(
     shop.instrument(settle_spans=True, broker_spans=noisy)
     shop.actor(lambda: None, actor_name="add").send()
     shop.work()
-    ((current, quiet),) = broker.seen
+    ((current, suppressed),) = broker.seen
     assert current.get_span_context() == shop.span("ack default").get_span_context()
-    assert quiet is not noisy
+    assert suppressed is not noisy
 
 
 def test_ack_that_raises_is_error_and_each_call_has_span(shop: Shop) -> None:
