@@ -270,7 +270,7 @@ def request_of(app: Celery, number: int) -> Request:
 def app(telemetry: Telemetry) -> Celery:
     """The main process of a worker with a prefork pool."""
     assert not telemetry.spans()
-    instrument()._setup.install_in_worker()
+    instrument()._installation.install_in_worker()
     app = shop(lambda *_: None)
     app.tasks["many"]._pool = Jobs()
     return app
@@ -297,7 +297,7 @@ def test_a_batch_that_its_process_did_not_survive_is_told_here(
 ) -> None:
     """Each message once, with the pid of the dead; from when the batch began."""
     report(flush(app), error)
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     spans = telemetry.expect(2, NAME)
     assert outcomes(spans) == [outcome] * 2
     for span in spans:
@@ -315,7 +315,7 @@ def test_a_batch_that_is_done_is_not_told_here(app: Celery, telemetry: Telemetry
     for request in requests:
         request.acknowledge = lambda: acknowledged.append(1)
     task.flush(requests)._set(None, (True, None))
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     assert telemetry.spans() == []
     assert len(acknowledged) == 2
 
@@ -328,7 +328,7 @@ def test_a_batch_that_ends_with_its_worker_is_told(
     app.tasks["many"].acks_late = acks_late
     job = flush(app)
     assert not job.ready()
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     assert outcomes(telemetry.expect(2, NAME)) == [outcome] * 2
 
 

@@ -75,7 +75,7 @@ def test_the_broker_of_a_configuration(
     """System, address and port as an operator knows them; never a user, password or key."""
     app = Celery(set_as_current=False)
     app.conf.update(settings)
-    assert broker.of_app(app) == BrokerAddress(system=system, address=address, port=port)
+    assert broker.address_of(app) == BrokerAddress(system=system, address=address, port=port)
 
 
 def test_reading_and_writing_may_differ() -> None:

@@ -20,8 +20,8 @@ from kombu.message import Message
 from opentelemetry import trace
 
 from otel_queue_plugins.celery import instrument, translation
-from otel_queue_plugins.celery.deliveries import Unrecorded
-from otel_queue_plugins.celery.main_process.exits import Exits
+from otel_queue_plugins.celery.deliveries import UnrecordedRuntime
+from otel_queue_plugins.celery.main_process.exit_times import ExitTimes
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
 if TYPE_CHECKING:
@@ -116,14 +116,14 @@ class Worker:
     def end(self) -> None:
         """What the worker does when it has stopped its pool."""
         plugin = instrument()
-        plugin._setup.work(lambda: None, self, (), {})
+        plugin._installation.run_worker(lambda: None, self, (), {})
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument()._setup.install_in_worker()
+        instrument()._installation.install_in_worker()
         yield telemetry
 
 
@@ -176,7 +176,7 @@ def test_a_result_that_nobody_has_told_counts(worker: Worker, telemetry: Telemet
     """A child that had the signal leaves its result to the main process, which takes it."""
     request = worker.run()
     request.cancel(worker.pool)
-    worker.pool.jobs[0].report("callback", (0, None, Unrecorded(0.1)))
+    worker.pool.jobs[0].report("callback", (0, None, UnrecordedRuntime(0.1)))
     worker.end()
     [span] = processed(telemetry)
     assert (span.attributes or {})[OUTCOME] == "success"
@@ -256,7 +256,7 @@ def test_a_result_that_comes_late_has_the_time_it_was_made(
     request = worker.run()
     request.time_start = time.time() - 9
     request.cancel(worker.pool)
-    result = Unrecorded(0.1)
+    result = UnrecordedRuntime(0.1)
     result.ended_at = time.time() - 5
     worker.pool.jobs[0].report("callback", (0, None, result))
     [span] = processed(telemetry)
@@ -268,11 +268,11 @@ def test_a_child_says_when_a_signal_ended_its_task(
 ) -> None:
     """Its own end comes later: it cleans up, and exports what it has."""
     monkeypatch.setattr(current_process(), "index", 7, raising=False)
-    exits = instrument()._setup._exits
+    exits = instrument()._parts.shared.exit_times
     request = worker.run()
     request.terminate(worker.pool)
     before = time.time()
-    exits.note(translation.receipt(request.request_dict)[1])
+    exits.write(translation.receipt(request.request_dict)[1])
     after = time.time()
     time.sleep(0.05)
     worker.pool.jobs[0].report("error_callback", terminated())
@@ -283,14 +283,14 @@ def test_a_child_says_when_a_signal_ended_its_task(
 
 def test_nobody_notes_what_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a parent that listens, in a process of no pool, for a task of no worker."""
-    exits = Exits()
-    exits.note(5)
-    assert exits.noted(5) is None
+    exits = ExitTimes()
+    exits.write(5)
+    assert exits.read(5) is None
     exits.share()
-    exits.note(5)
+    exits.write(5)
     monkeypatch.setattr(current_process(), "index", 7, raising=False)
-    exits.note(None)
-    assert [exits.noted(5), exits.noted(None)] == [None, None]
+    exits.write(None)
+    assert [exits.read(5), exits.read(None)] == [None, None]
 
 
 @pytest.mark.parametrize("ways", [("callback", (0, None, 0.1)), None])
@@ -348,13 +348,13 @@ def test_what_is_not_covered_is_left_alone() -> None:
     """A worker of another app in the same process."""
     named = memory_app()
     with instrumenting(named) as telemetry:
-        setup = instrument(named)._setup
-        setup.install_in_worker()
+        installation = instrument(named)._installation
+        installation.install_in_worker()
         worker = Worker(app_with_hold())
         for end in ("cancel", "terminate"):
             getattr(worker.run(), end)(worker.pool)
             worker.pool.jobs[-1].report("error_callback", terminated())
-        setup.work(lambda: None, worker, (), {})
+        installation.run_worker(lambda: None, worker, (), {})
         assert telemetry.spans() == []
 
 

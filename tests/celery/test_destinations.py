@@ -11,8 +11,9 @@ from celery.exceptions import Reject
 from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
-from otel_queue_plugins.celery import dead_letters
-from otel_queue_plugins.celery.routes import CeleryRoute, Routes, destination, published_to
+from otel_queue_plugins.celery import destinations
+from otel_queue_plugins.celery.destinations import destination, published_to
+from otel_queue_plugins.celery.routes import CeleryRoute, Routes
 from tests.celery.conftest import Telemetry, instrumenting, memory_app, running
 
 EVENTS, NEWS = Exchange("events", type="topic"), Exchange("news", type="fanout")
@@ -212,7 +213,7 @@ def dead_letter_queue(app: Celery, exchange: str, routing_key: str) -> str | Non
     app.conf.broker_url = "amqp://"
     route = Routes().find(app, "work", exchange, routing_key, reading=True)
     assert isinstance(route, CeleryRoute)
-    return dead_letters.queue_of(app, route)
+    return destinations.dead_letter_queue(app, route)
 
 
 def _jobs(exchange: str, routing_key: str | None = None) -> Queue:

@@ -117,7 +117,7 @@ def test_a_role_is_told_by_the_calls_in_progress(
     """Methods of Celery's and billiard's that last as long as the process has the role."""
     found = in_method_of(kind, module, method)
     assert found.kind == expected
-    assert found.runs_here == ((expected, method) == ("worker", "start"))
+    assert found.in_this_thread == ((expected, method) == ("worker", "start"))
 
 
 def test_what_goes_wrong_with_it_costs_the_app_nothing(
@@ -134,4 +134,4 @@ def test_what_goes_wrong_with_it_costs_the_app_nothing(
         instrument(app)
         app.send_task("a")
         assert telemetry.one("send a")
-    assert "ProcessSetup.join failed" in caplog.text
+    assert "join_running_process failed" in caplog.text

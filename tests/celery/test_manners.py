@@ -265,7 +265,7 @@ def test_nobody_is_accused_wrongly(caplog: pytest.LogCaptureFixture) -> None:
     try:
         with instrumenting():
             memory_app().send_task("a")
-            assert coexistence.others() == []
+            assert coexistence.active_tracers() == []
     finally:
         signals.task_prerun.disconnect(handler)
     assert "seen twice" not in caplog.text
@@ -282,4 +282,4 @@ def test_a_tracer_that_patches_is_seen_under_and_over_ours(
     with instrumenting():
         if on_top:
             monkeypatch.setattr(celery.app.trace, "build_tracer", theirs)
-        assert coexistence.others() == ["sentry-sdk"]
+        assert coexistence.active_tracers() == ["sentry-sdk"]

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.patching import Table
 
 TABLES: dict[str, Table] = {
-    "every process": patches.of_every_process(*[MagicMock()] * 4),
-    "main process": patches.of_main_process(*[MagicMock()] * 5),
+    "every process": patches.of_every_process(MagicMock()),
+    "main process": patches.of_main_process(MagicMock(), MagicMock()),
     "prefork": patches.of_prefork(MagicMock()),
     "threads": patches.of_threads(MagicMock()),
-    "batches": patches.of_batches(MagicMock(), MagicMock()),
+    "batches": patches.of_batches(MagicMock()),
 }
 ROWS = [
     pytest.param(place, name, row, id=f"{table}: {place} {name}")

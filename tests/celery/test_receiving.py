@@ -13,7 +13,7 @@ from celery.worker.request import Request
 from kombu.message import Message
 
 from otel_queue_plugins.celery import instrument, translation
-from otel_queue_plugins.celery.main_process.receipt import Receiving
+from otel_queue_plugins.celery.main_process.receipts import Receipts
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
@@ -49,7 +49,7 @@ def hold() -> None:
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument()._setup.install_in_worker()
+        instrument()._installation.install_in_worker()
         yield telemetry
 
 
@@ -63,7 +63,7 @@ def handed_to(pool: Any, received_at: float, limit: float | None = None) -> Requ
     message = Message(
         body=((), {}, {}), headers={"id": "1", "task": "hold"}, properties={"priority": 3}
     )
-    Receiving(QueueTelemetry("celery"), bool).strategy(lambda: print, None, (), {})(message)
+    Receipts(QueueTelemetry("celery"), bool).strategy(lambda: print, None, (), {})(message)
     assert received_at <= message.otel_queue_received_at <= time.time()
     body = ((), {}, {})
     request = made(message, app=app, task=task, body=body, headers=message.headers, decoded=True)
@@ -99,7 +99,7 @@ def test_code_in_the_same_process_is_told_no_time_limit(telemetry: Telemetry) ->
 def test_a_message_without_a_place_for_it_is_handled() -> None:
     """A broker client may have messages of its own kind."""
     seen: list[object] = []
-    handle = Receiving(QueueTelemetry("celery"), bool).strategy(lambda: seen.append, None, (), {})
+    handle = Receipts(QueueTelemetry("celery"), bool).strategy(lambda: seen.append, None, (), {})
     message = object()
     handle(message)
     assert seen == [message]

@@ -1,1 +1,1 @@
-"""What only the process that receives a worker's messages sees."""
+"""For the main process of a worker only: receipts, and deliveries that the task did not end."""
