@@ -1,7 +1,7 @@
 """Instrument a process that is a worker, a pool process or beat already.
 
-Celery has sent the signals for that before `instrument` was called: what their receivers do is done
-here.
+Celery has sent the signals of its start before `instrument` was called. The functions here do what
+receivers of those signals do.
 """
 
 from __future__ import annotations

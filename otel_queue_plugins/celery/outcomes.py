@@ -24,10 +24,7 @@ def _unclassified() -> Ending:
 
 
 def of_result(result: Any, task: Any, delivery: Delivery) -> Ending:
-    """Return the ending of a task whose tracer returned `result`, a `trace_ok_t`.
-
-    That is `celery.app.trace.trace_ok_t`: return value, exception info, runtime, stored result.
-    """
+    """Return the ending for what a tracer returned, a `celery.app.trace.trace_ok_t`."""
     try:
         if result.info is None and result.runtime is not None:
             return SUCCEEDED

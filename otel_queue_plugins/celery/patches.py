@@ -62,7 +62,7 @@ def of_main_process(parts: Parts, installation: Installation) -> Table:
             "on_failure": Patch(requests.on_failure, "5.3", "the process of a task is lost"),
             "on_timeout": Patch(requests.on_timeout, "5.3", "a task exceeds its time limit"),
             # Before 5.7, Celery runs the task that it has rejected.
-            "reject": Patch(requests.reject, "5.7", "a task that the pool has not got"),
+            "reject": Patch(requests.reject, "5.7", "a task that was not given to the pool"),
             "_announce_cancelled": Patch(
                 requests.announce_cancelled, "5.3", "the connection is lost"
             ),

@@ -71,7 +71,7 @@ def to_delivery(
         worker_pid,
         in_workflow,
         span_id,
-        joined(request, request.get("chain")) if in_workflow else None,
+        joined_group(request, request.get("chain")) if in_workflow else None,
     )
 
 
@@ -178,7 +178,7 @@ def final_id(signature: object) -> str | None:
     return identity(task_id)
 
 
-def joined(request: Request, chain: object) -> str | None:
+def joined_group(request: Request, chain: object) -> str | None:
     """Return the id of the group that a message may join as the body of a chord; None for members.
 
     If the body is a chain, Celery has that id in the options of the last step.

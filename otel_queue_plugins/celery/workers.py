@@ -64,7 +64,7 @@ class Workers:
     def run_unsuppressed(
         self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Wrap `send` of a signal of the worker: code of users makes its spans as ever."""
+        """Wrap `send` of a signal of the worker: receivers are user code, which may make spans."""
         if not context.get_value(suppression.LEGACY_KEY):
             return wrapped(*args, **kwargs)
         token = suppression.allow_instrumentation()
@@ -74,7 +74,7 @@ class Workers:
             context.detach(token)
 
     def suppress_in_this_thread(self) -> None:
-        """Do as `run_suppressed`, for a worker that runs in this thread already."""
+        """Set the suppression for a worker that runs in this thread already."""
         if not self._needs_no_suppression():
             suppression.suppress_instrumentation()
 

@@ -87,7 +87,7 @@ def find_place(
 
 def _without_known_id(joins: Joined, facts: Mapping[str, Any], chain: Any) -> Joined:
     """Return `joins` without its id if the receiver finds that in Celery's own headers."""
-    is_known = translation.joined(facts, chain) == joins.id
+    is_known = translation.joined_group(facts, chain) == joins.id
     return Joined(id="", size=joins.size) if is_known else joins
 
 

@@ -1,1 +1,1 @@
-"""For the main process of a worker only: receipts, and deliveries that the task did not end."""
+"""The parts that work only in the main process of a worker, which receives the messages."""

@@ -67,7 +67,7 @@ class Requests:
     def on_timeout(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Wrap `Request.on_timeout(soft, timeout)`.
 
-        billiard calls it after it has reported the task as failed, gevent calls nothing else.
+        billiard calls it after `on_failure`; gevent calls only this.
         """
         soft = args[0] if args else kwargs.get("soft")
         is_ignored = soft and not getattr(request, HAS_CUSTOM_BASE, False)
@@ -138,12 +138,12 @@ class Requests:
                 self._drop_reported(request)
 
     def reject(self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Wrap `Request.reject(requeue=False)`; it ends a task that the pool has not got.
+        """Wrap `Request.reject(requeue=False)`; it ends a task that was not given to the pool.
 
         Celery calls it if the ETA is invalid.
         """
-        is_in_pool = request.acknowledged or request.time_start or request._apply_result  # noqa: SLF001
-        if is_in_pool or is_handled(request) or not self._covers(request.app):
+        has_begun = request.acknowledged or request.time_start or request._apply_result  # noqa: SLF001
+        if has_begun or is_handled(request) or not self._covers(request.app):
             return wrapped(*args, **kwargs)
         requeue = args[0] if args else kwargs.get("requeue")
         outcome = Outcome.REQUEUED if requeue else Outcome.REJECTED
