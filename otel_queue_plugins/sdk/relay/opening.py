@@ -88,7 +88,7 @@ def _metrics(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> 
         exemplar_filter=preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
-    relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.drain)
+    relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.settle)
     return RelayMeterProvider(relay)
 
 
