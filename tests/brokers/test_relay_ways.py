@@ -47,6 +47,7 @@ def test_a_worker_is_one_process_to_the_backend(any_lab: Lab, compression: str) 
     worker = any_lab.celery(app, env=env, arguments=["--max-tasks-per-child=2"])
     sent = producer.run("for n in range(6): sell.delay()")
     worker.wait_for_log("succeeded", count=6)
+    producer.run(RESTING)  # "succeeded" is logged before the task is over
     there = any_lab.directory / "there"
     producer.run(f"wait_for.delay({str(there)!r})")
     worker.wait_for_log("waits")
