@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
 from otel_queue_plugins.core import counts
-from otel_queue_plugins.sdk import encoding, preferences, providers, samplers
+from otel_queue_plugins.sdk import encoding, preferences, providers, samplers, shortcuts
 from otel_queue_plugins.sdk.current import OWN
 from otel_queue_plugins.sdk.dropped import QUEUE_FULL
 from otel_queue_plugins.sdk.relay import fields, measured, sending
@@ -69,6 +69,8 @@ def _traces(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> A
     sampler = samplers.build(plan.sampler) if plan.sampler else None
     provider = RelayTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(SpanRelay(relay))
+    # The trial of the fast path is done for all processes that are forked from this one.
+    shortcuts.spans(provider.get_tracer("otel_queue_plugins"))
     return provider
 
 
