@@ -1,8 +1,9 @@
 """Whatever kills a pool process: a task that has finished is told of, once.
 
-    OTEL_QUEUE_TESTS_ROUNDS=20 OTEL_QUEUE_TESTS_KILLS=10 pytest tests/brokers/test_relay_kills.py
+    KILL_TEST_ROUNDS=20 KILL_TEST_KILLS=8 pytest tests/brokers/test_relay_kills.py
 
-is the long proof; `ROUNDS` is how often each case runs, `KILLS` and `TASKS` are those of one run.
+is the long proof: how often each case runs, and how many are killed in a run. `KILL_TEST_TASKS` is
+how many tasks there are in one.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ SOON = {
     "OTEL_BSP_SCHEDULE_DELAY": "200",
     "OTEL_BSP_MAX_QUEUE_SIZE": "65536",  # as many as an outage may hold back here
 }
-TASKS = int(os.environ.get("OTEL_QUEUE_TESTS_TASKS", "1200"))
-KILLS = int(os.environ.get("OTEL_QUEUE_TESTS_KILLS", "15"))
-ROUNDS = int(os.environ.get("OTEL_QUEUE_TESTS_ROUNDS", "1"))
+TASKS = int(os.environ.get("KILL_TEST_TASKS", "1200"))
+KILLS = int(os.environ.get("KILL_TEST_KILLS", "15"))
+ROUNDS = int(os.environ.get("KILL_TEST_ROUNDS", "1"))
 CGROUP = Path("/sys/fs/cgroup/memory")
 
 pytestmark = pytest.mark.slow
