@@ -107,6 +107,17 @@ def test_a_child_has_one_thread(own_lab: Lab) -> None:
     worker.wait_for_log("1 threads, 1 of Python")
 
 
+def test_processes_share_the_memory_of_what_was_loaded_before_they_were_forked(
+    own_lab: Lab,
+) -> None:
+    """Celery collects garbage before each fork, and that writes into what is not frozen."""
+    app = own_lab.module(APP)
+    producer = own_lab.producer(app)
+    worker = own_lab.celery(app, env=ON)
+    producer.run("count_frozen.delay()")
+    worker.wait_for_log(r"[1-9]\d{4,} frozen")
+
+
 def test_many_children_are_one_set_of_series(own_lab: Lab) -> None:
     """Each task in a process of its own: no more series, resources and connections than of one."""
     app = own_lab.module(APP)
