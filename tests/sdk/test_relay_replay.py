@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_queue_plugins.core.counts import Counts
-from otel_queue_plugins.sdk.relay import measured
+from otel_queue_plugins.sdk.relay import collector, measured
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.metering import RelayMeterProvider
 from otel_queue_plugins.sdk.relay.outbox import Outbox
@@ -287,6 +287,41 @@ def test_counts_of_children_are_those_of_the_worker(children: Children) -> None:
     assert (observation.value, observation.attributes) == (140, attributes)
     assert children.collector.has_ended(42)
     assert not children.collector.has_ended(43)
+
+
+def test_ends_are_found_by_the_whole_id_only(children: Children) -> None:
+    """Not across two of them that stand one after the other."""
+    first, second = 0x0102030405060708, 0x1112131415161718
+    children.outboxes[0].add_end(first)
+    children.outboxes[0].add_end(second)
+    children.outboxes[0].add_log(b"", b"\x12\x01a")
+    assert children.collector.has_ended(first)
+    assert children.collector.has_ended(second)
+    assert not children.collector.has_ended(0x0506070811121314)
+    assert not children.collector.has_ended(0)
+
+
+def test_dead_processes_are_forgotten_and_what_they_measured_is_not(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what a dead one has left in the pipe, without the definitions that came before."""
+    alive = children.outboxes[0]._source
+    monkeypatch.setattr(collector, "is_alive", lambda source: source == alive)
+    for number in range(200):
+        source = (number + 1, 7) if number % 10 else alive
+        children.outboxes[1] = outbox = Outbox(children.pipe, 5, 5)
+        outbox._source = source
+        counter = children.meters[1].get_meter("scope").create_counter("c")
+        counter.add(1)
+        outbox.hand_over()
+        if number % 7 == 0:
+            children.collector.drain()
+        counter.add(1)
+        outbox.hand_over()
+    children.collector.drain()
+    assert len(children.replay.sources()) < 2 * 64
+    (found,) = children.collect().values()
+    assert found["value"] == 400
 
 
 def full(children: Children) -> None:

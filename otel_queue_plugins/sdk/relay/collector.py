@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.sdk.relay.parts import Assembly
+from otel_queue_plugins.sdk.relay.parts import Assembly, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ _TOGETHER: Final = 0.03  # seconds between a first message and reading
 _IDLE: Final = 60.0
 _LONGEST_WAIT: Final = 1.0
 _MOST_ENDED: Final = 8192
+_MOST_SOURCES: Final = 64
 
 Records = list[tuple[bytes, bytes]]
 """Scope and field of each, encoded."""
@@ -52,26 +53,31 @@ class Collector:
         self._replay = replay
         self._dropped = dropped
         self._assembly = Assembly()
+        self._most_sources = _MOST_SOURCES
         self._ended: deque[bytes] = deque(maxlen=_MOST_ENDED)
         self._lock = threading.RLock()
 
     def has_ended(self, span_id: int) -> bool:
         """Whether the process that ran the delivery with this span has recorded its end."""
         self.drain()
-        key = span_id.to_bytes(8, "big")
-        return any(
-            ended[at : at + 8] == key for ended in self._ended for at in range(0, len(ended), 8)
-        )
+        ended, key = b"".join(self._ended), span_id.to_bytes(8, "big")
+        at = ended.find(key)
+        while at % 8 and at > 0:  # across two others
+            at = ended.find(key, at + 1)
+        return at >= 0
 
     def drain(self, wait: float = _LONGEST_WAIT) -> bool:
         """Take all that is there. Not if somebody else does for longer than `wait` seconds."""
         if not self._lock.acquire(timeout=wait):
             return False
         try:
+            dead = self._dead()  # all that they have written is in the pipe by now
             if self._replay is not None:
                 self._replay.set_clock()
             while received := self._pipe.read():
                 self._take(received)
+            for source in dead:
+                self._forget(source)
         finally:
             self._lock.release()
         return True
@@ -88,6 +94,20 @@ class Collector:
             if self._pipe.wait_for_content(_IDLE):
                 time.sleep(_TOGETHER)
                 self.drain()
+
+    def _dead(self) -> list[Source]:
+        """Processes that have ended, if there are many to remember."""
+        sources = {*self._assembly.sources(), *(self._replay.sources() if self._replay else ())}
+        if len(sources) < self._most_sources:
+            return []
+        dead = [source for source in sources if not is_alive(source)]
+        self._most_sources = max(_MOST_SOURCES, 2 * (len(sources) - len(dead)))
+        return dead
+
+    def _forget(self, source: Source) -> None:
+        self._assembly.forget(source)
+        if self._replay is not None:
+            self._replay.forget(source)
 
     def _take(self, received: bytes) -> None:
         for source, message in self._assembly.add(received):

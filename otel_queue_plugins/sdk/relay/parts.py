@@ -21,7 +21,6 @@ _MARK: Final = b"OQR1"
 _HEADER: Final = Struct("<4sIIIH?H")
 _MOST: Final = PART - _HEADER.size
 _MOST_PARTS: Final = 1 << 16
-_MOST_BEGUN: Final = 64
 
 
 class _Begun(NamedTuple):
@@ -82,7 +81,6 @@ class Assembly:
         piece: bytes,
     ) -> bytes | None:
         if index == 0:
-            self._forget_dead()
             self._begun[source] = _Begun(number, [piece])
             return None
         begun = self._begun.get(source)
@@ -91,9 +89,13 @@ class Assembly:
         begun.parts.append(piece)
         return b"".join(self._begun.pop(source).parts) if is_last else None
 
-    def _forget_dead(self) -> None:
-        if len(self._begun) >= _MOST_BEGUN:
-            self._begun = {each: begun for each, begun in self._begun.items() if is_alive(each)}
+    def sources(self) -> list[Source]:
+        """Processes whose message is not whole yet."""
+        return list(self._begun)
+
+    def forget(self, source: Source) -> None:
+        """Nothing of that process will come any more."""
+        self._begun.pop(source, None)
 
 
 def is_alive(source: Source) -> bool:

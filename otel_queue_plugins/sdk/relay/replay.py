@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.sdk.relay import measured, parts, writing
+from otel_queue_plugins.sdk.relay import measured, writing
 from otel_queue_plugins.sdk.relay.instruments import real_instrument
 from otel_queue_plugins.sdk.relay.measured import Instrument
 from otel_queue_plugins.sdk.relay.shapes import Places
@@ -25,7 +25,6 @@ logger = logging.getLogger("otel_queue_plugins")
 _MOST_SERIES: Final = 4096
 _MOST_BYTES: Final = 1 << 17
 _MOST_AT_ONCE: Final = 4096
-_MOST_SOURCES: Final = 64
 
 
 class Replay:
@@ -39,11 +38,20 @@ class Replay:
         self._writes: dict[Instrument, Write] = {}
         self._gathered: dict[tuple[Instrument, bytes], Gathered] = {}
         self._tables: dict[Source, Table] = {}
-        self._most_sources = _MOST_SOURCES
         self._tallies = {measured.SENT: counts.sent, measured.CONSUMED: counts.consumed}
         self._due: list[Gathered] = []
         self._waiting = 0
         self._now_ns = 0
+
+    def sources(self) -> list[Source]:
+        """The processes that have measured something."""
+        return list(self._tables)
+
+    def forget(self, source: Source) -> None:
+        """Nothing of that process will come any more; what has come is kept."""
+        table = self._tables.pop(source, None)
+        if table is not None:
+            table.spread()
 
     def set_clock(self) -> None:
         """What is taken from now on was measured now.
@@ -62,7 +70,7 @@ class Replay:
         """Keep what an `Outbox` has packed until `settle`, at most about 128 KiB."""
         table = self._tables.get(source)
         if table is None:
-            table = self._new_table(source)
+            table = self._tables[source] = Table(self._due)
         if defined:
             for number, about, attributes in defined:
                 table.define(number, self._gather(about, attributes))
@@ -90,13 +98,6 @@ class Replay:
             gathered.values.add([value] * some, Places(b"", 0, -1, [self._now_ns] * some))
             gathered.settle()
             count -= some
-
-    def _new_table(self, source: Source) -> Table:
-        if len(self._tables) >= self._most_sources:
-            self.settle()
-            self._tables = {each: t for each, t in self._tables.items() if parts.is_alive(each)}
-            self._most_sources = max(_MOST_SOURCES, 2 * len(self._tables))
-        return self._tables.setdefault(source, Table(self._due))
 
     def _gather(self, about: Any, attributes: Mapping[str, Any] | None) -> Gathered:
         """Where measurements of one series go; the same for all processes."""
