@@ -46,4 +46,4 @@ def test_the_table_of_proven_versions_is_the_one_in_use() -> None:
 def test_what_is_lost_without_it_stands_there() -> None:
     """In microseconds a message, in the order of the columns."""
     *most, last = [part.cost.removesuffix(" us") for part in gate._PARTS.values()]
-    assert f"about {', '.join(most)} and {last} us for the four" in PAGE
+    assert f"about {', '.join(most)} and {last} us for the five" in PAGE

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -23,12 +23,33 @@ from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from otel_queue_plugins.sdk.fastpath import gate
 
-__all__ = ["BeginSpan", "Record", "bind", "note", "put", "spans"]
+__all__ = ["BeginSpan", "Merge", "Record", "bind", "merge", "note", "put", "spans"]
 
 Value = str | int | float | bool
 About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
+
+
+Where = Callable[[int], tuple[Context, int]]
+
+
+class Merge(Protocol):
+    """Records what was measured elsewhere; values are finite and may be recorded."""
+
+    def record(self, value: float, attributes: Any, context: Context, at_ns: int) -> None:
+        """One measurement of that time, in nanoseconds since the epoch."""
+        ...
+
+    def merge(
+        self, values: Sequence[float], attributes: Any, marks: Sequence[int], where: Where
+    ) -> None:
+        """Many of a histogram, one at least.
+
+        Those with a mark that is not 0 may be exemplars; `where` has their context and time.
+        """
+        ...
+
 
 # The class of spans that `put` and `note` need not hand over, once there are any, and what does it.
 _proven: dict[type, Any] = {}
@@ -85,6 +106,18 @@ def _bind(histogram: Any) -> Record:
 
     trial.prove_measurements()
     return histograms.direct(histogram)
+
+
+def merge(instrument: Any) -> Merge | None:
+    """What records with `instrument` for other processes, None where that cannot be had."""
+    return gate.attempt("measurements of others", partial(_merge, instrument))
+
+
+def _merge(instrument: Any) -> Merge:
+    from otel_queue_plugins.sdk.fastpath import merging, trial
+
+    trial.prove_merging()
+    return merging.direct(instrument)
 
 
 def _behind(given: Any, proxy: str, name: str) -> Any:

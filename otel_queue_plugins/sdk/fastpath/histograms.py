@@ -134,7 +134,7 @@ class _Direct:
         key = _hash_attributes(attributes)
         with match._lock:
             lasting = match._get_or_create_aggregation(key, attributes.copy())
-        into: Into = _into_buckets if _has_buckets(lasting) else self._into_any
+        into: Into = _into_buckets if has_buckets(lasting) else self._into_any
         if not match._reset_on_collect:
             return into, lasting
 
@@ -172,7 +172,7 @@ def _is_in_sampled_span(_value: float, _now: int, _clean: Any, context: Context)
     return bool(span_in(context).get_span_context().trace_flags & TraceFlags.SAMPLED)
 
 
-def _has_buckets(aggregation: Any) -> bool:
+def has_buckets(aggregation: Any) -> bool:
     """Whether `_into_buckets` is what its `aggregate` does."""
     from opentelemetry.sdk.metrics._internal.aggregation import (
         _ExplicitBucketHistogramAggregation as Buckets,

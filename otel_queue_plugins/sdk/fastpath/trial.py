@@ -22,7 +22,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_queue_plugins.sdk.fastpath import histograms, span_additions, span_start
+from otel_queue_plugins.sdk.fastpath import histograms, merging, span_additions, span_start
 from otel_queue_plugins.sdk.fastpath.gate import DifferentError
 
 if TYPE_CHECKING:
@@ -126,6 +126,26 @@ def prove_measurements() -> bool:
     usual, direct = _Measuring(), _Measuring()
     record = histograms.direct(direct.histogram)
     return usual.exported(usual.histogram.record) == direct.exported(record)
+
+
+@_once
+def prove_merging() -> bool:
+    """Whether values that are recorded together come out as if each had been recorded."""
+    usual, merged = _Measuring(), _Measuring()
+    direct = merging.direct(merged.histogram)
+
+    def record(value: float, attributes: Any, context: Context) -> None:
+        contexts = [_CONTEXTS[1], context, context, context]
+        direct.record(value, attributes, context, 1)
+        direct.merge([2 * value, 7, value, 7], attributes, [1, 1, 1, 0], lambda i: (contexts[i], 1))
+
+    def record_each(value: float, attributes: Any, context: Context) -> None:
+        usual.histogram.record(value, attributes, context)
+        usual.histogram.record(2 * value, attributes, _CONTEXTS[1])
+        for other in (7, 7, value):
+            usual.histogram.record(other, attributes, context)
+
+    return usual.exported(record_each) == merged.exported(record)
 
 
 class _Tracing:
