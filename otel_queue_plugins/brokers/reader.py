@@ -27,6 +27,7 @@ from otel_queue_plugins.brokers.facts import (
     State,
     StoredMessage,
 )
+from otel_queue_plugins.brokers.leases import AskedLeases, Leases
 from otel_queue_plugins.brokers.requeueing import Moved
 from otel_queue_plugins.brokers.selection import ALL, Selection
 from otel_queue_plugins.brokers.storage import Storage
@@ -176,6 +177,10 @@ class QueueReader:
                 )
 
         return self._asking.once(put_back)
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """Leases of `lifetime` seconds, on the broker itself, for the reporter `owner`."""
+        return AskedLeases(self._asking, self._storage.leases(owner, lifetime, timeout))
 
     def close(self) -> None:
         """Drop the connection; the next call opens another. Never raises."""

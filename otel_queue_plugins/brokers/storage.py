@@ -8,6 +8,7 @@ from typing import Protocol
 from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers.facts import Change, Plan, QueueState, Source, State, StoredMessage
+from otel_queue_plugins.brokers.leases import Leases
 
 
 class Storage(Protocol):
@@ -84,6 +85,10 @@ class Storage(Protocol):
 
     def undo(self, queue: str) -> Change:
         """Bring back what the last purge of `queue` took away."""
+        ...
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """Leases of `lifetime` seconds for the reporter `owner`; no step takes over `timeout` s."""
         ...
 
     def close(self) -> None:

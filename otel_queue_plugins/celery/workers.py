@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import get_implementation, prefork
 from celery.worker import state
 from opentelemetry import context
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.celery import consuming
+from otel_queue_plugins.celery.copying import copied
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Route
@@ -17,7 +19,8 @@ from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
 
-_TRIES: Final = 10
+if TYPE_CHECKING:
+    from otel_queue_plugins.reporting.reporter import Reporter
 
 
 class Lifecycle:
@@ -28,6 +31,7 @@ class Lifecycle:
         self._routes = routes
         self._main_pid: int | None = None
         self._child_pid: int | None = None
+        self._reporter: Reporter | None = None
 
     def supervised(self) -> bool:
         """Whether this is a pool process, whose death its parent reports."""
@@ -86,19 +90,28 @@ class Lifecycle:
     def worker_ready(self, sender: Any, **_: Any) -> None:
         """The worker consumes: report its slots and what it holds."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
+        consumed = consuming.Consumed(sender)
         self._telemetry.observe_worker(
             capacity=None if pool is None else lambda: _slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=self._running if relay.is_on("metrics") else None,
+            scheduled=consumed.scheduled,
+            consuming=consumed.queues,
         )
         self._telemetry.connect()
         relay.start()
+        if self._telemetry.options.queue_state:
+            from otel_queue_plugins.reporting import starting
+
+            self._reporter = starting.start_for_celery(
+                sender.app, consumed.names, self._telemetry.meter_provider
+            )
 
     def _running(self) -> list[tuple[Route, float]]:
         """What the pool runs, as this process knows it: nothing of a dead one stays."""
         return [
             (self._routes.of_request(each.app, each.type, each.request_dict), each.time_start)
-            for each in _copied(state.active_requests)
+            for each in copied(state.active_requests)
             if each.time_start
         ]
 
@@ -130,6 +143,8 @@ class Lifecycle:
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """The main process ends."""
+        if self._reporter is not None:
+            self._reporter.stop()
         sdk.flush()
 
 
@@ -137,21 +152,6 @@ def _forks(pool: Any) -> bool:
     """Whether a worker with this pool has processes for its tasks."""
     kind = None if pool is None else get_implementation(pool)
     return isinstance(kind, type) and issubclass(kind, prefork.TaskPool)
-
-
-def _copied(requests: Any) -> list[Any]:
-    """The members of a set that the main thread may change meanwhile: then it is tried again."""
-    found = None
-    for _ in range(_TRIES):
-        found = found or _tried(requests)
-    return found or []
-
-
-def _tried(requests: Any) -> list[Any] | None:
-    try:
-        return list(requests)
-    except RuntimeError:
-        return None
 
 
 def _slots(pool: Any) -> int:

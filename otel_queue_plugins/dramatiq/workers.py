@@ -6,13 +6,17 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from dramatiq.common import q_name
+
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.safety import do_nothing, never_raises
+from otel_queue_plugins.dramatiq.broker import address_of
 
 if TYPE_CHECKING:
     from dramatiq import Worker
 
     from otel_queue_plugins.core.telemetry import QueueTelemetry
+    from otel_queue_plugins.reporting.reporter import Reporter
 
 
 class Workers:
@@ -21,6 +25,7 @@ class Workers:
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
         self._running: weakref.WeakSet[Worker] = weakref.WeakSet()
+        self._reporters: dict[Worker, Reporter] = {}
         self._observed = False
         self._flushing: threading.Thread | None = None
 
@@ -30,7 +35,24 @@ class Workers:
         self._running.add(worker)
         if not self._observed:
             self._observed = True
-            self._telemetry.observe_worker(capacity=self._capacity, reserved=self._reserved)
+            self._telemetry.observe_worker(
+                capacity=self._capacity,
+                reserved=self._reserved,
+                scheduled=self._scheduled,
+                consuming=self._consuming,
+            )
+
+    @never_raises(do_nothing)
+    def booted(self, worker: Worker) -> None:
+        """`worker` consumes: report the state of its queues, if that is asked for."""
+        if self._telemetry.options.queue_state and worker not in self._reporters:
+            from otel_queue_plugins.reporting import starting
+
+            found = starting.start_for_dramatiq(
+                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider
+            )
+            if found is not None:
+                self._reporters[worker] = found
 
     @never_raises(do_nothing)
     def stopping(self) -> None:
@@ -42,6 +64,9 @@ class Workers:
     def stopped(self, worker: Worker) -> None:
         """Send the rest. Takes no longer than the bound of `sdk.flush`."""
         self._running.discard(worker)
+        reporter = self._reporters.pop(worker, None)
+        if reporter is not None:
+            reporter.stop()
         if self._flushing is not None:
             self._flushing.join()
         sdk.flush()
@@ -50,9 +75,20 @@ class Workers:
         return sum(worker.worker_threads for worker in self._running)
 
     def _reserved(self) -> int:
-        return sum(_held(worker) for worker in self._running)
+        return sum(worker.work_queue.qsize() for worker in self._running)
+
+    def _scheduled(self) -> int:
+        consumers = [each for worker in self._running for each in list(worker.consumers.values())]
+        return sum(consumer.delay_queue.qsize() for consumer in consumers)
+
+    def _consuming(self) -> list[tuple[str, str]]:
+        return [
+            (address_of(worker.broker).system, name)
+            for worker in self._running
+            for name in _consumed(worker)
+        ]
 
 
-def _held(worker: Worker) -> int:
-    delayed = sum(thread.delay_queue.qsize() for thread in list(worker.consumers.values()))
-    return worker.work_queue.qsize() + delayed
+def _consumed(worker: Worker) -> list[str]:
+    """The queues of `worker` by the names that its users know, each once."""
+    return sorted({q_name(name) for name in list(worker.consumers)})
