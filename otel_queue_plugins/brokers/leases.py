@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from otel_queue_plugins.brokers.asking import Asking
-
 MARGIN: Final = 0.95
 """The share of a lease that its holder uses: clocks of two machines do not run equally fast."""
 
@@ -55,19 +53,3 @@ class Unshared:
 
     def close(self) -> None:
         """See `Leases`."""
-
-
-class AskedLeases:
-    """Leases whose failures are BrokerErrors, and which client instrumentations do not see."""
-
-    def __init__(self, asking: Asking, leases: Leases) -> None:
-        self._asking = asking
-        self._leases = leases
-
-    def hold(self, queues: Sequence[str]) -> Held:
-        """See `Leases`."""
-        return self._asking.read(lambda: self._leases.hold(queues))
-
-    def close(self) -> None:
-        """See `Leases`."""
-        self._asking.once(self._leases.close)

@@ -15,7 +15,7 @@ from typing import Final
 from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers import requeueing
-from otel_queue_plugins.brokers.asking import Asking
+from otel_queue_plugins.brokers.asking import AskedLeases, Asking
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import (
     STATES,
@@ -27,7 +27,7 @@ from otel_queue_plugins.brokers.facts import (
     State,
     StoredMessage,
 )
-from otel_queue_plugins.brokers.leases import AskedLeases, Leases
+from otel_queue_plugins.brokers.leases import Leases
 from otel_queue_plugins.brokers.requeueing import Moved
 from otel_queue_plugins.brokers.selection import ALL, Selection
 from otel_queue_plugins.brokers.storage import Storage

@@ -52,7 +52,7 @@ class QueueGauges:
         """The number of messages in each state that the broker can tell."""
         return [
             _observation(queue, getattr(queue, state), state)
-            for queue in self._current()
+            for queue in self.current()
             for state in STATES
             if getattr(queue, state) is not None
         ]
@@ -61,7 +61,7 @@ class QueueGauges:
         """The age of the oldest message (s), 0 where there is none."""
         return [
             _observation(queue, getattr(queue, field), state)
-            for queue in self._current()
+            for queue in self.current()
             for state, field in _AGES.items()
             if getattr(queue, field) is not None
         ]
@@ -70,15 +70,16 @@ class QueueGauges:
         """The number of messages that workers hold which are gone."""
         return [
             _observation(queue, queue.abandoned)
-            for queue in self._current()
+            for queue in self.current()
             if queue.abandoned is not None
         ]
 
     def has_values(self) -> bool:
         """Whether there is anything to show now."""
-        return any(True for _ in self._current())
+        return any(True for _ in self.current())
 
-    def _current(self) -> Iterator[QueueState]:
+    def current(self) -> Iterator[QueueState]:
+        """The queues that are shown now."""
         states, held, until = self._shown
         now = self._clock()
         if now < until:

@@ -32,7 +32,8 @@ class Polling:
     """One reporter's looks at the broker, all of them in one thread.
 
     `interval` is in seconds. `queues` returns the queues to report at that moment. With `leases`
-    it reports those of them that no other reporter does.
+    it reports those of them that no other reporter does. `failure` is what the last look raised,
+    None if it went well.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Polling:
         self._reader: QueueReader | None = None
         self._leases: Leases = Unshared()
         self._failures = 0
+        self.failure: Exception | None = None
         self._has_explained = False
 
     def poll(self) -> float:
@@ -66,14 +68,9 @@ class Polling:
         except Exception as error:  # noqa: BLE001 - whatever it is, it passes or is logged
             return self._failed(error)
         if self._failures:
-            self._failures = 0
+            self._failures, self.failure = 0, None
             _log.info("otel_queue_plugins: the state of queues is reported again")
         return max(_A_MOMENT, wait - (self._clock() - started))
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the last look failed."""
-        return self._failures > 0
 
     def close(self) -> None:
         """Give back the leases and close the connections. Never raises."""
@@ -107,9 +104,11 @@ class Polling:
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1
+        self.failure = error
         if self._failures == 1:
-            text = without_secrets(f"{error}" if _is_plain(error) else f"{error!r}")
-            _log.warning("otel_queue_plugins: the state of queues is not reported: %s", text)
+            _log.warning(
+                "otel_queue_plugins: the state of queues is not reported: %s", text_of(error)
+            )
             _log.debug("The failure:", exc_info=error)
         wait = min(MOST_SECONDS, self._interval * 2.0 ** min(self._failures - 1, 10))
         return max(wait, self._interval) * self._jitter(1 - _JITTER, 1 + _JITTER)
@@ -124,5 +123,7 @@ class Polling:
             _log.info("otel_queue_plugins: the state of queues is not known: %s", reason)
 
 
-def _is_plain(error: Exception) -> bool:
-    return isinstance(error, (BrokerError, RefusedError))
+def text_of(error: Exception) -> str:
+    """What went wrong, in one line without secrets."""
+    is_plain = isinstance(error, (BrokerError, RefusedError))
+    return without_secrets(str(error) if is_plain else repr(error))

@@ -49,6 +49,15 @@ def service_metrics(provider: MeterProvider | None = None) -> ServiceMetrics | N
     return _of_application(provider) or _of_environment() or _scraped(provider)
 
 
+def with_scraped() -> ServiceMetrics | None:
+    """For a process of its own: an exporter that is scraped; None if the environment has none."""
+    from otel_queue_plugins.sdk.providers import setup
+
+    setup.ensure_providers("metrics")
+    provider = global_providers.current_provider("metrics")
+    return _scraped(provider) if _is_ours(provider) else None
+
+
 def _is_ours(provider: object) -> bool:
     return provider is global_providers.OWN.get("metrics")
 
