@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
@@ -53,6 +53,11 @@ class QueueReader:
     def source(self) -> Source:
         """Whose queues these are, and where."""
         return self._storage.source
+
+    @property
+    def aged(self) -> Collection[State]:
+        """The states in which ages of messages can be known; elsewhere 0 says nothing."""
+        return self._storage.aged
 
     def names(self, *, search: bool = False) -> dict[str, str]:
         """The queues by name, each with where the name comes from. `search` asks the broker, too.

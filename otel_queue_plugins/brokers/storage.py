@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from opentelemetry.trace import SpanContext
@@ -15,10 +15,12 @@ class Storage(Protocol):
     """The queues of one framework on one broker, over one connection that opens when needed.
 
     `errors` are the exceptions by which its client says that the broker failed, `timeouts` those
-    of them that mean it hangs. What cannot be done raises RefusedError.
+    of them that mean it hangs. `aged` are the states in which ages of messages can be known. What
+    cannot be done raises RefusedError.
     """
 
     source: Source
+    aged: Collection[State]
     errors: tuple[type[Exception], ...]
     timeouts: tuple[type[Exception], ...]
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from otel_queue_plugins.brokers.facts import STATES, QueueState
+from otel_queue_plugins.brokers.facts import STATES, QueueState, State
 from otel_queue_plugins.brokers.leases import Held
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.route_templates import queue_attributes
 from otel_queue_plugins.version import VERSION
 
-_AGES: Final = {"ready": "oldest_age_s", "unacked": "oldest_unacked_age_s"}
+_AGES: Final[dict[State, str]] = {"ready": "oldest_age_s", "unacked": "oldest_unacked_age_s"}
 
 
 class QueueGauges:
@@ -27,10 +27,22 @@ class QueueGauges:
     def __init__(self, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lifetime = lifetime
         self._clock = clock
+        self._aged: Collection[State] = ()
         self._shown: tuple[Sequence[QueueState], Held, float] = ((), Held(), 0.0)
 
-    def show(self, states: Sequence[QueueState], held: Held, looked_at: float) -> None:
-        """Show `states`, each for as long as its lease is held."""
+    def show(
+        self,
+        states: Sequence[QueueState],
+        held: Held,
+        looked_at: float,
+        aged: Collection[State] = STATES,
+    ) -> None:
+        """Show `states`, each for as long as its lease is held.
+
+        `aged` are the states with an age. Where none can be known, an age of 0 that vanishes as
+        soon as there is a message would look like a healthy queue.
+        """
+        self._aged = aged
         self._shown = (states, held, looked_at + self._lifetime)
 
     def register(self, provider: MeterProvider) -> None:
@@ -63,7 +75,7 @@ class QueueGauges:
             _observation(queue, getattr(queue, field), state)
             for queue in self.current()
             for state, field in _AGES.items()
-            if getattr(queue, field) is not None
+            if state in self._aged and getattr(queue, field) is not None
         ]
 
     def observe_abandoned(self, _options: CallbackOptions) -> Iterable[Observation]:

@@ -85,7 +85,7 @@ class Polling:
         reader = self._opened()
         held = self._leases.hold(self._queues())
         states = reader.states(sorted(held.until))
-        self._gauges.show(states, held, started)
+        self._gauges.show(states, held, started, reader.aged)
         self._explain(states)
         wait = self._interval * self._jitter(1 - _JITTER, 1 + _JITTER)
         if held.next_end is None:
