@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
@@ -55,7 +55,7 @@ class QueueReader:
         return self._storage.source
 
     @property
-    def aged(self) -> Collection[State]:
+    def aged(self) -> tuple[State, ...]:
         """The states in which ages of messages can be known; elsewhere 0 says nothing."""
         return self._storage.aged
 

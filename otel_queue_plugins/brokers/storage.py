@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from opentelemetry.trace import SpanContext
@@ -20,7 +20,7 @@ class Storage(Protocol):
     """
 
     source: Source
-    aged: Collection[State]
+    aged: tuple[State, ...]
     errors: tuple[type[Exception], ...]
     timeouts: tuple[type[Exception], ...]
 

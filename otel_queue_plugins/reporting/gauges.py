@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -27,7 +27,7 @@ class QueueGauges:
     def __init__(self, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lifetime = lifetime
         self._clock = clock
-        self._aged: Collection[State] = ()
+        self._aged: tuple[State, ...] = ()
         self._shown: tuple[Sequence[QueueState], Held, float] = ((), Held(), 0.0)
 
     def show(
@@ -35,7 +35,7 @@ class QueueGauges:
         states: Sequence[QueueState],
         held: Held,
         looked_at: float,
-        aged: Collection[State] = STATES,
+        aged: tuple[State, ...] = STATES,
     ) -> None:
         """Show `states`, each for as long as its lease is held.
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.metrics import MeterProvider
 
@@ -20,6 +20,9 @@ from otel_queue_plugins.reporting.gauges import QueueGauges
 from otel_queue_plugins.reporting.polling import SHOWN_INTERVALS, Polling
 from otel_queue_plugins.reporting.reporter import Reporter
 from otel_queue_plugins.sdk.providers import service_metrics
+
+_LEAST_SECONDS: Final = 0.1
+_MOST_SECONDS: Final = 3600.0
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -37,10 +40,15 @@ class Settings:
         """The settings in `OTEL_QUEUE_STATE_*`; those that are wrong were reported at the start."""
         variables = Variables(os.environ)
         return cls(
-            interval=definitions.read(variables, definitions.STATE_INTERVAL),
+            interval=bounded(definitions.read(variables, definitions.STATE_INTERVAL)),
             globs=definitions.read(variables, definitions.STATE_QUEUES),
             leases=definitions.read(variables, definitions.STATE_LEASE),
         )
+
+
+def bounded(interval: float) -> float:
+    """An interval (s) that neither keeps a broker busy nor is longer than an hour."""
+    return min(max(interval, _LEAST_SECONDS), _MOST_SECONDS)
 
 
 def _nothing() -> Reporter | None:

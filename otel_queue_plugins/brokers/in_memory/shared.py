@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from opentelemetry.trace import SpanContext
 
@@ -17,7 +17,7 @@ class Unconnected:
     errors: tuple[type[Exception], ...] = ()
     timeouts: tuple[type[Exception], ...] = ()
     is_connected = False
-    aged: Collection[State] = ("ready",)
+    aged: tuple[State, ...] = ("ready",)
 
     def __init__(self, source: Source) -> None:
         self.source = source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from otel_queue_plugins.brokers.answers import Unknown
@@ -25,7 +24,7 @@ class OnRabbitmq:
         self.source = source
         self.errors = session.errors
         self.timeouts = session.timeouts
-        self.aged: Collection[State] = ("ready",) if api.management else ()
+        self.aged: tuple[State, ...] = ("ready",) if api.management else ()
         self._session = session
         self._api = api
         self._taking = Taking(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +42,7 @@ HELD: Final = "workers hold these; `celery control revoke` is what stops one"
 class CeleryOnRedis:
     """See `storage.Storage`. `configured` names the queues that the app declares."""
 
-    aged: Collection[State] = ("ready", "unacked")
+    aged: tuple[State, ...] = ("ready", "unacked")
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import SpanContext
@@ -30,7 +30,7 @@ _BODIES: Final = ".msgs"
 class DramatiqOnRedis:
     """See `storage.Storage`. `declared` names the queues that this process declares."""
 
-    aged: Collection[State] = ("ready",)
+    aged: tuple[State, ...] = ("ready",)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from otel_queue_plugins.cli.targets import Target, UsageError
 from otel_queue_plugins.reporting.choice import QueueChoice
 from otel_queue_plugins.reporting.polling import Polling, text_of
 from otel_queue_plugins.reporting.reporter import EXPORT_SECONDS, Reporter
-from otel_queue_plugins.reporting.starting import Settings, polling_of
+from otel_queue_plugins.reporting.starting import Settings, bounded, polling_of
 
 WRONG, USAGE, UNREACHABLE, REFUSED = 1, 2, 3, 4
 _NO_EXPORTER: Final = (
@@ -41,7 +41,7 @@ def _report(parsed: Namespace) -> int:
 
     target, settings = targets.open_target(parsed), Settings.from_environ()
     if parsed.interval is not None:
-        settings = replace(settings, interval=parsed.interval)
+        settings = replace(settings, interval=bounded(parsed.interval))
     service = service_metrics() or with_scraped()
     if service is None:
         raise UsageError(_NO_EXPORTER)

@@ -107,10 +107,9 @@ def _of_application(provider: Any) -> ServiceMetrics | None:
 
     from otel_queue_plugins.sdk.process import fork_repair
 
-    config = getattr(provider, "_sdk_config", None)
     exports = [
         _Export(exporter, getattr(reader, "_export_lock", None))
-        for reader in getattr(config, "metric_readers", ())
+        for reader in getattr(provider, "_metric_readers", ())
         if callable(getattr(exporter := getattr(reader, "_exporter", None), "export", None))
     ]
     resource = fork_repair.resource_of(provider) or Resource.create()
