@@ -18,10 +18,11 @@ ADAPTERS = ("celery", "dramatiq")
 MAY_USE = {
     "core": {"core", "version"},
     "sdk": {"sdk", "core", "version"},
-    "celery": {"celery", "core", "sdk", "version"},
-    "dramatiq": {"dramatiq", "core", "sdk", "version"},
+    "celery": {"celery", "core", "sdk", "reporting", "version"},
+    "dramatiq": {"dramatiq", "core", "sdk", "reporting", "version"},
     "brokers": {"brokers", "core", "version"},
-    "cli": {"cli", "core", "sdk", "brokers", "version"},
+    "reporting": {"reporting", "core", "sdk", "brokers", "version"},
+    "cli": {"cli", "core", "sdk", "brokers", "reporting", "version"},
     "version": set(),
     "__init__": {"version", "sdk"},
 }

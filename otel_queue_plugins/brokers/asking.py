@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from opentelemetry import context
 
 from otel_queue_plugins.brokers.errors import BrokerError
+from otel_queue_plugins.brokers.leases import Held, Leases
 from otel_queue_plugins.brokers.storage import Storage
 from otel_queue_plugins.core.api import suppression
 
@@ -41,3 +42,19 @@ class Asking:
             raise BrokerError(f"{self._storage.source.url}: {text}") from error
         finally:
             context.detach(token)
+
+
+class AskedLeases:
+    """Leases whose failures are BrokerErrors, and which client instrumentations do not see."""
+
+    def __init__(self, asking: Asking, leases: Leases) -> None:
+        self._asking = asking
+        self._leases = leases
+
+    def hold(self, queues: Sequence[str]) -> Held:
+        """See `leases.Leases`."""
+        return self._asking.read(lambda: self._leases.hold(queues))
+
+    def close(self) -> None:
+        """See `leases.Leases`."""
+        self._asking.once(self._leases.close)

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _OTHERS: Final = re.compile(
-    r".*\.pidbox|celeryev(\..*)?|.*celery_delayed_\d+|amq\..*"
+    r"otq\.reporter\..*|.*\.pidbox|celeryev(\..*)?|.*celery_delayed_\d+|amq\..*"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}.*",
     re.DOTALL,
 )

@@ -15,7 +15,7 @@ from typing import Final
 from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers import requeueing
-from otel_queue_plugins.brokers.asking import Asking
+from otel_queue_plugins.brokers.asking import AskedLeases, Asking
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import (
     STATES,
@@ -27,6 +27,7 @@ from otel_queue_plugins.brokers.facts import (
     State,
     StoredMessage,
 )
+from otel_queue_plugins.brokers.leases import Leases
 from otel_queue_plugins.brokers.requeueing import Moved
 from otel_queue_plugins.brokers.selection import ALL, Selection
 from otel_queue_plugins.brokers.storage import Storage
@@ -52,6 +53,11 @@ class QueueReader:
     def source(self) -> Source:
         """Whose queues these are, and where."""
         return self._storage.source
+
+    @property
+    def aged(self) -> tuple[State, ...]:
+        """The states in which ages of messages can be known; elsewhere 0 says nothing."""
+        return self._storage.aged
 
     def names(self, *, search: bool = False) -> dict[str, str]:
         """The queues by name, each with where the name comes from. `search` asks the broker, too.
@@ -176,6 +182,10 @@ class QueueReader:
                 )
 
         return self._asking.once(put_back)
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """Leases of `lifetime` seconds, on the broker itself, for the reporter `owner`."""
+        return AskedLeases(self._asking, self._storage.leases(owner, lifetime, timeout))
 
     def close(self) -> None:
         """Drop the connection; the next call opens another. Never raises."""

@@ -8,16 +8,19 @@ from typing import Protocol
 from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers.facts import Change, Plan, QueueState, Source, State, StoredMessage
+from otel_queue_plugins.brokers.leases import Leases
 
 
 class Storage(Protocol):
     """The queues of one framework on one broker, over one connection that opens when needed.
 
     `errors` are the exceptions by which its client says that the broker failed, `timeouts` those
-    of them that mean it hangs. What cannot be done raises RefusedError.
+    of them that mean it hangs. `aged` are the states in which ages of messages can be known. What
+    cannot be done raises RefusedError.
     """
 
     source: Source
+    aged: tuple[State, ...]
     errors: tuple[type[Exception], ...]
     timeouts: tuple[type[Exception], ...]
 
@@ -84,6 +87,10 @@ class Storage(Protocol):
 
     def undo(self, queue: str) -> Change:
         """Bring back what the last purge of `queue` took away."""
+        ...
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """Leases of `lifetime` seconds for the reporter `owner`; no step takes over `timeout` s."""
         ...
 
     def close(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import get_implementation, prefork
 from celery.worker import state
 from opentelemetry import context
 
 from otel_queue_plugins import sdk
+from otel_queue_plugins.celery import consuming
+from otel_queue_plugins.celery.copying import copied
 from otel_queue_plugins.celery.routes import Routes
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Route
@@ -17,7 +19,8 @@ from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
 
-_MAX_COPIES: Final = 10
+if TYPE_CHECKING:
+    from otel_queue_plugins.reporting.reporter import Reporter
 
 
 class Workers:
@@ -28,6 +31,7 @@ class Workers:
         self._routes = routes
         self._main_pid: int | None = None
         self._child_pid: int | None = None
+        self._reporter: Reporter | None = None
 
     def is_pool_process(self) -> bool:
         """Whether this is a pool process, whose death its parent reports."""
@@ -88,13 +92,22 @@ class Workers:
     def worker_ready(self, sender: Any, **_: Any) -> None:
         """Report the gauges of a worker that consumes now, and start the relay."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
+        consumed = consuming.Consumed(sender)
         self._telemetry.observe_worker(
             capacity=None if pool is None else lambda: _slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=self._running if relay.is_on("metrics") else None,
+            scheduled=consumed.scheduled,
+            consuming=consumed.queues,
         )
         self._telemetry.connect()
         relay.start()
+        if self._telemetry.options.queue_state:
+            from otel_queue_plugins.reporting import starting
+
+            self._reporter = starting.start_for_celery(
+                sender.app, consumed.names, self._telemetry.meter_provider
+            )
 
     def _running(self) -> list[tuple[Route, float]]:
         """Return the route and the start of each delivery that the pool runs.
@@ -103,7 +116,7 @@ class Workers:
         """
         return [
             (self._routes.of_request(each.app, each.type, each.request_dict), each.time_start)
-            for each in _copy_of(state.active_requests)
+            for each in copied(state.active_requests)
             if each.time_start
         ]
 
@@ -135,6 +148,8 @@ class Workers:
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """Flush as the main process ends."""
+        if self._reporter is not None:
+            self._reporter.stop()
         sdk.flush()
 
 
@@ -142,21 +157,6 @@ def _has_pool_processes(pool: Any) -> bool:
     """Whether a worker with this pool, by name or class, has pool processes."""
     pool_type = None if pool is None else get_implementation(pool)
     return isinstance(pool_type, type) and issubclass(pool_type, prefork.TaskPool)
-
-
-def _copy_of(requests: Any) -> list[Any]:
-    """Copy a set that the main thread may change meanwhile; empty if that happens each time."""
-    copy = None
-    for _ in range(_MAX_COPIES):
-        copy = copy or _copy_once(requests)
-    return copy or []
-
-
-def _copy_once(requests: Any) -> list[Any] | None:
-    try:
-        return list(requests)
-    except RuntimeError:
-        return None
 
 
 def _slots(pool: Any) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from types import FrameType
 
-from otel_queue_plugins.cli.demo.arguments import add_arguments
+from otel_queue_plugins.cli.demo import arguments as demo_arguments
+from otel_queue_plugins.cli.report import arguments as report_arguments
 from otel_queue_plugins.version import VERSION
 
 _INSTALL = "pip install 'otel-queue-plugins[demo]'"
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command is None:
         parser.print_help(sys.stderr)
         return _USAGE
+    if parsed.command == "report":
+        from otel_queue_plugins.cli.report.command import report
+
+        return report(parsed)
     return _demo(parsed)
 
 
@@ -32,12 +37,20 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    add_arguments(
+    demo_arguments.add_arguments(
         commands.add_parser(
             "demo",
             help="start a broker, a worker and a web process, and show their traces",
             description="Start a broker, a worker and a web process that use this package as any "
             "app would, and show the traces and metrics they send.",
+        )
+    )
+    report_arguments.add_arguments(
+        commands.add_parser(
+            "report",
+            help="report the state of queues as metrics",
+            description="Look at queues again and again, and export their depth and age as "
+            "metrics, as OTEL_* say.",
         )
     )
     return parser

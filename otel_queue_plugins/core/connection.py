@@ -19,6 +19,7 @@ from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.instruments import Instruments
 from otel_queue_plugins.core.metrics.observed import (
     Clock,
+    Consuming,
     Counts,
     Measure,
     Running,
@@ -116,6 +117,8 @@ class Connection:
             shared.capacity.extend(self.counts.capacity)
             shared.reserved.extend(self.counts.reserved)
             shared.running.extend(self.counts.running)
+            shared.scheduled.extend(self.counts.scheduled)
+            shared.consuming.extend(self.counts.consuming)
             self.counts = shared
         self.can_choose_ids = ids.enable_chosen_ids(tracer)
         self._use(tracer, meter)
@@ -132,8 +135,19 @@ class Connection:
             meter, optional=self._optional, counts=self.counts, recorder=recorder
         )
 
+    @property
+    def meter_provider(self) -> MeterProvider:
+        """The provider for metrics: the one that was given, or the global one."""
+        return self._providers()[1]
+
     def observe_worker(
-        self, *, capacity: Measure | None, reserved: Measure | None, running: Running | None = None
+        self,
+        *,
+        capacity: Measure | None,
+        reserved: Measure | None,
+        running: Running | None = None,
+        scheduled: Measure | None = None,
+        consuming: Consuming | None = None,
     ) -> None:
         """Add what the gauges of a worker call at each collection."""
         with self._lock:
@@ -143,6 +157,10 @@ class Connection:
                 self.counts.reserved.append(reserved)
             if running is not None:
                 self.counts.running.append(running)
+            if scheduled is not None:
+                self.counts.scheduled.append(scheduled)
+            if consuming is not None:
+                self.counts.consuming.append(consuming)
 
     def _reset_in_child(self) -> None:
         """In a forked child: the application may set other global providers there."""

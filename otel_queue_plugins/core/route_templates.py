@@ -142,6 +142,14 @@ class RouteTemplates:
         return template
 
 
+def queue_attributes(system: str, destination: str) -> dict[str, Value]:
+    """The attributes of every metric about a queue."""
+    return {
+        semconv.MESSAGING_SYSTEM: bounded(system),
+        semconv.MESSAGING_DESTINATION_NAME: bounded(destination),
+    }
+
+
 def _operation(name: str) -> dict[str, Value]:
     return {
         semconv.MESSAGING_OPERATION_NAME: name,
@@ -160,11 +168,8 @@ def _span_attributes(route: Route, framework: str) -> dict[str, Value]:
 
 
 def _metric_attributes(route: Route) -> dict[str, Value]:
-    return {
-        semconv.MESSAGING_SYSTEM: bounded(route.system),
-        semconv.MESSAGING_DESTINATION_NAME: bounded(route.destination),
-        semconv.TASK_NAME: bounded(route.task),
-    }
+    named = {semconv.TASK_NAME: bounded(route.task)}
+    return queue_attributes(route.system, route.destination) | named
 
 
 def _function(route: Route) -> dict[str, Value]:

@@ -57,6 +57,7 @@ WORKFLOW_STEP: Final = "taskqueue.workflow.step"
 # Attributes of metrics
 CANCELLATION_SCOPE: Final = "taskqueue.cancellation.scope"
 DROP_REASON: Final = "taskqueue.telemetry.drop_reason"
+QUEUE_STATE: Final = "taskqueue.queue.state"
 
 # Span events
 EVENT_RECEIVED: Final = "taskqueue.received"
@@ -84,7 +85,12 @@ CANCELLATIONS: Final = "taskqueue.task.cancellations"
 IN_FLIGHT: Final = "taskqueue.worker.in_flight"
 CAPACITY: Final = "taskqueue.worker.capacity"
 RESERVED: Final = "taskqueue.worker.reserved"
+SCHEDULED: Final = "taskqueue.worker.scheduled"
 LONGEST_RUNNING: Final = "taskqueue.worker.longest_running"
+QUEUE_DEPTH: Final = "taskqueue.queue.depth"
+QUEUE_OLDEST_AGE: Final = "taskqueue.queue.oldest_age"
+QUEUE_ABANDONED: Final = "taskqueue.queue.abandoned"
+QUEUE_CONSUMERS: Final = "taskqueue.queue.consumers"
 SCHEDULE_DRIFT: Final = "taskqueue.schedule.drift"
 DROPPED: Final = "taskqueue.telemetry.dropped"
 

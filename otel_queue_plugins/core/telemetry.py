@@ -12,7 +12,7 @@ from opentelemetry.trace import TracerProvider
 from otel_queue_plugins.core.api.recorder import FastPath
 from otel_queue_plugins.core.connection import Connection, SetUp, no_set_up
 from otel_queue_plugins.core.messages import Route
-from otel_queue_plugins.core.metrics.observed import Measure
+from otel_queue_plugins.core.metrics.observed import Consuming, Measure
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate, RouteTemplates
 from otel_queue_plugins.core.verbs.detached import DetachedVerbs
@@ -69,6 +69,8 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
         capacity: Measure | None,
         reserved: Measure | None,
         running: DeliveriesInProgress | None = None,
+        scheduled: Measure | None = None,
+        consuming: Consuming | None = None,
     ) -> None:
         """Report the gauges of this worker. Each function is called at every collection.
 
@@ -77,11 +79,23 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             reserved: Returns how many messages it holds without running them; None if unknown.
             running: Returns the deliveries that run in processes which do not record their
                 start; None if there are no such processes.
+            scheduled: Returns how many messages it holds that are not due yet; None if unknown.
+            consuming: Returns the queues it consumes, each as `messaging.system` and name; None
+                if unknown.
         """
         with_templates = None if running is None else partial(self._with_templates, running)
         self._connection.observe_worker(
-            capacity=capacity, reserved=reserved, running=with_templates
+            capacity=capacity,
+            reserved=reserved,
+            running=with_templates,
+            scheduled=scheduled,
+            consuming=consuming,
         )
+
+    @property
+    def meter_provider(self) -> MeterProvider:
+        """The provider for metrics: the one that was given, or the global one."""
+        return self._connection.meter_provider
 
     def _with_templates(self, running: DeliveriesInProgress) -> list[tuple[RouteTemplate, int]]:
         return [(self._template_of(route), int(at * 1e9)) for route, at in running()]

@@ -169,6 +169,7 @@ class OpenTelemetryMiddleware(Middleware):
         if self.install(broker):
             self._telemetry.connect()
             sdk.ensure_providers()
+            self._workers.booted(worker)
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
         if traced := self.install(broker):

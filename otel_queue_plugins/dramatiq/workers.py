@@ -11,13 +11,17 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dramatiq.common import q_name
+
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.safety import do_nothing, never_raises
+from otel_queue_plugins.dramatiq.broker import address_of
 
 if TYPE_CHECKING:
     from dramatiq import Worker
 
     from otel_queue_plugins.core.telemetry import QueueTelemetry
+    from otel_queue_plugins.reporting.reporter import Reporter
 
 _COMMANDS: Final = ("dramatiq", "dramatiq-gevent")
 
@@ -28,6 +32,7 @@ class Workers:
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
         self._running: weakref.WeakSet[Worker] = weakref.WeakSet()
+        self._reporters: dict[Worker, Reporter] = {}
         self._observed = False
         self._flushing: threading.Thread | None = None
 
@@ -37,7 +42,24 @@ class Workers:
         self._running.add(worker)
         if not self._observed:
             self._observed = True
-            self._telemetry.observe_worker(capacity=self._capacity, reserved=self._reserved)
+            self._telemetry.observe_worker(
+                capacity=self._capacity,
+                reserved=self._reserved,
+                scheduled=self._scheduled,
+                consuming=self._consuming,
+            )
+
+    @never_raises(do_nothing)
+    def booted(self, worker: Worker) -> None:
+        """`worker` consumes: report the state of its queues, if that is asked for."""
+        if self._telemetry.options.queue_state and worker not in self._reporters:
+            from otel_queue_plugins.reporting import starting
+
+            found = starting.start_for_dramatiq(
+                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider
+            )
+            if found is not None:
+                self._reporters[worker] = found
 
     @never_raises(do_nothing)
     def stopping(self) -> None:
@@ -49,6 +71,9 @@ class Workers:
     def stopped(self, worker: Worker) -> None:
         """Flush what the shutdown has recorded. Blocks no longer than `sdk.flush` does."""
         self._running.discard(worker)
+        reporter = self._reporters.pop(worker, None)
+        if reporter is not None:
+            reporter.stop()
         if self._flushing is not None:
             self._flushing.join()
         sdk.flush()
@@ -57,13 +82,23 @@ class Workers:
         return sum(worker.worker_threads for worker in self._running)
 
     def _reserved(self) -> int:
-        return sum(_held_by(worker) for worker in self._running)
+        return sum(worker.work_queue.qsize() for worker in self._running)
+
+    def _scheduled(self) -> int:
+        consumers = [each for worker in self._running for each in list(worker.consumers.values())]
+        return sum(consumer.delay_queue.qsize() for consumer in consumers)
+
+    def _consuming(self) -> list[tuple[str, str]]:
+        return [
+            (address_of(worker.broker).system, name)
+            for worker in self._running
+            for name in _consumed(worker)
+        ]
 
 
-def _held_by(worker: Worker) -> int:
-    """The number of messages that `worker` has received and not begun."""
-    delayed = sum(thread.delay_queue.qsize() for thread in list(worker.consumers.values()))
-    return worker.work_queue.qsize() + delayed
+def _consumed(worker: Worker) -> list[str]:
+    """The queues of `worker` by the names that its users know, each once."""
+    return sorted({q_name(name) for name in list(worker.consumers)})
 
 
 def has_several_processes() -> bool | None:

@@ -26,6 +26,8 @@ OBSERVED = (
     "taskqueue.worker.longest_running",
     "taskqueue.worker.capacity",
     "taskqueue.worker.reserved",
+    "taskqueue.worker.scheduled",
+    "taskqueue.queue.consumers",
 )
 
 
@@ -133,6 +135,29 @@ def test_gauges_of_several_workers_are_summed(queue: Queue, early: bool) -> None
         queue.points("taskqueue.worker.reserved"),
     )
     assert (capacity.value, reserved.value) == (6, 3)
+
+
+def test_worker_counts_itself_for_each_queue_it_consumes(queue: Queue) -> None:
+    """Two workers of a process are two consumers of the queue that both have."""
+    queue.telemetry.observe_worker(
+        capacity=None,
+        reserved=None,
+        scheduled=lambda: 2,
+        consuming=lambda: [("redis", "a"), ("redis", "b")],
+    )
+    queue.telemetry.observe_worker(
+        capacity=None, reserved=None, scheduled=lambda: 3, consuming=lambda: [("redis", "a")]
+    )
+    queue.send()
+    consumers = queue.points("taskqueue.queue.consumers")
+    assert {
+        (point.attributes["messaging.system"], point.attributes["messaging.destination.name"]): (
+            point.value
+        )
+        for point in consumers
+    } == {("redis", "a"): 2, ("redis", "b"): 1}
+    assert all(len(point.attributes) == 2 for point in consumers)
+    assert [point.value for point in queue.points("taskqueue.worker.scheduled")] == [5]
 
 
 def test_producer_has_no_worker_gauges(queue: Queue) -> None:

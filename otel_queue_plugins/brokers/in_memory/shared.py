@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import Change, Source, State, StoredMessage
+from otel_queue_plugins.brokers.leases import Leases, Unshared
 
 
 class Unconnected:
@@ -16,6 +17,7 @@ class Unconnected:
     errors: tuple[type[Exception], ...] = ()
     timeouts: tuple[type[Exception], ...] = ()
     is_connected = False
+    aged: tuple[State, ...] = ("ready",)
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -39,6 +41,10 @@ class Unconnected:
     def undo(self, queue: str) -> Change:
         """Refused: nothing is kept."""
         raise RefusedError("nothing is kept of what was purged")
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """Nobody outside of this process has these queues."""
+        return Unshared()
 
     def close(self) -> None:
         """Nothing to close."""

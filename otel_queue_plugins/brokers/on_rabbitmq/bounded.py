@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from otel_queue_plugins.core.api import suppression
@@ -35,10 +36,19 @@ class BoundedThread:
     """Runs one call after the other. After a time-out it takes no more; make another one.
 
     `at_end` runs in the thread, when it is stopped or when the call that hung has ended.
+    `when_idle` runs there each time that no call came for `idle_s` seconds; None is never.
     """
 
-    def __init__(self, at_end: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        at_end: Callable[[], object],
+        *,
+        when_idle: Callable[[], object] = bool,
+        idle_s: float | None = None,
+    ) -> None:
         self._at_end = at_end
+        self._when_idle = when_idle
+        self._idle_s = idle_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="otel-queue-amqp", daemon=True)
         self._thread.start()
@@ -61,6 +71,12 @@ class BoundedThread:
 
     def _run(self) -> None:
         suppression.suppress_in_empty_context()  # for as long as the thread lives
-        while (call := self._calls.get()) is not None:
+        while (call := self._next()) is not None:
             call.run()
         self._at_end()
+
+    def _next(self) -> _Call | None:
+        while True:
+            with suppress(Empty):
+                return self._calls.get(timeout=self._idle_s)
+            self._when_idle()

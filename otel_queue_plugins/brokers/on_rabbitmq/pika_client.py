@@ -6,13 +6,20 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
-from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
+from otel_queue_plugins.brokers.on_rabbitmq.session import (
+    NO_LOCKS,
+    Declared,
+    Got,
+    UnroutableError,
+)
 
 _T = TypeVar("_T")
 
 _HEARTBEAT: Final = 60
 _NOT_FOUND: Final = 404
+_REFUSED: Final = 403
 _LOCKED: Final = 405
 _PROPERTIES: Final = (
     *("content_type", "content_encoding", "delivery_mode", "priority", "correlation_id"),
@@ -23,10 +30,12 @@ _PROPERTIES: Final = (
 class PikaSession:
     """See `session.Session`. `parameters` are those of the servers, tried one after the other."""
 
-    def __init__(self, parameters: Sequence[Any], timeout: float) -> None:
+    def __init__(
+        self, parameters: Sequence[Any], timeout: float, heartbeat: int = _HEARTBEAT
+    ) -> None:
         self.errors = _errors()
         self.timeouts: tuple[type[Exception], ...] = (TimeoutError,)
-        self._parameters = [_bounded(each, timeout) for each in parameters]
+        self._parameters = [_bounded(each, timeout, heartbeat) for each in parameters]
         self._timeout = timeout
         self._current: tuple[BoundedThread, _Link] | None = None
 
@@ -81,6 +90,26 @@ class PikaSession:
         answer = self._call(lambda link: link.channel().queue_purge(queue))
         return int(answer.method.message_count)
 
+    def lock(self, queue: str) -> bool:
+        """See `session.Session`."""
+        return self._call(lambda link: link.lock(queue))
+
+    def unlock(self, queue: str) -> None:
+        """See `session.Session`."""
+        self._call(lambda link: link.channel().queue_delete(queue))
+
+    def serve(self) -> None:
+        """See `session.Session`."""
+        self._call(lambda link: link.serve())
+
+    def socket(self) -> Any:
+        """See `session.Session`."""
+        return None if self._current is None else self._current[1].socket()
+
+    def another(self, *, heartbeat: int) -> PikaSession:
+        """See `session.Session`."""
+        return PikaSession(self._parameters, self._timeout, heartbeat)
+
     def close(self) -> None:
         """See `session.Session`. What hangs is left to its thread."""
         current, self._current = self._current, None
@@ -130,6 +159,32 @@ class _Link:
             raise
         return Declared(ready=answer.message_count, consumers=answer.consumer_count)
 
+    def lock(self, queue: str) -> bool:
+        """See `session.Session`. A refusal closes the channel."""
+        from pika import exceptions
+
+        if self._looking is None:
+            self._looking = self._opened().channel()
+        try:
+            self._looking.queue_declare(queue, exclusive=True)
+        except exceptions.ChannelClosedByBroker as error:
+            self._looking = None
+            if error.reply_code == _REFUSED:
+                raise RefusedError(NO_LOCKS.format(queue=queue)) from error
+            if error.reply_code != _LOCKED:
+                raise
+            return False
+        return True
+
+    def serve(self) -> None:
+        """See `session.Session`."""
+        self._opened().process_data_events(0)
+
+    def socket(self) -> Any:
+        """See `session.Session`. pika has no public name for it."""
+        transport = getattr(getattr(self._connection, "_impl", None), "_transport", None)
+        return getattr(transport, "_sock", None)
+
     def close(self) -> None:
         """Close the connection, if there is one. Never raises."""
         try:
@@ -153,11 +208,11 @@ def _errors() -> tuple[type[Exception], ...]:
     return (exceptions.AMQPError, OSError, AssertionError, UnroutableError)
 
 
-def _bounded(parameters: Any, timeout: float) -> Any:
+def _bounded(parameters: Any, timeout: float, heartbeat: int) -> Any:
     """A copy of connection parameters with our time-outs, and one attempt for each server."""
     ours = copy.copy(parameters)
     ours.socket_timeout = ours.stack_timeout = ours.blocked_connection_timeout = timeout
-    ours.heartbeat = _HEARTBEAT
+    ours.heartbeat = heartbeat
     ours.connection_attempts = 1
     ours.retry_delay = 0
     return ours

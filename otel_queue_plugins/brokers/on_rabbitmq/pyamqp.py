@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
+from otel_queue_plugins.brokers.errors import RefusedError
+from otel_queue_plugins.brokers.on_rabbitmq.session import (
+    NO_LOCKS,
+    Declared,
+    Got,
+    UnroutableError,
+)
 
 _T = TypeVar("_T")
 
+_A_MOMENT: Final = 0.001
 _HEADERS: Final = "application_headers"
 
 
 class PyAmqpSession:
     """See `session.Session`. `connection` makes a `kombu.Connection` that was not used before."""
 
-    def __init__(self, connection: Callable[[], Any], timeout: float) -> None:
+    def __init__(self, connection: Callable[[], Any], timeout: float, heartbeat: int = 0) -> None:
         import amqp
 
         self.errors: tuple[type[Exception], ...] = (amqp.AMQPError, OSError, UnroutableError)
@@ -23,6 +31,7 @@ class PyAmqpSession:
         self._gone: tuple[type[Exception], ...] = (amqp.NotFound, amqp.ResourceLocked)
         self._make = connection
         self._timeout = timeout
+        self._heartbeat = heartbeat
         self._connection: Any = None
         self._looking: Any = None
         self._taking: Any = None
@@ -94,6 +103,41 @@ class PyAmqpSession:
         """See `session.Session`."""
         return int(self._call(lambda: self._channel().queue_purge(queue)))
 
+    def lock(self, queue: str) -> bool:
+        """See `session.Session`. A refusal closes the channel."""
+        import amqp
+
+        def ask() -> bool:
+            if self._looking is None:
+                self._looking = self._opened().channel()
+            try:
+                self._looking.queue_declare(queue, exclusive=True, auto_delete=False)
+            except (amqp.ResourceLocked, amqp.AccessRefused) as error:
+                channel, self._looking = self._looking, None
+                channel.close()
+                if isinstance(error, amqp.AccessRefused):
+                    raise RefusedError(NO_LOCKS.format(queue=queue)) from error
+                return False
+            return True
+
+        return self._call(ask)
+
+    def unlock(self, queue: str) -> None:
+        """See `session.Session`."""
+        self._call(lambda: self._channel().queue_delete(queue))
+
+    def serve(self) -> None:
+        """See `session.Session`."""
+        self._call(self._serve)
+
+    def socket(self) -> Any:
+        """See `session.Session`."""
+        return getattr(getattr(self._connection, "transport", None), "sock", None)
+
+    def another(self, *, heartbeat: int) -> PyAmqpSession:
+        """See `session.Session`."""
+        return PyAmqpSession(self._make, self._timeout, heartbeat)
+
     def close(self) -> None:
         """See `session.Session`."""
         connection, self._connection = self._connection, None
@@ -107,6 +151,12 @@ class PyAmqpSession:
             self._failed = True
         if self._failed:
             connection.collect()
+
+    def _serve(self) -> None:
+        connection = self._opened()
+        connection.send_heartbeat()
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=_A_MOMENT)
 
     def _opened(self) -> Any:
         if self._connection is None:
@@ -128,7 +178,7 @@ class PyAmqpSession:
     def _bounded(self, made: Any) -> Any:
         """The transport of a kombu connection, with our time-outs."""
         made.connect_timeout = self._timeout
-        made.heartbeat = 0
+        made.heartbeat = self._heartbeat
         made.transport_options = {
             **made.transport_options,
             "read_timeout": self._timeout,

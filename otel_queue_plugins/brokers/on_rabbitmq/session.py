@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,38 @@ class Session(Protocol):
         """Remove all messages that nobody holds; how many."""
         ...
 
+    def lock(self, queue: str) -> bool:
+        """Declare `queue` for this connection alone; False if another has it.
+
+        RefusedError where the user may not.
+        """
+        ...
+
+    def unlock(self, queue: str) -> None:
+        """Delete what `lock` has declared."""
+        ...
+
+    def serve(self) -> None:
+        """Send a heartbeat that is due, and read those of the broker. Waits for nothing."""
+        ...
+
+    def socket(self) -> Any:
+        """The socket of the connection; None if there is none, or it cannot be found."""
+        ...
+
+    def another(self, *, heartbeat: int) -> Session:
+        """A session of its own to the same broker, which ends after missed heartbeats (s)."""
+        ...
+
     def close(self) -> None:
         """Drop the connection: what was taken and not settled goes back. Never raises."""
         ...
+
+
+NO_LOCKS: Final = (
+    "the user of the broker may not declare {queue}, by which reporters agree on one of them: "
+    "allow `configure` of otq.reporter.*, or run one reporter alone with OTEL_QUEUE_STATE_LEASE=off"
+)
 
 
 class UnroutableError(Exception):

@@ -7,7 +7,9 @@ from dataclasses import replace
 from otel_queue_plugins.brokers.answers import Unknown
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import Change, Source, State, StoredMessage
+from otel_queue_plugins.brokers.leases import Leases
 from otel_queue_plugins.brokers.on_rabbitmq import limits
+from otel_queue_plugins.brokers.on_rabbitmq.leases import QueueLocks
 from otel_queue_plugins.brokers.on_rabbitmq.reach import Api
 from otel_queue_plugins.brokers.on_rabbitmq.session import Got, Session, UnroutableError
 from otel_queue_plugins.brokers.on_rabbitmq.taking import Taking
@@ -22,6 +24,7 @@ class OnRabbitmq:
         self.source = source
         self.errors = session.errors
         self.timeouts = session.timeouts
+        self.aged: tuple[State, ...] = ("ready",) if api.management else ()
         self._session = session
         self._api = api
         self._taking = Taking(session)
@@ -42,6 +45,10 @@ class OnRabbitmq:
     def undo(self, queue: str) -> Change:
         """Refused: nothing is kept."""
         raise RefusedError("RabbitMQ keeps nothing of what was purged")
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """See `storage.Storage`."""
+        return QueueLocks(self._session, lifetime, timeout)
 
     def close(self) -> None:
         """See `storage.Storage`."""

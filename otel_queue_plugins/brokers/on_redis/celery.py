@@ -18,6 +18,7 @@ from otel_queue_plugins.brokers.facts import (
     StoredMessage,
 )
 from otel_queue_plugins.brokers.formats.celery_messages import Attempts
+from otel_queue_plugins.brokers.leases import Leases
 from otel_queue_plugins.brokers.names import is_task_queue
 from otel_queue_plugins.brokers.on_redis import (
     celery_purge,
@@ -29,6 +30,7 @@ from otel_queue_plugins.brokers.on_redis.celery_keys import Keys
 from otel_queue_plugins.brokers.on_redis.celery_lists import Lists
 from otel_queue_plugins.brokers.on_redis.celery_unacked import Bindings
 from otel_queue_plugins.brokers.on_redis.connection import Connection
+from otel_queue_plugins.brokers.on_redis.leases import RedisLeases
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -39,6 +41,8 @@ HELD: Final = "workers hold these; `celery control revoke` is what stops one"
 
 class CeleryOnRedis:
     """See `storage.Storage`. `configured` names the queues that the app declares."""
+
+    aged: tuple[State, ...] = ("ready", "unacked")
 
     def __init__(
         self,
@@ -159,6 +163,10 @@ class CeleryOnRedis:
         if done is None:
             raise RefusedError(f"no purge of {queue} within the last hour is kept")
         return Change(queue=queue, state="ready", matched=done, done=done)
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """See `storage.Storage`."""
+        return RedisLeases(lambda: self._connection.client, self._keys.leases, owner, lifetime)
 
     def close(self) -> None:
         """See `storage.Storage`."""

@@ -42,6 +42,11 @@ class Keys:
         """The set of what is bound to an exchange; `*` for the pattern of all of them."""
         return f"{self.prefix}_kombu.binding.{exchange}"
 
+    @property
+    def leases(self) -> str:
+        """What comes before the name of a queue in the key of its lease."""
+        return f"{self.prefix}otq:reporter:"
+
     def receipts(self, queue: str) -> str:
         """The list of the purges of a queue that can be undone, the last one last."""
         return f"{self.prefix}otq:purged:{queue}"

@@ -12,11 +12,13 @@ from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import Change, Plan, QueueState, Source, State, StoredMessage
 from otel_queue_plugins.brokers.formats import dramatiq_messages
 from otel_queue_plugins.brokers.formats.dramatiq_messages import Attempts
+from otel_queue_plugins.brokers.leases import Leases
 from otel_queue_plugins.brokers.on_redis import dramatiq_states, searching
 from otel_queue_plugins.brokers.on_redis.connection import Connection
 from otel_queue_plugins.brokers.on_redis.dramatiq_changes import Changes
 from otel_queue_plugins.brokers.on_redis.dramatiq_keys import Keys
 from otel_queue_plugins.brokers.on_redis.dramatiq_scan import Scan
+from otel_queue_plugins.brokers.on_redis.leases import RedisLeases
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,6 +29,8 @@ _BODIES: Final = ".msgs"
 
 class DramatiqOnRedis:
     """See `storage.Storage`. `declared` names the queues that this process declares."""
+
+    aged: tuple[State, ...] = ("ready",)
 
     def __init__(
         self,
@@ -143,6 +147,10 @@ class DramatiqOnRedis:
             raise RefusedError(f"no purge of {queue} within the last hour is kept")
         state, done = found
         return Change(queue=queue, state=_STATES[state], matched=done, done=done)
+
+    def leases(self, owner: str, lifetime: float, timeout: float) -> Leases:
+        """See `storage.Storage`."""
+        return RedisLeases(lambda: self._connection.client, self._keys.leases, owner, lifetime)
 
     def close(self) -> None:
         """See `storage.Storage`."""

@@ -49,6 +49,11 @@ class Keys:
         name = f"{self.namespace}:__acks__.{worker}.{queue}"
         return [name, f"{name}.DQ"]
 
+    @property
+    def leases(self) -> str:
+        """What comes before the name of a queue in the key of its lease; as for `receipts`."""
+        return f"otq:reporter:{self.namespace}:"
+
     def receipts(self, queue: str) -> str:
         """The purges of a queue that can be undone; outside the namespace, which tools list."""
         return f"otq:purged:{self.namespace}:{queue}"

@@ -61,6 +61,8 @@ def _observe(meter: Meter, counts: Counts) -> None:
         (semconv.LONGEST_RUNNING, counts.observe_longest_running, "s", "Age of the oldest task"),
         (semconv.CAPACITY, counts.observe_capacity, "{task}", "Tasks this worker can run at once"),
         (semconv.RESERVED, counts.observe_reserved, "{task}", "Messages held here, not running"),
+        (semconv.SCHEDULED, counts.observe_scheduled, "{task}", "Messages held here, not due"),
+        (semconv.QUEUE_CONSUMERS, counts.observe_consumers, "{consumer}", "Queues consumed here"),
     ):
         meter.create_observable_gauge(name, [observe], unit, description)
 

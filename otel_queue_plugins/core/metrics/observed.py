@@ -6,6 +6,7 @@ frameworks, two brokers, or a plugin that was set up again, count in one place.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -17,10 +18,17 @@ from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.metrics.tally import Attributes, Tally
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.core.route_templates import MAX_ROUTES, ROUTE_ATTRIBUTES, RouteTemplate
+from otel_queue_plugins.core.route_templates import (
+    MAX_ROUTES,
+    ROUTE_ATTRIBUTES,
+    RouteTemplate,
+    queue_attributes,
+)
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 
 Measure = Callable[[], int]
+Consuming = Callable[[], Iterable[tuple[str, str]]]
+"""The queues that a worker consumes now: `messaging.system` and name of each."""
 Clock = Callable[[], int]
 Running = Callable[[], Iterable[tuple[RouteTemplate, int]]]
 """Deliveries that run in other processes, each with its start in nanoseconds since the epoch."""
@@ -39,6 +47,8 @@ class Counts:
         self.consumed = Tally()
         self.capacity: list[Measure] = []
         self.reserved: list[Measure] = []
+        self.scheduled: list[Measure] = []
+        self.consuming: list[Consuming] = []
         self.running: list[Running] = []
         self.hand_over: Callable[[], object] = do_nothing
         forking.call_in_children(self.reset_in_child)
@@ -61,6 +71,8 @@ class Counts:
         self._shown.clear()
         self.capacity.clear()
         self.reserved.clear()
+        self.scheduled.clear()
+        self.consuming.clear()
         self.running.clear()
 
     def observe_in_flight(self, _options: CallbackOptions) -> Iterable[Observation]:
@@ -89,6 +101,14 @@ class Counts:
     def observe_reserved(self, _options: CallbackOptions) -> Iterable[Observation]:
         """How many messages the workers of this process hold without running them."""
         return _total(self.reserved)
+
+    def observe_scheduled(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """How many messages the workers of this process hold that are not due yet."""
+        return _total(self.scheduled)
+
+    def observe_consumers(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """The number of workers of this process that consume each queue."""
+        return _consumers(self.consuming)
 
     def _show(self, template: RouteTemplate) -> None:
         if len(self._shown) < MAX_ROUTES:
@@ -156,6 +176,15 @@ def _no_observations() -> list[Observation]:
 @never_raises(_no_observations)
 def _total(measures: list[Measure]) -> list[Observation]:
     return [Observation(sum(measure() for measure in measures), {})] if measures else []
+
+
+@never_raises(_no_observations)
+def _consumers(consuming: list[Consuming]) -> list[Observation]:
+    queues = Counter(queue for consumed in consuming for queue in consumed())
+    return [
+        Observation(number, queue_attributes(system, name))
+        for (system, name), number in queues.items()
+    ]
 
 
 _counts_by_provider: Final[WeakKeyDictionary[MeterProvider, Counts]] = WeakKeyDictionary()

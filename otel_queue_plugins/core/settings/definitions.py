@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from otel_queue_plugins.core.settings.kinds import Flag, Kind, Seconds
+from otel_queue_plugins.core.settings.kinds import Flag, Globs, Kind, Number, Seconds
 from otel_queue_plugins.core.settings.variables import Variables
 
 T = TypeVar("T")
@@ -70,7 +70,37 @@ FLUSH_TIMEOUT: Final = Setting(
     default=5.0,
     text="seconds by which an unreachable backend may delay the end of a process",
 )
-WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT)
+STATE_INTERVAL: Final = Setting(
+    variable="OTEL_QUEUE_STATE_INTERVAL",
+    kind=Number(),
+    default=15.0,
+    text="seconds between two looks at [the state of queues](telemetry.md#the-state-of-queues)",
+)
+STATE_QUEUES: Final[Setting[Sequence[str]]] = Setting(
+    variable="OTEL_QUEUE_STATE_QUEUES",
+    kind=Globs(),
+    default=(),
+    default_text="what the worker consumes",
+    text="the queues to report, of those that the app declares: names or globs, with commas "
+    "between",
+)
+STATE_LEASE: Final = Setting(
+    variable="OTEL_QUEUE_STATE_LEASE",
+    kind=Flag(),
+    default=True,
+    text="`off`: report without a lease on the broker, for one reporter alone whose user may not "
+    "hold one",
+)
+WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (
+    SETUP,
+    STRICT,
+    FASTPATH,
+    RELAY,
+    FLUSH_TIMEOUT,
+    STATE_INTERVAL,
+    STATE_QUEUES,
+    STATE_LEASE,
+)
 """The variables that are no option of `instrument`."""
 
 

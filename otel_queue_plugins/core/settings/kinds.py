@@ -120,5 +120,21 @@ class Names:
         return name
 
 
+class Globs:
+    """Any number of names or globs, in one string with commas."""
+
+    def __str__(self) -> str:
+        return "names or globs, with commas between"
+
+    def check(self, value: object) -> tuple[str, ...]:
+        """Return the names of a collection or of one string."""
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, Iterable) or not all(isinstance(each, str) for each in names):
+            raise ValueError(f"{value!r} is not {self}")
+        return tuple(each.strip() for each in names if each.strip())
+
+    parse = check
+
+
 def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(repr(word) for word in words)

@@ -32,6 +32,7 @@ _SECONDS_FOR_SET_UP = 2.0
 _PROCESSES_OF_UWSGI = ("worker_id", "mule_id", "i_am_the_spooler")
 _watched: list[object] = []
 _child_hooks: list[Callable[[], None]] = []
+_exporting: list[object] = []
 
 
 @cache
@@ -64,6 +65,11 @@ def call_in_child(act: Callable[[], None]) -> None:
         _child_hooks.append(act)
 
 
+def keep_exporting(provider: object) -> None:
+    """Keep the connections of a provider that no child uses: a child must not close them."""
+    _exporting.append(provider)
+
+
 def _after_in_child() -> None:
     instance_id.mark_forked()
     fork_grpc.forget()
@@ -85,7 +91,7 @@ def _before() -> None:
             continue  # it has neither a connection nor a thread
         if callable(getattr(provider, "shutdown", None)) and not _is_watched(provider):
             _watch(provider)
-    fork_repair.keep_grpc_from_closing((*_watched, *relay.exporting()))
+    fork_repair.keep_grpc_from_closing((*_watched, *_exporting, *relay.exporting()))
     fork_grpc.pause()
 
 

@@ -90,9 +90,9 @@ def _metrics(plan: Plan, resource: Resource, dropped: Dropped) -> MeterProvider:
 
 def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:
     """The reader for an exporter; an exporter that is scraped (`prometheus`) is one itself."""
-    component = _component("metrics", choice) if isinstance(choice, str) else None
-    if component is not None and issubclass(component, MetricReader):
-        reader: MetricReader = component()
+    found = component("metrics", choice) if isinstance(choice, str) else None
+    if found is not None and issubclass(found, MetricReader):
+        reader: MetricReader = found()
         return reader
     make = _exporter_maker("metrics", choice, otlp_exporters.metric_exporter)
     exporter: MetricExporter = ProcessMetricExporter(
@@ -116,10 +116,11 @@ def _logs(plan: Plan, resource: Resource, _dropped: Dropped) -> Any:
 
 def _exporter_maker(signal: str, choice: Target | str, make: Any) -> Any:
     if isinstance(choice, str):
-        return _component(signal, choice)
+        return component(signal, choice)
     return partial(make, choice)
 
 
-def _component(signal: str, name: str) -> Any:
+def component(signal: str, name: str) -> Any:
+    """The class of an installed exporter, by the name that `OTEL_{SIGNAL}_EXPORTER` has for it."""
     (point,) = tuple(entry_points_of(f"opentelemetry_{signal}_exporter", name=name))[:1]
     return point.load()

@@ -1,0 +1,1 @@
+"""The command `otel-queue report`."""

@@ -1,0 +1,140 @@
+"""Brokers that hang, die and come back while the state of queues is reported."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers.queues import until
+from tests.brokers.test_queue_outages import QUEUE, Server, server
+from tests.environment import clean_environment, telemetry_environment
+from tests.receiver import Fault, FaultyReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.processes import ManagedProcess, Processes
+
+__all__ = ["server"]
+
+INTERVAL = 1.0
+TIMEOUT = 2.0
+DEPTH = "taskqueue.queue.depth"
+
+
+@pytest.fixture
+def receiver() -> Iterator[FaultyReceiver]:
+    """Of one test."""
+    with FaultyReceiver() as receiver:
+        yield receiver
+
+
+def report(
+    processes: Processes, receiver: FaultyReceiver, server: Server, framework: str, *more: str
+) -> ManagedProcess:
+    """Start `otel-queue report` on the server's queue."""
+    command = [sys.executable, "-m", "otel_queue_plugins.cli.main", "report", "--url", server.url]
+    command += ["--framework", framework, "--queue", QUEUE, "--interval", str(INTERVAL), *more]
+    env = clean_environment(**telemetry_environment(receiver.endpoint, service="reporter"))
+    return processes.start("report", command, env=env)
+
+
+def points(receiver: FaultyReceiver, since: float = 0) -> list[float | None]:
+    """The depths that were reported since then."""
+    return [
+        each.value
+        for each in receiver.points()
+        if each.name == DEPTH and each.time_ns > since * 1e9
+    ]
+
+
+def reported(receiver: FaultyReceiver) -> None:
+    """Wait for the next point."""
+    now = time.time()
+    until(lambda: points(receiver, now), lambda: "a point", 30)
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_nothing_is_reported_while_the_broker_hangs(
+    server: Server, receiver: FaultyReceiver, processes: Processes, framework: str
+) -> None:
+    """Rather than the values of before; later the true ones again, and one log line."""
+    process = report(processes, receiver, server, framework)
+    reported(receiver)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        stopped = time.time()
+        process.wait_for_log("is not reported: ", timeout=10)
+        # A value is shown for two intervals; an export of that moment may be on its way.
+        quiet = stopped + 2 * INTERVAL + 0.5
+        until(lambda: time.time() > quiet + 4 * INTERVAL, lambda: "time")
+        assert points(receiver, quiet) == []
+    finally:
+        server.send_signal(signal.SIGCONT)
+    reported(receiver)
+    assert process.log.count("is not reported") == 1
+    assert "guest:guest" not in process.log
+    assert process.returncode is None
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_values_come_back_after_the_broker_was_killed(
+    server: Server, receiver: FaultyReceiver, processes: Processes, framework: str
+) -> None:
+    """It is found again when it was started again."""
+    process = report(processes, receiver, server, framework)
+    reported(receiver)
+    server.restart()
+    reported(receiver)
+    assert points(receiver)[-1] is not None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+def test_reporter_of_a_hung_broker_ends_at_once(
+    server: Server, receiver: FaultyReceiver, processes: Processes
+) -> None:
+    """Nothing is waited for longer than a second, whatever hangs."""
+    process = report(processes, receiver, server, "dramatiq")
+    reported(receiver)
+    receiver.fault = Fault.HANG
+    server.send_signal(signal.SIGSTOP)
+    try:
+        process.wait_for_log("is not reported: ", timeout=10)
+        process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert process.wait(10) == 0
+        assert time.monotonic() - started < 3
+    finally:
+        server.send_signal(signal.SIGCONT)
+
+
+def test_a_broker_without_an_answer_is_exit_code_3(
+    server: Server, receiver: FaultyReceiver, processes: Processes
+) -> None:
+    """One line that names the broker without its password."""
+    server.send_signal(signal.SIGSTOP)
+    try:
+        process = report(processes, receiver, server, "celery", "--once")
+        assert process.wait(15) == 3
+    finally:
+        server.send_signal(signal.SIGCONT)
+    (line,) = process.log.strip().splitlines()
+    assert line.startswith("otel-queue report: ")
+    assert "guest:guest" not in line
+    assert points(receiver) == []
+
+
+def test_one_look_is_exported_before_the_command_ends(
+    server: Server, receiver: FaultyReceiver, processes: Processes
+) -> None:
+    """`--once` ends with 0, and without a lease left behind the next one reports, too."""
+    for number in (1, 2):
+        process = report(processes, receiver, server, "dramatiq", "--once")
+        assert process.wait(15) == 0
+        assert "reported 1 of 1 queues" in process.log
+        until(lambda number=number: points(receiver).count(1) == number, lambda: "the depth", 5)
