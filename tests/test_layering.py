@@ -21,9 +21,10 @@ MAY_USE = {
     "celery": {"celery", "core", "sdk", "version"},
     "dramatiq": {"dramatiq", "core", "sdk", "version"},
     "brokers": {"brokers", "core", "version"},
-    "cli": {"cli", "core", "sdk", "brokers", "version"},
+    "trace_links": {"trace_links", "core", "sdk", "brokers", "version"},
+    "cli": {"cli", "core", "sdk", "brokers", "trace_links", "version"},
     "version": set(),
-    "__init__": {"version", "sdk"},
+    "__init__": {"version", "sdk", "trace_links"},
 }
 # Each room uses those before it. A fork, an end and a first use of providers need each other: the
 # last three of the SDK part are one step.

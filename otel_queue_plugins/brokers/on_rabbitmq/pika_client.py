@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
+from otel_queue_plugins.brokers.bounded import BoundedThread
 from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Got, UnroutableError
 
 _T = TypeVar("_T")

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from otel_queue_plugins.core.settings.kinds import Flag, Kind, Seconds
+from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Seconds
+from otel_queue_plugins.core.settings.trace_templates import TraceUrl
 from otel_queue_plugins.core.settings.variables import Variables
 
 T = TypeVar("T")
@@ -70,7 +71,24 @@ FLUSH_TIMEOUT: Final = Setting(
     default=5.0,
     text="seconds by which an unreachable backend may delay the end of a process",
 )
-WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT)
+TRACE_URL: Final[Setting[str | None]] = Setting(
+    variable="OTEL_QUEUE_TRACE_URL",
+    kind=TraceUrl(),
+    default=None,
+    default_text="by the OTLP endpoint, if that is a vendor's",
+    text="where [links to traces](../how-to/operate-queues.md#links-to-traces) lead",
+)
+AUDIT: Final = Setting(
+    variable="OTEL_QUEUE_AUDIT",
+    kind=Choice("changes", "all"),
+    default="changes",
+    text="`all`: `otel-queue` sends a span not only when it changes a queue, but also when it "
+    "shows one",
+)
+WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (
+    *(SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT),
+    *(TRACE_URL, AUDIT),
+)
 """The variables that are no option of `instrument`."""
 
 
