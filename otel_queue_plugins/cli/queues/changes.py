@@ -22,9 +22,9 @@ Act = Callable[[QueueReader, Movement], Change]
 def goes_on(plan: Plan, what: str, parsed: Namespace, output: Output) -> bool:
     """Say what would be done, and ask. False if there is nothing to do, or it is a dry run."""
     if plan.matched and not parsed.dry_run:
-        if plan.stays:
+        confirm(f"{what}?" + (f" ({plan.stays})" if plan.stays else ""), parsed)
+        if plan.stays and parsed.yes:
             output.note(plan.stays)
-        confirm(f"{what}?", parsed)
         return True
     if output.as_json:
         nothing = Change(queue=plan.queue, state=plan.state, matched=plan.matched, done=0)
