@@ -12,15 +12,16 @@ from urllib.parse import urlsplit
 
 _REALM: Final = "RabbitMQ Management"
 _TIMEOUT_S: Final = 1.0
+PORTS: Final = {"amqp": ("http", 15672), "amqps": ("https", 15671)}
+"""The scheme and the port of the API, by the scheme of the broker."""
 
 
 def derived(broker_url: str, timeout: float) -> str | None:
     """The URL of the API beside the broker; None where none answers within a second."""
     parts = urlsplit(broker_url)
-    host, is_secure = parts.hostname or "localhost", parts.scheme == "amqps"
-    scheme, port = ("https", 15671) if is_secure else ("http", 15672)
+    host, (scheme, port) = parts.hostname or "localhost", PORTS.get(parts.scheme, PORTS["amqp"])
     shown = f"[{host}]" if ":" in host else host
-    is_there = _answers(host, port, min(timeout, _TIMEOUT_S), is_secure=is_secure)
+    is_there = _answers(host, port, min(timeout, _TIMEOUT_S), is_secure=scheme == "https")
     return f"{scheme}://{shown}:{port}" if is_there else None
 
 
