@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+import shlex
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
+from tests import pages
 from tests.brokers.harness import App, Lab
-from tests.brokers.operators import Operator
+from tests.brokers.operators import COMMAND, START_S, Operator
 from tests.brokers.queues import rabbitmq_dump, redis_dump, until
-from tests.receiver import FaultyReceiver
+from tests.receiver import Fault, FaultyReceiver
 from tests.services import Broker, Managed, queue_name, redis_database
 
 if TYPE_CHECKING:
@@ -218,3 +225,68 @@ def test_messages_are_found_with_their_trace(shop: Shop) -> None:
     assert shop.settled(ready=5)["ready"] == 5
     spans = shop.lab.receiver.expect_trace(sent.trace_id, 5)
     assert {span.name for span in spans} == {"send add"}
+
+
+@pytest.mark.parametrize("shop", ["dramatiq-redis"], indirect=True)
+def test_backend_that_is_away_delays_the_end_and_no_more(shop: Shop) -> None:
+    """The change is made; who made it is said not to have arrived."""
+    shop.sender.run("for _ in range(3): add.send(1, 2)")
+    shop.settled(ready=3)
+    shop.lab.receiver.fault = Fault.HANG
+    done = shop.operator("purge", shop.queue, "--yes")
+    assert (done.code, done.out) == (0, f"purged 3 ready messages of {shop.queue}\n")
+    assert "not sent to the backend in time" in done.err
+    assert done.took < 5 + START_S
+
+
+@pytest.mark.parametrize("shop", ["dramatiq-redis"], indirect=True)
+def test_terminated_requeue_is_recorded_with_what_it_did(shop: Shop) -> None:
+    """SIGTERM ends it between two messages; the others stay dead letters."""
+    client = redis.Redis.from_url(shop.lab.broker.url)
+    for number in range(50):
+        body = {"message_id": f"m{number}", "actor_name": "add", "args": [1, 2], "kwargs": {}}
+        client.zadd(f"dramatiq:{shop.queue}.XQ", {f"r{number}": 1000.0 + number})
+        raw = json.dumps({**body, "options": {}})
+        client.hset(f"dramatiq:{shop.queue}.XQ.msgs", f"r{number}", raw)
+    command = [*COMMAND, "requeue", shop.queue, "--yes", "--rate", "20/s", *shop.operator.target]
+    program = shop.lab.processes.start(
+        "otel-queue", command, env=shop.operator.env, cwd=shop.operator.cwd
+    )
+    ready = f"dramatiq:{shop.queue}"
+    until(lambda: client.llen(ready) >= 3, lambda: program.log)
+    assert program.stop() == 128 + signal.SIGTERM
+    moved = client.llen(ready)
+    assert moved + client.zcard(f"dramatiq:{shop.queue}.XQ") == 50
+    client.close()
+    audit = shop.lab.receiver.expect_span(f"requeue {shop.queue}")
+    assert audit.status == "error"
+    assert audit.attributes["taskqueue.admin.changed"] == moved
+    assert audit.attributes["error.type"] == "SystemExit"
+
+
+@pytest.mark.parametrize("shop", ["dramatiq-redis"], indirect=True)
+def test_commands_of_the_how_to_page_work_in_their_order(shop: Shop) -> None:
+    """Each ends well on the queue that the page tells of."""
+    client = redis.Redis.from_url(shop.lab.broker.url)
+    for state, identity in (("", "a1"), (".XQ", "e420-1")):
+        body = {"message_id": identity, "actor_name": "shop.charge", "args": [], "kwargs": {}}
+        raw = json.dumps({**body, "options": {}})
+        client.hset(f"dramatiq:orders{state}.msgs", identity, raw)
+        if state:
+            client.zadd(f"dramatiq:orders{state}", {identity: 1000.0})
+        else:
+            client.rpush("dramatiq:orders", identity)
+    client.close()
+    console = "\n".join(pages.blocks("how-to/operate-queues", "console"))
+    lines = re.findall(r"^otel-queue (.*)$", console, re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        arguments = shlex.split(line)
+        arguments[arguments.index("-B") + 1] = shop.app.module
+        if arguments[0] in {"requeue", "purge"} and "--dry-run" not in arguments:
+            arguments.append("--yes")
+        if "--older-than" in arguments:
+            arguments[arguments.index("--task") + 1] = "shop.*"
+            arguments[arguments.index("--older-than") + 1] = "0s"
+        done = dataclasses.replace(shop.operator, target=[])(*arguments)
+        assert done.code == 0, (line, done.err)

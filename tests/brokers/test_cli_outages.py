@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from otel_queue_plugins.brokers.opening import reader_of_url
-from tests.brokers.operators import COMMAND, Operator
+from tests.brokers.operators import COMMAND, START_S, Operator
 from tests.brokers.queues import settle, until
 from tests.brokers.test_queue_requeue_killed import DEAD, everything, fill
 from tests.environment import clean_environment
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.services import Broker
 
 FRAMEWORKS = ["celery", "dramatiq"]
-START_S = 8.0  # what a busy machine needs to start an interpreter and end it
 MANY = 20_000
 SECRET = "s3cret"  # noqa: S105 - of a server that is started here
 

@@ -24,10 +24,11 @@ _ALL: Final = "all"
 
 
 class Audit:
-    """The span of one operation."""
+    """The span of one operation. `is_sent` says at its end whether the backend has it in time."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self.is_sent = False
 
     @property
     def context(self) -> SpanContext | None:
@@ -37,8 +38,10 @@ class Audit:
 
     @property
     def trace_id(self) -> str | None:
-        """In hexadecimal; None if nothing is recorded."""
-        return f"{self.context.trace_id:032x}" if self.context else None
+        """In hexadecimal; None if nothing is recorded, or the sampler has left the span out."""
+        context = self.context
+        is_sent = context is not None and context.trace_flags.sampled
+        return f"{context.trace_id:032x}" if context and is_sent else None
 
     def link(self, creations: Iterable[SpanContext]) -> None:
         """Link to the messages that are concerned."""
@@ -70,16 +73,17 @@ def recorded(
         attributes=_attributes(operation, source, queue, state),
         links=[Link(context) for context in links],
     )
+    audit = Audit(span)
     try:
-        yield Audit(span)
+        yield audit
     except BaseException as error:
         span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
         span.set_status(Status(StatusCode.ERROR))
         raise
     finally:
         span.end()
-        if span.get_span_context().is_valid:
-            flush()
+        if audit.context:
+            audit.is_sent = flush()
 
 
 @contextmanager

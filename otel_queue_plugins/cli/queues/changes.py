@@ -24,7 +24,7 @@ def goes_on(plan: Plan, what: str, parsed: Namespace, output: Output) -> bool:
     if plan.matched and not parsed.dry_run:
         confirm(f"{what}?" + (f" ({plan.stays})" if plan.stays else ""), parsed)
         if plan.stays and parsed.yes:
-            output.note(plan.stays)
+            output.info(plan.stays)
         return True
     if output.as_json:
         nothing = Change(queue=plan.queue, state=plan.state, matched=plan.matched, done=0)
@@ -32,7 +32,7 @@ def goes_on(plan: Plan, what: str, parsed: Namespace, output: Output) -> bool:
     else:
         output.line(f"would {what[0].lower()}{what[1:]}" if plan.matched else "nothing to do")
     if plan.stays and plan.matched:
-        output.note(plan.stays)
+        output.info(plan.stays)
     return False
 
 
@@ -44,7 +44,7 @@ def made(access: Access, act: Act, movement: Movement, audit: Audit, *, matched:
         movement.stop()
         access.settle()
         audit.count(matched=matched, changed=movement.done)
-        _told_apart(error, movement.done, matched)
+        _raise_with_progress(error, movement.done, matched)
         raise
     finally:
         audit.link(movement.creations)
@@ -63,9 +63,10 @@ def reported(change: Change, verb: str, audit: Audit, output: Output) -> int:
     else:
         output.line(f"{verb} {counted(change.done, change.state)} of {change.queue}")
     for reason in reasons:
-        output.note(reason)
+        output.info(reason)
     if audit.trace_id and not output.as_json:
-        output.note(f"recorded in trace {audit.trace_id}")
+        recorded = "recorded in" if audit.is_sent else "not sent to the backend in time:"
+        output.info(f"{recorded} trace {audit.trace_id}")
     return WRONG if is_refused else OK
 
 
@@ -75,7 +76,7 @@ def counted(number: int, state: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _told_apart(error: BaseException, done: int, matched: int) -> None:
+def _raise_with_progress(error: BaseException, done: int, matched: int) -> None:
     """Raise the error again with how far the change had come, if somebody has to know that."""
     far = f"{done:,} of {matched:,} messages were done"
     if isinstance(error, KeyboardInterrupt):

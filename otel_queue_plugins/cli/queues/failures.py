@@ -27,7 +27,7 @@ class InterruptedChangeError(Exception):
     """Somebody has stopped a change; the text says how far it had come."""
 
 
-def say(text: object) -> None:
+def write_error(text: object) -> None:
     """Write one line to stderr, without passwords and control characters."""
     line = without_secrets(printable(" ".join(str(text).split())))
     print(f"otel-queue: {line}", file=sys.stderr, flush=True)  # noqa: T201

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from otel_queue_plugins.cli.queues.failures import printable, say
+from otel_queue_plugins.cli.queues.failures import printable, write_error
 from otel_queue_plugins.cli.view.line import glyphs_for
 
 Row = Sequence[tuple[str, str]]
@@ -40,10 +40,10 @@ class Output:
         """Write a line of text; a terminal that is too narrow breaks it."""
         self.console.print(line, soft_wrap=not self.is_terminal, markup=False)
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Write a line to stderr, unless the command is to be quiet."""
         if not self.is_quiet:
-            say(text)
+            write_error(text)
 
     def table(self, heading: Sequence[str], rows: Sequence[Row], numbers: Sequence[int]) -> None:
         """Write columns; those in `numbers` end on the right. The first one gives way."""

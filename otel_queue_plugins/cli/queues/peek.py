@@ -38,7 +38,7 @@ def peek(parsed: Namespace, output: Output) -> int:
     elif found:
         messages.show_list(found, output, with_arguments=parsed.args)
     else:
-        output.note(f"no {state} message in {queue} is one of these")
+        output.info(f"no {state} message in {queue} is one of these")
     if access.source.system == "rabbitmq" and parsed.limit > MAX_DISTURBED:
-        output.note(f"on RabbitMQ at most {MAX_DISTURBED} messages are looked at")
+        output.info(f"on RabbitMQ at most {MAX_DISTURBED} messages are looked at")
     return OK

@@ -14,7 +14,7 @@ from otel_queue_plugins.cli.queues.failures import (
     InterruptedChangeError,
     NotFoundError,
     UsageError,
-    say,
+    write_error,
 )
 from otel_queue_plugins.cli.queues.output import Output
 from otel_queue_plugins.cli.queues.peek import peek
@@ -51,7 +51,7 @@ def run(parsed: Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return failures.OK
     except tuple(_CODES) as error:
-        say(_line(error))
+        write_error(_line(error))
         return next(code for kind, code in _CODES.items() if isinstance(error, kind))
 
 
@@ -59,5 +59,5 @@ def _line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
         return f"{error.name} is not installed, which this broker needs"
     if isinstance(error, BrokerError):
-        return f"{error}; is the broker up, and the URL right?"
+        return f"{str(error).rstrip('.')}; is the broker up, and the URL right?"
     return str(error) or "interrupted; nothing was changed"

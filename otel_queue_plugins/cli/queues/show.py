@@ -33,7 +33,7 @@ def show(parsed: Namespace, output: Output) -> int:
             span.count(matched=len(found.messages), changed=0)
     if not found.messages:
         for place, reason in found.unseen.items():
-            output.note(f"not looked at: {place}: {reason}")
+            output.info(f"not looked at: {place}: {reason}")
         raise NotFoundError(
             f"no message has an id that begins with {parsed.id}: {access.source.url}"
         )
