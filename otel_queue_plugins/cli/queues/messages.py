@@ -43,12 +43,17 @@ def show_list(messages: Sequence[StoredMessage], output: Output, *, with_argumen
     for line, message in zip(table[1:], messages, strict=True):
         output.line(line)
         output.line(
-            Text("  trace ", "dim")
+            Text(label(message), "dim")
             .append_text(trace_line(message, output))
             .append(due(message, now))
         )
         if with_arguments:
             output.line(Text(f"  {arguments(message)}", "cyan"))
+
+
+def label(message: StoredMessage) -> str:
+    """What stands before the trace of a message in a list."""
+    return "  trace " if message.creation else "  "
 
 
 def trace_line(message: StoredMessage, output: Output) -> Text:

@@ -18,13 +18,19 @@ Row = Sequence[tuple[str, str]]
 """The cells of a line, each a text and its style."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command: whoever reads stdout has seen enough, and nothing failed."""
+        raise BrokenPipeError
+
+
 class Output:
     """Stdout and stderr of one command. Colours and links go to terminals alone."""
 
     def __init__(self, parsed: Namespace) -> None:
         self.as_json: bool = parsed.json
         self.is_quiet: bool = parsed.quiet
-        self.console = Console(force_terminal=sys.stdout.isatty(), highlight=False)
+        self.console = _Console(force_terminal=sys.stdout.isatty(), highlight=False)
         self.notices = Console(stderr=True, force_terminal=sys.stderr.isatty(), highlight=False)
 
     @property
@@ -44,11 +50,6 @@ class Output:
         """Write a line to stderr, unless the command is to be quiet."""
         if not self.is_quiet:
             write_error(text)
-
-    def table(self, heading: Sequence[str], rows: Sequence[Row], numbers: Sequence[int]) -> None:
-        """Write columns; those in `numbers` end on the right. The first one gives way."""
-        for line in self.table_lines(heading, rows, numbers):
-            self.console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def table_lines(
         self, heading: Sequence[str], rows: Sequence[Row], numbers: Sequence[int]
