@@ -5,6 +5,8 @@ package imports neither a framework nor the OpenTelemetry SDK.
 
 `ensure_providers()` sets up the providers that `OTEL_*` asks for, now instead of at the first span,
 measurement or log record. `flush(timeout=None)` exports what this process has recorded.
+
+`trace_url(trace_id)` and `trace_url_of_task(id, app_or_broker)` are links to traces in a backend.
 """
 
 import os
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk import ensure_providers, flush
+    from otel_queue_plugins.trace_links import trace_url, trace_url_of_task
 
-__all__ = ["ensure_providers", "flush"]
+__all__ = ["ensure_providers", "flush", "trace_url", "trace_url_of_task"]
 
 if os.environ.get("OTEL_PROPAGATORS"):
     # Before any import of `opentelemetry.propagate`, which raises on an unknown name.
@@ -25,6 +28,10 @@ if os.environ.get("OTEL_PROPAGATORS"):
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("trace_"):
+        from otel_queue_plugins import trace_links
+
+        return getattr(trace_links, name)
     from otel_queue_plugins import sdk
 
     return getattr(sdk, name)

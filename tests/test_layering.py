@@ -22,9 +22,10 @@ MAY_USE = {
     "dramatiq": {"dramatiq", "core", "sdk", "reporting", "version"},
     "brokers": {"brokers", "core", "version"},
     "reporting": {"reporting", "core", "sdk", "brokers", "version"},
-    "cli": {"cli", "core", "sdk", "brokers", "reporting", "version"},
+    "trace_links": {"trace_links", "core", "sdk", "brokers", "version"},
+    "cli": {"cli", "core", "sdk", "brokers", "reporting", "trace_links", "version"},
     "version": set(),
-    "__init__": {"version", "sdk"},
+    "__init__": {"version", "sdk", "trace_links"},
 }
 # Each room uses those before it. A fork, an end and a first use of providers need each other: the
 # last three of the SDK part are one step.

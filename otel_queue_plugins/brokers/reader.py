@@ -127,8 +127,18 @@ class QueueReader:
 
         return Plan(queue=queue, state=state, matched=self._asking.read(count), stays=plan.stays)
 
-    def purge(self, queue: str, state: State = "ready", selection: Selection = ALL) -> Change:
-        """Take the messages of one state away. On Redis `undo` brings them back for an hour."""
+    def purge(
+        self,
+        queue: str,
+        state: State = "ready",
+        selection: Selection = ALL,
+        *,
+        moved: Moved = requeueing.nothing,
+    ) -> Change:
+        """Take the messages of one state away. On Redis `undo` brings them back for an hour.
+
+        `moved` is called after each one that was chosen by `selection`.
+        """
         receipt = f"{self._clock():.6f}"
         if selection.is_all:
             self._asking.read(lambda: self._storage.plan_purge(queue, state))
@@ -138,7 +148,7 @@ class QueueReader:
         def remove() -> int:
             with self._scan(queue, state, None, newest_first=True) as messages:
                 chosen = self._selected(messages, selection)
-                return sum(self._storage.remove(message, receipt) for message in chosen)
+                return requeueing.take_away(self._storage, chosen, receipt, moved)
 
         done = self._asking.once(remove)
         return Change(queue=queue, state=state, matched=plan.matched, done=done)

@@ -1,4 +1,4 @@
-"""Dead letters given back to the workers, one after the other; what stays is counted by reason."""
+"""Messages moved one after the other: dead letters to the workers, or chosen ones away."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def put_back(
             done += 1
             moved(message)
     return Change(queue=queue, state="dead", matched=matched, done=done, left=left)
+
+
+def take_away(
+    storage: Storage, messages: Iterable[StoredMessage], receipt: str, moved: Moved
+) -> int:
+    """Remove `messages`; how many were still there. `undo` finds them by `receipt`."""
+    done = 0
+    for message in messages:
+        if storage.remove(message, receipt):
+            done += 1
+            moved(message)
+    return done

@@ -8,18 +8,33 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib.util import find_spec
 from types import FrameType
+from typing import NoReturn
 
 from otel_queue_plugins.cli.demo import arguments as demo_arguments
+from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
+from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.version import VERSION
 
-_INSTALL = "pip install 'otel-queue-plugins[demo]'"
+_DEMO = "demo"
 _USAGE = 2
 
 
+class _Parser(ArgumentParser):
+    """Its errors are one line without passwords."""
+
+    def error(self, message: str) -> NoReturn:
+        text = without_secrets(message)
+        self.exit(_USAGE, f"{self.prog}: {text} ({self.prog} --help)\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    parser = _parser()
+    """Run the command; the exit code.
+
+    0 done, 1 something is wrong with what was looked at, 2 wrong usage, 3 the broker cannot be
+    reached, 4 refused and nothing changed, 130 interrupted.
+    """
+    parser = make_parser()
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
         parser.print_help(sys.stderr)
@@ -28,18 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from otel_queue_plugins.cli.report.command import report
 
         return report(parsed)
-    return _demo(parsed)
+    return _run(parsed)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def make_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
         prog="otel-queue", description="OpenTelemetry for Celery and Dramatiq, on the command line."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    queue_commands.add(commands)
     demo_arguments.add_arguments(
         commands.add_parser(
-            "demo",
+            _DEMO,
             help="start a broker, a worker and a web process, and show their traces",
             description="Start a broker, a worker and a web process that use this package as any "
             "app would, and show the traces and metrics they send.",
@@ -56,14 +73,20 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _demo(parsed: Namespace) -> int:
+def _run(parsed: Namespace) -> int:
+    extra = _DEMO if parsed.command == _DEMO else "cli"
     if not find_spec("rich"):
-        print(f"otel-queue: rich is not installed: {_INSTALL}", file=sys.stderr)  # noqa: T201
-        return 1
-    from otel_queue_plugins.cli.demo.command import demo
-
+        line = f"rich is not installed: pip install 'otel-queue-plugins[{extra}]'"
+        print(f"otel-queue: {line}", file=sys.stderr)  # noqa: T201
+        return 1 if extra == _DEMO else _USAGE
     signal.signal(signal.SIGTERM, _stop)
-    return demo(parsed)
+    if parsed.command == _DEMO:
+        from otel_queue_plugins.cli.demo.command import demo
+
+        return demo(parsed)
+    from otel_queue_plugins.cli.queues.run import run
+
+    return run(parsed)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

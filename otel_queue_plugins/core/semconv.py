@@ -54,6 +54,13 @@ WORKFLOW_KIND: Final = "taskqueue.workflow.kind"
 WORKFLOW_ID: Final = "taskqueue.workflow.id"
 WORKFLOW_STEP: Final = "taskqueue.workflow.step"
 
+# Attributes of the spans of `otel-queue`
+ADMIN_OPERATION: Final = "taskqueue.admin.operation"
+ADMIN_STATE: Final = "taskqueue.admin.state"
+ADMIN_MATCHED: Final = "taskqueue.admin.matched"
+ADMIN_CHANGED: Final = "taskqueue.admin.changed"
+ADMIN_USER: Final = "taskqueue.admin.user"
+
 # Attributes of metrics
 CANCELLATION_SCOPE: Final = "taskqueue.cancellation.scope"
 DROP_REASON: Final = "taskqueue.telemetry.drop_reason"

@@ -20,7 +20,7 @@ from otel_queue_plugins.version import VERSION
         (["demo", "--timeout", "soon"], ["'soon'", "seconds"]),
         (["demo", "--timeout", "0"], ["'0'", "above 0"]),
         (["demo", "--timeout", "inf"], ["'inf'"]),
-        (["show"], ["'show'", "demo"]),
+        (["sow"], ["'sow'", "demo"]),
     ],
 )
 def test_wrong_usage_names_the_value_and_the_choices(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_queue_plugins.brokers.answers import Unknown
+from otel_queue_plugins.brokers.bounded import BoundedThread
 from otel_queue_plugins.brokers.errors import BrokerError, RefusedError
 from otel_queue_plugins.brokers.facts import Source
 from otel_queue_plugins.brokers.on_rabbitmq import dead_letters, limits
-from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
 from otel_queue_plugins.brokers.on_rabbitmq.dead_letters import DeadLetters, Declaration
 from otel_queue_plugins.brokers.on_rabbitmq.dramatiq import DramatiqOnRabbitmq
 from otel_queue_plugins.brokers.on_rabbitmq.management import (

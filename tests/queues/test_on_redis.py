@@ -263,3 +263,9 @@ def test_a_binding_that_is_made_later_is_found(redis: Any, fake_clock: FakeClock
     assert row(reader)["unacked"] == 0
     fake_clock.advance(2)
     assert row(reader)["unacked"] == 1
+
+
+def test_last_message_is_acked_between_the_two_reads(redis: Any) -> None:
+    """The hash was counted with it, the index has it no more: none is held."""
+    redis.hset("unacked", "tag", json.dumps([stored(), "", "q"]))
+    assert row(reader_of(redis, Keys()))["unacked"] == 0

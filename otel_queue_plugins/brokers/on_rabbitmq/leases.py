@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from otel_queue_plugins.brokers.bounded import BoundedThread
 from otel_queue_plugins.brokers.leases import Held
-from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
 from otel_queue_plugins.brokers.on_rabbitmq.session import Session
 from otel_queue_plugins.core.api import forking
 

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from otel_queue_plugins.brokers.bounded import BoundedThread
 from otel_queue_plugins.brokers.errors import RefusedError
-from otel_queue_plugins.brokers.on_rabbitmq.bounded import BoundedThread
 from otel_queue_plugins.brokers.on_rabbitmq.session import (
     NO_LOCKS,
     Declared,

@@ -74,6 +74,8 @@ def held(entry: bytes, since: float | None, bindings: Bindings) -> Held | None:
 
 def few(client: Redis, since: Mapping[bytes, float], bindings: Bindings) -> list[Held] | None:
     """All that workers hold, by the tags in `since`; None if that is too much to be looked at."""
+    if not since:  # the last one was acked after the hash was counted
+        return []
     pipe: Any = client.pipeline(transaction=False)
     for tag in since:
         pipe.hstrlen(bindings.keys.unacked, tag)

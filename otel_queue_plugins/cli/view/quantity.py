@@ -21,6 +21,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} m {rest:02} s"
 
 
+def elapsed(seconds: float) -> str:
+    """An age in two units at most: `0 s`, `52 s`, `2 m 05 s`, `3 h 20 m`, `4 d 06 h`."""
+    whole = round(seconds)
+    for size, small, names in ((86400, 3600, "dh"), (3600, 60, "hm"), (60, 1, "ms")):
+        if whole >= size:
+            many, rest = divmod(whole, size)
+            return f"{many} {names[0]} {rest // small:02} {names[1]}"
+    return f"{whole} s"
+
+
 def bound(seconds: float) -> str:
     """A limit of a histogram, as short as it can be: `5 ms`, `2.5 s`."""
     if seconds == 0:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from otel_queue_plugins.core.settings.kinds import Flag, Globs, Kind, Number, Seconds
+from otel_queue_plugins.core.settings.kinds import Choice, Flag, Globs, Kind, Number, Seconds
+from otel_queue_plugins.core.settings.trace_templates import TraceUrl
 from otel_queue_plugins.core.settings.variables import Variables
 
 T = TypeVar("T")
@@ -91,15 +92,24 @@ STATE_LEASE: Final = Setting(
     text="`off`: report without a lease on the broker, for one reporter alone whose user may not "
     "hold one",
 )
+TRACE_URL: Final[Setting[str | None]] = Setting(
+    variable="OTEL_QUEUE_TRACE_URL",
+    kind=TraceUrl(),
+    default=None,
+    default_text="by the OTLP endpoint, if that is a vendor's",
+    text="where [links to traces](../how-to/operate-queues.md#links-to-traces) lead",
+)
+AUDIT: Final = Setting(
+    variable="OTEL_QUEUE_AUDIT",
+    kind=Choice("changes", "all"),
+    default="changes",
+    text="`all`: `otel-queue` sends a span not only when it changes a queue, but also when it "
+    "shows one",
+)
 WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (
-    SETUP,
-    STRICT,
-    FASTPATH,
-    RELAY,
-    FLUSH_TIMEOUT,
-    STATE_INTERVAL,
-    STATE_QUEUES,
-    STATE_LEASE,
+    *(SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT),
+    *(STATE_INTERVAL, STATE_QUEUES, STATE_LEASE),
+    *(TRACE_URL, AUDIT),
 )
 """The variables that are no option of `instrument`."""
 

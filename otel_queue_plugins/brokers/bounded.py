@@ -7,6 +7,7 @@ it. The thread ends when the call does.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -50,16 +51,30 @@ class BoundedThread:
         self._when_idle = when_idle
         self._idle_s = idle_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="otel-queue-amqp", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="otel-queue-broker", daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], _T], timeout: float) -> _T:
-        """`function()`, or TimeoutError after `timeout` seconds; then this object is done for."""
-        call = _Call(function)
+    def call(
+        self,
+        function: Callable[[], _T],
+        timeout: float,
+        *,
+        last_active: Callable[[], float] | None = None,
+    ) -> _T:
+        """`function()`, or TimeoutError after `timeout` seconds; then this object is done for.
+
+        With `last_active` (of `time.monotonic`) the seconds count from the time that it returns.
+        """
+        call, begun = _Call(function), time.monotonic()
         self._calls.put(call)
-        if not call.ended.wait(timeout):
-            self.stop()
-            raise TimeoutError(f"no answer in {timeout:g} s")
+
+        def left() -> float:
+            return (last_active() if last_active else begun) + timeout - time.monotonic()
+
+        while not call.ended.wait(max(0.0, left())):
+            if left() <= 0:
+                self.stop()
+                raise TimeoutError(f"no answer in {timeout:g} s")
         if call.error is not None:
             raise call.error
         result: _T = call.result

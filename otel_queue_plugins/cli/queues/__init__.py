@@ -1,0 +1,1 @@
+"""Commands of `otel-queue` that show and change queues: queues, peek, show, requeue, purge."""

@@ -1,0 +1,86 @@
+"""What can be done with the trace of a message: copy its id, open it in a browser."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import sys
+import webbrowser
+from argparse import Namespace
+from collections.abc import Sequence
+
+from otel_queue_plugins.brokers.facts import StoredMessage
+from otel_queue_plugins.brokers.urls import without_password
+from otel_queue_plugins.cli.queues.failures import NotFoundError, UsageError
+from otel_queue_plugins.cli.queues.output import Output
+from otel_queue_plugins.trace_links import trace_url_of_message
+
+Action = dict[str, str | None]
+
+
+def of(message: StoredMessage, parsed: Namespace) -> list[Action]:
+    """The actions for a message; none if it has no trace."""
+    if message.creation is None:
+        return []
+    trace_id, url = f"{message.creation.trace_id:032x}", trace_url_of_message(message)
+    command = shlex.join(["otel-queue", "show", message.id, *_target(parsed)])
+    found: list[Action] = [
+        {
+            "name": "copy",
+            "label": f"Copy the trace id {trace_id}",
+            "command": f"{command} --copy",
+            "url": None,
+        }
+    ]
+    if url:
+        label = "Open the trace in a browser"
+        found.append({"name": "open", "label": label, "command": f"{command} --open", "url": url})
+    return found
+
+
+def run(messages: Sequence[StoredMessage], parsed: Namespace, output: Output) -> None:
+    """Do what `--copy` and `--open` ask for."""
+    if not (parsed.copy or parsed.open):
+        return
+    message = _one(messages)
+    if message.creation is None:
+        raise NotFoundError(f"{message.id} has no trace: who sent it is not traced")
+    if parsed.copy:
+        _copy(f"{message.creation.trace_id:032x}", output)
+    if parsed.open:
+        _open(trace_url_of_message(message))
+
+
+def _one(messages: Sequence[StoredMessage]) -> StoredMessage:
+    if len({each.creation.trace_id if each.creation else 0 for each in messages}) > 1:
+        raise UsageError(f"{len(messages)} messages begin so: give more of the id")
+    return messages[0]
+
+
+def _copy(text: str, output: Output) -> None:
+    """Ask the terminal to take `text` into its clipboard (OSC 52), which also works over SSH."""
+    terminal = sys.stderr if output.as_json or not output.is_terminal else sys.stdout
+    if not terminal.isatty():
+        raise UsageError("--copy needs a terminal; the trace id is in the output")
+    encoded = base64.b64encode(text.encode()).decode()
+    terminal.write(f"\x1b]52;c;{encoded}\x07")
+    terminal.flush()
+
+
+def _open(url: str | None) -> None:
+    if url is None:
+        raise NotFoundError("no URL of the trace is known: set OTEL_QUEUE_TRACE_URL")
+    if not webbrowser.open(url):
+        raise NotFoundError(f"no browser could be started; the trace is at {url}")
+
+
+def _target(parsed: Namespace) -> list[str]:
+    if parsed.app is not None:
+        return ["-A", parsed.app]
+    if parsed.broker is not None:
+        return ["-B", parsed.broker]
+    found = ["--url", without_password(parsed.url), "--framework", parsed.framework]
+    for name in ("namespace", "key_prefix"):
+        if (value := getattr(parsed, name)) is not None:
+            found += [f"--{name.replace('_', '-')}", value]
+    return found + [part for name in parsed.queues for part in ("--queue", name)]

@@ -1,0 +1,38 @@
+"""Reasons for an exit code other than 0, and what is written on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from otel_queue_plugins.core.settings.problems import without_secrets
+
+OK: Final = 0
+WRONG: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+REFUSED: Final = 4
+INTERRUPTED: Final = 130
+
+
+class UsageError(Exception):
+    """The command was used wrongly; the text names the value and what to do."""
+
+
+class NotFoundError(Exception):
+    """What was looked for is not there, or something is wrong with it."""
+
+
+class InterruptedChangeError(Exception):
+    """Somebody has stopped a change; the text says how far it had come."""
+
+
+def write_error(text: object) -> None:
+    """Write one line to stderr, without passwords and control characters."""
+    line = without_secrets(printable(" ".join(str(text).split())))
+    print(f"otel-queue: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def printable(text: str) -> str:
+    """`text` with each control character as `?`: a name may hold commands to the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
