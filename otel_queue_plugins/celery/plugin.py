@@ -188,6 +188,7 @@ class CeleryPlugin:
         A wrapper that somebody else has wrapped in the meantime stays, and does nothing any more.
         """
         self._apps = weakref.WeakSet()
+        self._lifecycle.stop_reporter()
         while self._undo:
             self._undo.pop()()
         self._publishing.leave(_get_active_apps())

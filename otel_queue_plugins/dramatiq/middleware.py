@@ -98,6 +98,7 @@ class OpenTelemetryMiddleware(Middleware):
         """Leave `broker` as it was before, once this is out of its list."""
         traced = self._brokers.pop(broker, None)
         if traced is not None:
+            self._workers.leave(broker)
             traced.restore()
 
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:

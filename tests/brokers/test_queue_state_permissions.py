@@ -17,20 +17,18 @@ from tests.brokers.queues import management, until
 from tests.services import queue_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.services import Managed
 
 FRAMEWORKS = ["celery", "dramatiq"]
 
 
 @pytest.fixture
-def queue(managed_rabbitmq: Managed) -> Iterator[str]:
+def queue(managed_rabbitmq: Managed) -> str:
     """A queue that exists."""
     name = queue_name()
     with pika.BlockingConnection(pika.URLParameters(managed_rabbitmq.url)) as connection:
         connection.channel().queue_declare(name)
-    yield name
+    return name
 
 
 def locks(managed: Managed, queue: str) -> list[str]:
