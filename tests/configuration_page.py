@@ -102,8 +102,8 @@ def costs() -> str:
     *most, last = [part.cost.removesuffix(" us") for part in PARTS.values()]
     return (
         "Where it is off because something differs, one line at INFO says so, why, and what it "
-        f"costs a message:\nabout {', '.join(most)} and {last} us for the four. Nothing else "
-        "changes: what is exported is the same."
+        f"costs a message:\nabout {', '.join(most)} and {last} us, in the order of the columns. "
+        "Nothing else changes: what is exported is the same."
     )
 
 

@@ -125,7 +125,7 @@ def test_framework_is_imported_by_its_adapter_only(path: Path) -> None:
 def test_files_named_in_contributing_exist() -> None:
     """Who follows a message by them finds each one."""
     text = (ROOT.parent / "CONTRIBUTING.md").read_text()
-    places = (ROOT, ROOT / "core", ROOT.parent)
+    places = (ROOT, ROOT / "core", *(ROOT / each for each in ADAPTERS), ROOT.parent)
     named = set(re.findall(r"`([\w/]+\.py)`", text))
     assert named
     assert {name for name in named if not any((each / name).exists() for each in places)} == set()

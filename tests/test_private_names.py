@@ -131,6 +131,8 @@ EXCEPTIONS = {
     },
     # The length of the queue, without which spans that the SDK drops could not be counted.
     "sdk/export/exporters.py": {"_batch_processor", "_queue"},
+    # The exporters of an application's own readers: queue states go where its metrics go.
+    "sdk/providers/service_metrics.py": {"_export_lock", "_exporter", "_metric_readers"},
     # Names of loggers.
     "sdk/diagnosis/export_failures.py": {"_internal", "_shared_internal"},
     "sdk/relay/instruments.py": {"_check_name_unit_description", "_Gauge"},

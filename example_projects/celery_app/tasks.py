@@ -1,4 +1,4 @@
-"""What the worker of the shop does: charge the card, then send the receipt."""
+"""The tasks of the shop's worker: charge the card, then send the receipt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ instrument()
 
 
 class GatewayBusyError(Exception):
-    """The card gateway asks to be called again."""
+    """The card gateway is busy; call it again later."""
 
 
 @app.task(
@@ -30,7 +30,7 @@ class GatewayBusyError(Exception):
     max_retries=3,
 )
 def charge_card(self, order: str, cents: int) -> str:
-    """Charge an order; the gateway is always busy at first."""
+    """Charge an order. The gateway is busy at the first attempt, which makes a retry."""
     time.sleep(0.05)
     if self.request.retries == 0:
         raise GatewayBusyError(f"busy, order {order} not charged")
@@ -46,6 +46,6 @@ def send_receipt(text: str) -> None:
 
 @app.task(name="ask_for_review")
 def ask_for_review(order: str) -> None:
-    """Some time after the order."""
+    """Ask the customer for a review, some time after the order."""
     time.sleep(0.02)
     logger.info("asked for a review of order %s", order)

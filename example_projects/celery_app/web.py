@@ -1,4 +1,4 @@
-"""The web front of the shop. It answers at once and leaves the work to the worker."""
+"""The web application of the shop: it answers at once, and the worker does the work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
 
 @app.post("/orders", status_code=202)
 def order(cents: int = 1250) -> dict[str, str]:
-    """Take an order."""
+    """Accept an order and send its tasks."""
     number = uuid.uuid4().hex[:8]
     chain(charge_card.s(number, cents), send_receipt.s()).delay()
     ask_for_review.apply_async((number,), countdown=2)

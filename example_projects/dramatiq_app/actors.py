@@ -1,4 +1,4 @@
-"""What the worker of the shop does: charge the card, then send the receipt."""
+"""The actors of the shop's worker: charge the card, then send the receipt."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ instrument(broker)
 
 
 class GatewayBusyError(Exception):
-    """The card gateway asks to be called again."""
+    """The card gateway is busy; call it again later."""
 
 
 @dramatiq.actor(queue_name="shop", max_retries=3, min_backoff=1000, max_backoff=1000)
 def charge_card(order: str, cents: int) -> str:
-    """Charge an order; the gateway is always busy at first."""
+    """Charge an order. The gateway is busy at the first attempt, which makes a retry."""
     time.sleep(0.05)
     if not CurrentMessage.get_current_message().options.get("retries"):
         raise GatewayBusyError(f"busy, order {order} not charged")
@@ -51,7 +51,7 @@ def send_receipt(text: str) -> None:
 
 @dramatiq.actor(queue_name="shop", max_retries=0)
 def print_label(order: str, street: str) -> None:
-    """Print the label of the parcel; without an address there is nothing to try again."""
+    """Print the label of the parcel. Without an address it fails, and is not retried."""
     if not street:
         raise ValueError(f"order {order} has no address")
     time.sleep(0.02)
@@ -59,6 +59,6 @@ def print_label(order: str, street: str) -> None:
 
 @dramatiq.actor(queue_name="shop")
 def ask_for_review(order: str) -> None:
-    """Some time after the order."""
+    """Ask the customer for a review, some time after the order."""
     time.sleep(0.02)
     logger.info("asked for a review of order %s", order)

@@ -1,4 +1,4 @@
-"""The web front of the shop. It answers at once and leaves the work to the worker."""
+"""The web application of the shop: it answers at once, and the worker does the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FlaskInstrumentor().instrument_app(app)
 
 @app.post("/orders")
 def order() -> tuple[dict[str, str], int]:
-    """Take an order."""
+    """Accept an order and send its tasks."""
     number = uuid.uuid4().hex[:8]
     cents = request.args.get("cents", 1250, type=int)
     (charge_card.message(number, cents) | send_receipt.message()).run()

@@ -1,4 +1,4 @@
-"""The app that is meant by what stands for it, such as `celery.current_app`."""
+"""Celery apps, and proxies of them such as `celery.current_app`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 from celery import Celery
 
 
-def behind(app: Any) -> Any:
-    """The app itself, where `app` is a proxy, of Celery or of anybody else.
+def unwrap_proxy(app: Any) -> Any:
+    """Return the app itself if `app` is a proxy of one, else `app`.
 
-    A proxy has no weak references, and is not the same object as the app. Its methods are the
-    app's own.
+    A proxy, of Celery or of another package, cannot be referenced weakly and is not the same object
+    as the app; its bound methods are those of the app.
     """
     return getattr(getattr(app, "set_current", None), "__self__", app)
 
 
-def checked(value: object) -> Celery:
-    """The app that `value` is or stands for. Raises TypeError if it is neither."""
+def check_app(value: object) -> Celery:
+    """Return the app that `value` is, or is a proxy of. Raises TypeError for anything else."""
     problem: Exception | None = None
     try:
         if isinstance(value, Celery):
-            app: Celery = behind(value)
+            app: Celery = unwrap_proxy(value)
             return app
-    except Exception as error:  # noqa: BLE001 - a proxy with nothing behind it raises what it likes
+    except Exception as error:  # noqa: BLE001 - a proxy of nothing may raise anything
         problem = error
     raise TypeError(
         f"{_shown(value)} is no Celery app: give one, what stands for one (celery.current_app), "

@@ -1,8 +1,8 @@
 """Tasks of celery-batches: one call of the task processes several messages.
 
-Each has its process span, in a trace of its own. That of the first is current in the call:
-somebody's must be, so that what the call does and sends has a parent, and the first has waited
-longest. The others link to it, and it links to what they were sent with. The result of a message is
+Each message has a process span, in a trace of its own. The span of the first is current in the
+call, because what the call does and sends needs one parent, and the first has waited longest. It
+has links to the creation contexts of the others; they have links to it. The result of a message is
 stored inside its own span.
 """
 
@@ -15,17 +15,18 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from otel_queue_plugins.celery import outcomes, translation
-from otel_queue_plugins.celery.main_process.exits import Exits
-from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.core.spans.batch import DeliveredMessage
-from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
-class Run:
-    """A call of a task; `marked` are the endings of single messages, by their id."""
+class BatchRun:
+    """One call of a task.
+
+    `marked` has the endings of messages that the call has marked itself, by their ids.
+    """
 
     def __init__(self, task: Any, operations: list[ProcessOperation]) -> None:
         self.task = task
@@ -34,80 +35,74 @@ class Run:
         self.error: BaseException | None = None
 
     def find(self, task_id: object) -> ProcessOperation | None:
-        """The delivery of the message with that id."""
-        found = (one for one in self.operations if one.delivery.id == str(task_id))
-        return next(found, None)
+        """Return the delivery of the message with that id; None without one."""
+        matching = (each for each in self.operations if each.delivery.id == str(task_id))
+        return next(matching, None)
 
     def ending(self, operation: ProcessOperation) -> Ending:
-        """How a message fared, once the call has returned."""
+        """Return the ending of one message, once the call has returned."""
         marked = self.marked.get(operation.delivery.id)
         if marked is not None:
             return marked
-        return SUCCEEDED if self.error is None else outcomes.of_batch(self.error, self.task)
+        return SUCCEEDED if self.error is None else outcomes.of_batch_error(self.error, self.task)
 
 
-_running: Final[ContextVar[Run | None]] = ContextVar("otel_queue_celery_batch", default=None)
+_current_run: Final[ContextVar[BatchRun | None]] = ContextVar(
+    "otel_queue_celery_batch", default=None
+)
 
 
 class Batches:
-    """The process side of the plugin where calls process several messages.
+    """Wrappers of the functions that run batches, for the process that runs them."""
 
-    `supervised` and `noted` are as for `Running`.
-    """
-
-    def __init__(
-        self,
-        telemetry: QueueTelemetry,
-        routes: Routes,
-        covers: Callable[[Any], bool],
-        supervised: Callable[[], bool],
-        noted: Exits,
-    ) -> None:
-        self._telemetry = telemetry
-        self._routes = routes
-        self._covers = covers
-        self._supervised = supervised
-        self._exits = noted
+    def __init__(self, shared: Collaborators) -> None:
+        self._telemetry = shared.telemetry
+        self._routes = shared.routes
+        self._covers = shared.covers
+        self._is_pool_process = shared.is_pool_process
+        self._exit_times = shared.exit_times
 
     def apply(self, wrapped: Any, _module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `celery_batches.trace.apply_batches_task(task, (requests,), ...)`."""
+        """Wrap `celery_batches.trace.apply_batches_task(task, (requests,), ...)`."""
         run = self._start(*args, **kwargs)
         if run is None or not run.operations:
             return wrapped(*args, **kwargs)
-        token = _running.set(run)
+        token = _current_run.set(run)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            self._escaped(run, error)
+            self._end_escaped(run, error)
             raise
         else:
             self._end(run, run.ending)
             return result
         finally:
-            _running.reset(token)
+            _current_run.reset(token)
 
-    def error(self, wrapped: Any, _logger: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `error` of the logger of `celery_batches.trace`: no more is done about one."""
-        run = _running.get()
+    def log_error(self, wrapped: Any, _logger: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Wrap `error` of the logger of `celery_batches.trace`, its only handling of an error."""
+        run = _current_run.get()
         if run is not None:
             run.error = sys.exc_info()[1]
-        # It is neither us who log nor wrapt, which has a frame where it is not compiled.
+        # The record must name its caller: not us, nor wrapt where that has a Python frame.
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - no public name
         level = 3 if caller.startswith("wrapt.") else 2
         return wrapped(*args, **{"stacklevel": level, **kwargs})
 
     def mark_as_done(self, wrapped: Any, _backend: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Backend.mark_as_done(task_id, result, ...)`."""
+        """Wrap `Backend.mark_as_done(task_id, result, ...)`."""
         return self._mark(wrapped, args, kwargs, lambda _task, _result: SUCCEEDED)
 
     def mark_as_failure(
         self, wrapped: Any, _backend: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `Backend.mark_as_failure(task_id, exc, ...)`."""
-        return self._mark(wrapped, args, kwargs, lambda task, exc: outcomes.of_batch(exc, task))
+        """Wrap `Backend.mark_as_failure(task_id, exc, ...)`."""
+        return self._mark(
+            wrapped, args, kwargs, lambda task, exc: outcomes.of_batch_error(exc, task)
+        )
 
     def mark_as_retry(self, wrapped: Any, _backend: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Backend.mark_as_retry(task_id, exc, ...)`."""
+        """Wrap `Backend.mark_as_retry(task_id, exc, ...)`."""
         return self._mark(wrapped, args, kwargs, lambda _task, exc: outcomes.of_batch_retry(exc))
 
     def _mark(
@@ -117,10 +112,10 @@ class Batches:
         kwargs: dict[str, Any],
         ending_of: Callable[[Any, object], Ending],
     ) -> Any:
-        run = _running.get()
+        run = _current_run.get()
         if run is None:
             return wrapped(*args, **kwargs)
-        task_id, value = _marked(*args, **kwargs)
+        task_id, value = _id_and_value(*args, **kwargs)
         operation = run.find(task_id)
         if operation is None:
             return wrapped(*args, **kwargs)
@@ -131,37 +126,37 @@ class Batches:
 
     @never_raises(do_nothing)
     def _start(self, task: Any, args: Any, *_: object, **__: object) -> Any:
-        """The call that begins, None where there is nothing to tell and to hand on."""
+        """Start the process spans of a call; None if the app of `task` is not covered."""
         if not self._covers(task.app):
             return None
-        requests = [self._delivered(task, request) for request in args[0]]
-        return Run(task, self._telemetry.start_batch(requests) if requests else [])
+        requests = [self._delivered_message(task, request) for request in args[0]]
+        return BatchRun(task, self._telemetry.start_batch(requests) if requests else [])
 
-    def _delivered(self, task: Any, request: Any) -> DeliveredMessage:
-        """The delivery that `request`, a `celery_batches.SimpleRequest`, is."""
+    def _delivered_message(self, task: Any, request: Any) -> DeliveredMessage:
+        """Translate `request`, a `celery_batches.SimpleRequest`."""
         facts = request.request_dict
         route = self._routes.of_request(task.app, task.name, facts)
-        return translation.delivery(
+        return translation.to_delivery(
             facts, route, None, translation.receipt(facts)
         ), translation.carrier(facts)
 
-    def _escaped(self, run: Run, error: BaseException) -> None:
-        """The process ends: its parent tells it, if it has one that chose the ids."""
-        if self._supervised() and all(one.delivery.span_id for one in run.operations):
-            self._exits.note(run.operations[0].delivery.span_id)
+    def _end_escaped(self, run: BatchRun, error: BaseException) -> None:
+        """End the deliveries with an exception that ends this process, or its thread."""
+        if self._is_pool_process() and all(each.delivery.span_id for each in run.operations):
+            self._exit_times.write(run.operations[0].delivery.span_id)
             for operation in reversed(run.operations):
                 self._telemetry.abandon_process(operation)
         else:
-            self._end(run, lambda one: outcomes.of_escaped(error, run.task, one.delivery))
+            self._end(run, lambda each: outcomes.of_escaped(error, run.task, each.delivery))
 
-    def _end(self, run: Run, ending_of: Callable[[ProcessOperation], Ending]) -> None:
+    def _end(self, run: BatchRun, ending_of: Callable[[ProcessOperation], Ending]) -> None:
         ended_at = time.time()
         for operation in reversed(run.operations):
             self._telemetry.end_process(operation, ending_of(operation), ended_at)
 
 
-def _marked(
+def _id_and_value(
     task_id: object = None, value: object = None, *_: object, **named: object
 ) -> tuple[object, object]:
-    """The first two arguments of a call of `Backend.mark_as_...`."""
+    """Return the first two arguments of a call of `Backend.mark_as_...`."""
     return task_id, named.get("result", named.get("exc", value))

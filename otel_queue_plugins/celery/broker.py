@@ -1,4 +1,4 @@
-"""What an app's configuration says about its broker. No connection is opened."""
+"""The broker address in the settings of an app. No connection is opened."""
 
 from __future__ import annotations
 
@@ -32,40 +32,45 @@ _DEFAULT_PORTS: Final = {
     "kafka": 9092,
     "mongodb": 27017,
 }
-_NO_SERVER: Final = {"memory", "filesystem", "sqlalchemy", "django", "pyro"}
-# Their URLs hold keys where others have a host, and a key may hold anything.
-_HOSTED: Final = {"aws_sqs", "gcp_pubsub", "servicebus", "azure_storage_queues"}
+_WITHOUT_SERVER: Final = {"memory", "filesystem", "sqlalchemy", "django", "pyro"}
+# Their URLs have keys in the place of a host, which must not be exported.
+_WITHOUT_HOST: Final = {"aws_sqs", "gcp_pubsub", "servicebus", "azure_storage_queues"}
 
 
-def of_app(app: Any, *, reading: bool = False) -> BrokerAddress:
-    """The broker that `app` sends to, or reads from. In doubt `amqp`, Celery's default."""
+def address_of(app: Any, *, reading: bool = False) -> BrokerAddress:
+    """Return the address of the broker that `app` writes to, or reads from.
+
+    Without a setting the system is that of `amqp`, Celery's default.
+    """
     conf = app.conf
-    url = _first(conf.broker_read_url if reading else conf.broker_write_url)
-    return of_url(url, conf.broker_transport, conf.broker_port)
+    url = _first_url(conf.broker_read_url if reading else conf.broker_write_url)
+    return address_in(url, conf.broker_transport, conf.broker_port)
 
 
-def of_url(url: str | None, transport: str | None = None, port: int | None = None) -> BrokerAddress:
-    """The address in `url`; `transport` and `port` are the app's, where the URL has none."""
+def address_in(
+    url: str | None, transport: str | None = None, port: int | None = None
+) -> BrokerAddress:
+    """Return the address in `url`; `transport` and `port` are used if the URL has none."""
     text = url or ""
     if "://" not in text:
-        known = text in SYSTEMS or text in SYSTEMS.values() or text in _NO_SERVER
-        text = f"{text}://" if known else f"{transport or 'amqp'}://{text}"
+        is_scheme = text in SYSTEMS or text in SYSTEMS.values() or text in _WITHOUT_SERVER
+        text = f"{text}://" if is_scheme else f"{transport or 'amqp'}://{text}"
     scheme, _, rest = text.partition("://")
     name, _, variant = scheme.partition("+")
     system = SYSTEMS.get(name, name)
-    if system in _NO_SERVER or system in _HOSTED:
+    if system in _WITHOUT_SERVER or system in _WITHOUT_HOST:
         return BrokerAddress(system=system)
     if variant == "socket":
         return BrokerAddress(system=system, address=f"/{rest.lstrip('/').partition('?')[0]}")
-    found = _server(f"//{rest}", port)
-    if found is None:
+    server = _server(f"//{rest}", port)
+    if server is None:
         return BrokerAddress(system=system)
     default = _DEFAULT_PORTS.get(name) or _DEFAULT_PORTS.get(system)
-    return BrokerAddress(system=system, address=found[0] or "localhost", port=found[1] or default)
+    return BrokerAddress(system=system, address=server[0] or "localhost", port=server[1] or default)
 
 
 def _server(location: str, port: int | None) -> tuple[str, int | None] | None:
-    """Host and port, or None where a URL is none; the first of several hosts."""
+    """Return host and port, the first of several hosts; None if the URL is invalid."""
     try:
         parts = urlsplit(location)
         return (parts.hostname or "").split(",")[0], parts.port or port
@@ -73,8 +78,8 @@ def _server(location: str, port: int | None) -> tuple[str, int | None] | None:
         return None
 
 
-def _first(url: Any) -> str | None:
-    """Celery takes several URLs, as a list or with semicolons between, for failover."""
+def _first_url(url: Any) -> str | None:
+    """Return the first of several URLs: a list, or text with semicolons, for failover."""
     if isinstance(url, (list, tuple)):
         url = url[0] if url else None
     return url.split(";")[0] if isinstance(url, str) else None

@@ -1,4 +1,4 @@
-"""Another tracer of Celery in the same process makes every message two spans, or more."""
+"""Warn of other tracers of Celery in the same process: each message would have two spans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celery import Celery, Task, signals
 
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 
-OTHERS: Final = {
+TRACERS: Final = {
     "opentelemetry.instrumentation.celery": "opentelemetry-instrumentation-celery",
     "ddtrace": "ddtrace",
     "sentry_sdk": "sentry-sdk",
@@ -21,49 +21,50 @@ OTHERS: Final = {
 _log = logging.getLogger("otel_queue_plugins")
 
 
-class Coexistence:
-    """Says once which other tracers are active, as soon as one is seen."""
+class OtherTracers:
+    """Log once which other tracers are active."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._warned = False
 
     @never_raises(do_nothing)
     def check(self, **_: Any) -> None:
-        """Look whether one has come since the last time."""
-        found = () if self._told else others()
-        if found:
-            self._told = True
+        """Log a warning if another tracer is active. Called again later, as one may be added."""
+        titles = () if self._warned else active_tracers()
+        if titles:
+            self._warned = True
             _log.warning(
                 "otel_queue_plugins: %s traces Celery in this process, too: every message will be "
                 "seen twice. Turn one of them off.",
-                " and ".join(found),
+                " and ".join(titles),
             )
 
 
-def others() -> list[str]:
-    """The other tracers whose code is called when a message is sent or a task runs."""
-    modules = {name for code in _codes() if (name := _module(code))}
+def active_tracers() -> list[str]:
+    """Return the names of other tracers that are called when a message is sent or a task runs."""
+    modules = {name for function in _traced_functions() if (name := _module(function))}
     return [
         title
-        for package, title in OTHERS.items()
+        for package, title in TRACERS.items()
         if any(name == package or name.startswith(f"{package}.") for name in modules)
     ]
 
 
-def _codes() -> Iterator[Any]:
+def _traced_functions() -> Iterator[Any]:
     for signal in (signals.before_task_publish, signals.task_prerun):
         for _, receiver in list(signal.receivers or ()):
             yield receiver() if isinstance(receiver, weakref.ref) else receiver
     for patched in (Celery.send_task, Task.apply_async, celery.app.trace.build_tracer):
-        code: Any = patched
-        while code is not None:
-            yield code
-            code = getattr(code, "__wrapped__", None)
+        function: Any = patched
+        while function is not None:
+            yield function
+            function = getattr(function, "__wrapped__", None)
 
 
-def _module(code: Any) -> str | None:
-    """Where `code` was written; `functools.wraps` makes its `__module__` say something else."""
-    code = getattr(code, "_self_wrapper", code)
-    code = getattr(code, "__func__", code)
-    found = getattr(code, "__globals__", {}).get("__name__")
-    return found if isinstance(found, str) else None
+def _module(function: Any) -> str | None:
+    """Return the module that `function` was written in; None if that is unknown."""
+    # `functools.wraps` copies `__module__` from what is wrapped, so the globals are asked.
+    function = getattr(function, "_self_wrapper", function)
+    function = getattr(function, "__func__", function)
+    name = getattr(function, "__globals__", {}).get("__name__")
+    return name if isinstance(name, str) else None

@@ -24,7 +24,7 @@ class Consumed:
 
     def queues(self) -> list[tuple[str, str]]:
         """The queues, each with `messaging.system`."""
-        system = broker.of_app(self._consumer.app, reading=True).system
+        system = broker.address_of(self._consumer.app, reading=True).system
         return [(system, name) for name in self.names()]
 
     def scheduled(self) -> int:

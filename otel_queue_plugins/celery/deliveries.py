@@ -1,66 +1,56 @@
-"""A task runs: the function that `build_tracer` makes is the one place that sees all of it."""
+"""The worker's side: each call of a task's tracer is a delivery.
+
+A tracer is the function that `celery.app.trace.build_tracer` makes for a task. It is the only one
+that lasts from before the task runs until after its result is stored.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from billiard import common
 
 from otel_queue_plugins.celery import outcomes, translation
-from otel_queue_plugins.celery.main_process.exits import Exits
-from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 MARGIN_S: Final = 0.5
 
 
-class Unrecorded(float):
-    """The runtime of a task (seconds, 0 where Celery has none) whose delivery is not recorded yet.
+class UnrecordedRuntime(float):
+    """The runtime of a task (seconds, 0 if Celery has none) whose delivery is not recorded yet.
 
-    A child process hands it back to the main one with the result of a task whose end the main
-    process may have decided already, because of a time limit or a signal. What counts is whether
-    the main process takes the result or not. `ended_at` is when the task ended (seconds since the
-    epoch).
+    A pool process returns it with the result of a task that the main process may have given up
+    already, because of a time limit or a signal. The main process records the delivery, by what it
+    does with the result. `ended_at` is when the task ended (seconds since the epoch).
     """
 
     ended_at: float | None = None
 
 
-class Running:
-    """The process side of the plugin, in the process that runs tasks.
+class Deliveries:
+    """Wrappers of the functions that run tasks, for the process that runs them."""
 
-    `supervised` tells whether another process reports what ends this one (a prefork child), which
-    is told in `noted` when it did.
-    """
-
-    def __init__(
-        self,
-        telemetry: QueueTelemetry,
-        routes: Routes,
-        covers: Callable[[Any], bool],
-        supervised: Callable[[], bool],
-        noted: Exits,
-    ) -> None:
-        self._telemetry = telemetry
-        self._exits = noted
-        self._routes = routes
-        self._covers = covers
-        self._supervised = supervised
+    def __init__(self, shared: Collaborators) -> None:
+        self._telemetry = shared.telemetry
+        self._routes = shared.routes
+        self._covers = shared.covers
+        self._is_pool_process = shared.is_pool_process
+        self._exit_times = shared.exit_times
         self._switch: Switch = [True]
 
     def build_tracer(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        """Around `celery.app.trace.build_tracer(name, task, ...)`."""
+        """Wrap `celery.app.trace.build_tracer(name, task, ...)`."""
         tracer = wrapped(*args, **kwargs)
         task = args[1] if len(args) > 1 else kwargs.get("task")
-        return self.traced(tracer, task, eager=bool(kwargs.get("eager")))
+        return self.observed(tracer, task, eager=bool(kwargs.get("eager")))
 
-    def traced(self, tracer: Any, task: Any, *, eager: bool) -> Any:
-        """`tracer` with every call of it a delivery of `task`."""
+    def observed(self, tracer: Any, task: Any, *, eager: bool) -> Any:
+        """Return `tracer` in a wrapper that makes a process span for each call."""
         if task is None or type(tracer) is Observed or not self._covers(task.app):
             return tracer
 
@@ -73,45 +63,48 @@ class Running:
             try:
                 result = tracer(uuid, args, kwargs, request)
             except BaseException as error:
-                self._escaped(operation, task, error)
+                self._end_escaped(operation, task, error)
                 raise
-            return self._returned(operation, task, request or {}, result)
+            return self._end_returned(operation, task, request or {}, result)
 
         return Observed(tracer, trace_task)
 
-    def leave(self, tasks: Iterable[Any]) -> None:
-        """Do nothing any more in the tracers of `tasks`, and give those back that are ours."""
+    def uninstall(self, tasks: Iterable[Any]) -> None:
+        """Turn off all wrapped tracers, and give `tasks` their own back."""
         self._switch.clear()
         for task in tasks:
             unwrap(task, "__trace__")
 
     def retry(self, wrapped: Any, task: Any, args: Any, kwargs: Any) -> Any:
-        """Around `Task.retry(...)`, where an attempt may be given a maximum of its own."""
-        _note_maximum(task, *args, **kwargs)
+        """Wrap `Task.retry(...)`, which may set the maximum number of retries of an attempt."""
+        _set_max_attempts(task, *args, **kwargs)
         return wrapped(*args, **kwargs)
 
     def _start(
         self, task: Any, request: translation.Request, *, eager: bool
     ) -> ProcessOperation | None:
-        """The delivery that begins, None where there is nothing to tell and to hand on."""
+        """Start the process span; None if nothing is recorded and there is no context."""
         try:
             carrier = None if eager else translation.carrier(request)
             if self._telemetry.can_skip(carrier):
                 return None
             route = self._routes.of_request(task.app, task.name, request)
             limit, receipt = translation.max_retries(task), translation.receipt(request)
-            delivery = translation.delivery(request, route, limit, receipt)
+            delivery = translation.to_delivery(request, route, limit, receipt)
             return self._telemetry.start_process(delivery, carrier)
-        except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            log_failure("Running._start")
+        except Exception:  # noqa: BLE001 - as `never_raises`, for a third of the cost
+            log_failure("Deliveries._start")
             return None
 
-    def _returned(
+    def _end_returned(
         self, operation: ProcessOperation, task: Any, request: translation.Request, result: Any
     ) -> Any:
-        """What to hand back for `result`, a `celery.app.trace.trace_ok_t`."""
-        if self._is_reported(operation):
-            unrecorded = _unrecorded(operation, request, result)
+        """End the delivery with `result`, a `celery.app.trace.trace_ok_t`; return what to return.
+
+        That is another result if the main process has to record the delivery.
+        """
+        if self._can_be_left_to_parent(operation):
+            unrecorded = _as_unrecorded(operation, request, result)
             if unrecorded is not None:
                 self._telemetry.abandon_process(operation)
                 return unrecorded
@@ -119,22 +112,22 @@ class Running:
         self._telemetry.end_process(operation, ending)
         return result
 
-    def _escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
-        """What gets out of a tracer is for the pool: where that is another process, it tells."""
-        if self._is_reported(operation):
-            self._exits.note(operation.delivery.span_id)
+    def _end_escaped(self, operation: ProcessOperation, task: Any, error: BaseException) -> None:
+        """End the delivery with an exception that ends this process, or its thread."""
+        if self._can_be_left_to_parent(operation):
+            self._exit_times.write(operation.delivery.span_id)
             self._telemetry.abandon_process(operation)
         else:
             ending = outcomes.of_escaped(error, task, operation.delivery)
             self._telemetry.end_process(operation, ending)
 
-    def _is_reported(self, operation: ProcessOperation) -> bool:
-        """Whether the main process records this delivery if this process does not."""
-        return operation.delivery.span_id is not None and self._supervised()
+    def _can_be_left_to_parent(self, operation: ProcessOperation) -> bool:
+        """Whether the main process has chosen the span id, so that it can record the delivery."""
+        return operation.delivery.span_id is not None and self._is_pool_process()
 
 
 @never_raises(do_nothing)
-def _note_maximum(
+def _set_max_attempts(
     task: Any,
     _args: object = None,
     _kwargs: object = None,
@@ -153,16 +146,16 @@ def _note_maximum(
 
 
 @never_raises(do_nothing)
-def _unrecorded(operation: ProcessOperation, request: translation.Request, result: Any) -> Any:
-    """`result` for the main process to record, None where that is for this process."""
-    if not _contested(operation, request):
+def _as_unrecorded(operation: ProcessOperation, request: translation.Request, result: Any) -> Any:
+    """Return `result` marked for the main process to record; None if this process records it."""
+    if not _may_be_given_up(operation, request):
         return None
-    unrecorded = Unrecorded(result.runtime or 0.0)
-    unrecorded.ended_at = time.time()
-    return result._replace(runtime=unrecorded)
+    runtime = UnrecordedRuntime(result.runtime or 0.0)
+    runtime.ended_at = time.time()
+    return result._replace(runtime=runtime)
 
 
-def _contested(operation: ProcessOperation, request: translation.Request) -> bool:
+def _may_be_given_up(operation: ProcessOperation, request: translation.Request) -> bool:
     """Whether the main process may have given the task up by now."""
     if getattr(common, "terminate_handler_fired", _no)():
         return True
@@ -173,5 +166,5 @@ def _contested(operation: ProcessOperation, request: translation.Request) -> boo
 
 
 def _no() -> bool:
-    """What billiard before 4.3 would tell."""
+    """Stand in for `terminate_handler_fired`, which billiard has since 4.3."""
     return False

@@ -1,4 +1,4 @@
-"""What `opentelemetry-instrument` finds by entry point."""
+"""The entry point that `opentelemetry-instrument` calls."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ _ACCEPTED: Final = {
 
 
 class CeleryInstrumentor:
-    """Instruments every Celery app of the process, built before or after."""
+    """Instruments every Celery app of the process, made before or after."""
 
     def instrument(self, **kwargs: Any) -> None:
-        """Instrument them as `instrument()` does; arguments that are not ours are ignored.
+        """Call `otel_queue_plugins.celery.instrument`; log its errors instead of raising them.
 
-        Never raises: one bad setting must not keep other instrumentations from loading.
+        One wrong setting must not keep other instrumentations from loading.
+
+        Args:
+            **kwargs: Arguments of `instrument` except `app`. Others are ignored.
         """
         accepted = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
         try:
             from otel_queue_plugins.celery import plugin
 
             plugin.instrument(**accepted)
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - see the docstring
             _log.error("Celery is not instrumented: %s", error)
 
     def uninstrument(self, **_: Any) -> None:
-        """Take back what `instrument` did."""
+        """Call `otel_queue_plugins.celery.uninstrument`; arguments are ignored."""
         from otel_queue_plugins.celery import plugin
 
         plugin.uninstrument()

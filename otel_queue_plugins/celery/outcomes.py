@@ -1,4 +1,4 @@
-"""From what Celery knows of how a task ended to the ending of its delivery."""
+"""Translate what Celery knows of the end of a task into the ending of its delivery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 
-from otel_queue_plugins.celery import dead_letters, translation
+from otel_queue_plugins.celery import destinations, translation
 from otel_queue_plugins.core import exceptions
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.safety import log_failure, never_raises
@@ -24,18 +24,18 @@ def _unclassified() -> Ending:
 
 
 def of_result(result: Any, task: Any, delivery: Delivery) -> Ending:
-    """The ending of a task whose tracer returned `result`, a `celery.app.trace.trace_ok_t`."""
+    """Return the ending for what a tracer returned, a `celery.app.trace.trace_ok_t`."""
     try:
         if result.info is None and result.runtime is not None:
             return SUCCEEDED
-    except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
+    except Exception:  # noqa: BLE001 - as `never_raises`, for a third of the cost
         log_failure("of_result")
         return _unclassified()
-    return _of_trouble(result, task, delivery)
+    return _of_unsuccessful(result, task, delivery)
 
 
 @never_raises(_unclassified)
-def _of_trouble(result: Any, task: Any, delivery: Delivery) -> Ending:
+def _of_unsuccessful(result: Any, task: Any, delivery: Delivery) -> Ending:
     info = result.info
     if info is not None:
         stacktrace = getattr(result.retval, "traceback", None)
@@ -46,31 +46,34 @@ def _of_trouble(result: Any, task: Any, delivery: Delivery) -> Ending:
 
 
 @never_raises(_unclassified)
-def of_handed_back(handed_back: Any, task: Any, delivery: Delivery) -> Ending:
-    """The ending of a task for which the pool has `(failed, result or ExceptionInfo, runtime)`."""
-    failed, value, _ = handed_back
+def of_pool_result(pool_result: Any, task: Any, delivery: Delivery) -> Ending:
+    """Return the ending of a task whose process returned `pool_result`.
+
+    That is `(failed, return value or ExceptionInfo, runtime)`.
+    """
+    failed, value, _ = pool_result
     return _of_info(value, task, delivery) if failed else SUCCEEDED
 
 
 @never_raises(_unclassified)
 def of_escaped(error: BaseException, task: Any, delivery: Delivery) -> Ending:
-    """The ending of a task whose tracer let `error` out, in a process that goes on."""
+    """Return the ending of a task whose tracer raised `error`, recorded by the same process."""
     if isinstance(error, Exception):
         return of_error(error, task, delivery)
-    if _is_a("greenlet", "GreenletExit", error):
+    if _is_instance("greenlet", "GreenletExit", error):
         return Ending(outcome=Outcome.REVOKED, reason="terminated", cancellation="terminated")
-    if _is_a("gevent", "Timeout", error):
+    if _is_instance("gevent", "Timeout", error):
         return Ending(outcome=Outcome.TIMEOUT, error=error)
     return Ending(outcome=Outcome.LOST, error=error, reason=exceptions.type_name(error))
 
 
 @never_raises(_unclassified)
 def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | None) -> Ending:
-    """The ending of a task that the pool lost, once Celery has decided what becomes of it.
+    """Return the ending of a task whose process is lost, once Celery has handled that.
 
-    `request` is a `celery.worker.request.Request`, `info` a billiard ExceptionInfo (None if the
-    pool never said what became of a task that was terminated) and `terminated_by` what a user ended
-    the task with, if one did.
+    `request` is a `celery.worker.request.Request`. `info` is a billiard ExceptionInfo, None if the
+    pool did not report the end of a task that was terminated. `terminated_by` is the reason for a
+    task that a user has terminated, None for the default.
     """
     error = exception_of(info)
     if isinstance(error, TimeLimitExceeded):
@@ -87,14 +90,14 @@ def of_lost(info: Any, request: Any, delivery: Delivery, terminated_by: str | No
 
 
 def of_cancelled(request: Any) -> Ending:
-    """The ending of a task that Celery itself ended: the message comes again if it was kept."""
+    """Return the ending of a task that Celery has cancelled: a retry if it was not acknowledged."""
     outcome = Outcome.LOST if request.acknowledged else Outcome.RETRY
     return Ending(outcome=outcome, reason=CANCELLED)
 
 
 @never_raises(lambda: Ending(outcome=Outcome.RETRY))
 def of_lost_and_retried(info: Any, task: Any) -> Ending:
-    """The ending of a lost task that Celery has sent again (`retry_on_worker_lost`)."""
+    """Return the ending of a lost task that Celery retries (`retry_on_worker_lost`)."""
     return Ending(
         outcome=Outcome.RETRY,
         error=exception_of(info),
@@ -106,7 +109,7 @@ def of_lost_and_retried(info: Any, task: Any) -> Ending:
 def of_error(
     error: BaseException | None, task: Any, delivery: Delivery, stacktrace: str | None = None
 ) -> Ending:
-    """The ending of a task that raised `error`, be that one of Celery's own exceptions."""
+    """Return the ending of a task that raised `error`, which may be an exception of Celery's."""
     if isinstance(error, Retry):
         return of_retry(error)
     if isinstance(error, Reject):
@@ -125,8 +128,8 @@ def of_error(
 
 
 @never_raises(_unclassified)
-def of_batch(error: object, task: Any) -> Ending:
-    """The ending of a message of a batch that raised `error`, which nothing tries again."""
+def of_batch_error(error: object, task: Any) -> Ending:
+    """Return the ending of a message of a batch that raised `error`, which is not retried."""
     raised = error if isinstance(error, BaseException) else None
     timeout = isinstance(raised, SoftTimeLimitExceeded)
     return Ending(
@@ -138,13 +141,13 @@ def of_batch(error: object, task: Any) -> Ending:
 
 @never_raises(lambda: Ending(outcome=Outcome.RETRY))
 def of_batch_retry(error: object) -> Ending:
-    """The ending of a message of a batch that its task marks as one to be tried again."""
+    """Return the ending of a message of a batch that its task has marked for a retry."""
     raised = error if isinstance(error, BaseException) else None
     return Ending(outcome=Outcome.RETRY, error=raised, reason=_text(error))
 
 
 def of_retry(retry: Any) -> Ending:
-    """The ending of an attempt that raised `retry`, a `celery.exceptions.Retry`."""
+    """Return the ending of an attempt that raised `retry`, a `celery.exceptions.Retry`."""
     cause = getattr(retry, "exc", None)
     cause = cause if isinstance(cause, BaseException) else None
     reason = exceptions.message(cause) if cause else getattr(retry, "message", None)
@@ -157,8 +160,8 @@ def of_retry(retry: Any) -> Ending:
 
 
 def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
-    """The ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
-    # Without `acks_late` the message was acknowledged before the task ran: nothing becomes of it.
+    """Return the ending of an attempt that raised `reject`, a `celery.exceptions.Reject`."""
+    # Without `acks_late` the message was acknowledged before the task ran: Celery does nothing.
     late = bool(getattr(task, "acks_late", False))
     requeue = late and bool(getattr(reject, "requeue", False))
     if not requeue and _is_failed_retry(reject):
@@ -170,7 +173,9 @@ def of_reject(reject: Any, task: Any, delivery: Delivery) -> Ending:
         error=reason if isinstance(reason, BaseException) else reject,
         reason=None if reason is None else _text(reason),
         dead_letter_queue=(
-            dead_letters.queue_of(task.app, delivery.route) if late and not requeue else None
+            destinations.dead_letter_queue(task.app, delivery.route)
+            if late and not requeue
+            else None
         ),
     )
 
@@ -180,7 +185,7 @@ def _of_info(info: Any, task: Any, delivery: Delivery) -> Ending:
 
 
 def exception_of(info: Any) -> BaseException | None:
-    """The exception in `info`, a billiard ExceptionInfo; None if there is none."""
+    """Return the exception in `info`, a billiard ExceptionInfo; None without one."""
     error = getattr(info, "exception", None)
     if isinstance(error, ExceptionWithTraceback):
         error = error.exc
@@ -188,6 +193,7 @@ def exception_of(info: Any) -> BaseException | None:
 
 
 def _gave_up(error: BaseException | None, delivery: Delivery) -> bool:
+    """Whether `error` ended the last attempt of a message that was retried."""
     if isinstance(error, MaxRetriesExceededError):
         return True
     limit = delivery.max_attempts
@@ -196,21 +202,24 @@ def _gave_up(error: BaseException | None, delivery: Delivery) -> bool:
 
 def _is_failed_retry(reject: Any) -> bool:
     """Whether `Task.retry` raised `reject` because the next attempt could not be sent."""
-    place = reject.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    here = place.tb_frame.f_globals.get("__name__") if place else None
-    return here == "celery.app.task" and isinstance(reject.reason, BaseException)
+    innermost = reject.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    module = innermost.tb_frame.f_globals.get("__name__") if innermost else None
+    return module == "celery.app.task" and isinstance(reject.reason, BaseException)
 
 
-def _is_a(module: str, name: str, error: BaseException) -> bool:
-    """Whether `error` is of that class, which cannot be if its module was never imported."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(error, kind)
+def _is_instance(module: str, name: str, error: BaseException) -> bool:
+    """Whether `error` is an instance of that class; never if its module is not imported."""
+    error_type = getattr(sys.modules.get(module), name, None)
+    return error_type is not None and isinstance(error, error_type)
 
 
 def _seconds_until(when: object) -> float | None:
-    """How long it is until `when`: a countdown in seconds, or a time as Celery takes it."""
+    """Return the seconds until `when`, a countdown in seconds or a time in a form Celery accepts.
+
+    None if it is neither; 0 if it has passed.
+    """
     if isinstance(when, (int, float)):
         return max(0.0, float(when))
     at = translation.timestamp(when)

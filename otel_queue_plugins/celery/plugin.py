@@ -1,35 +1,29 @@
-"""Connects Celery's moments to the verbs of the core, and takes them apart again."""
+"""The plugin: which apps it covers, its providers and options, its parts."""
 
 from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, __version__, signals
+from celery import Celery
 from celery._state import _get_active_apps
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.celery import apps, patches
-from otel_queue_plugins.celery.batches import Batches
-from otel_queue_plugins.celery.coexistence import Coexistence
-from otel_queue_plugins.celery.deliveries import Running
-from otel_queue_plugins.celery.main_process.errbacks import Errbacks
-from otel_queue_plugins.celery.main_process.exits import Exits
-from otel_queue_plugins.celery.main_process.refused import Refused
-from otel_queue_plugins.celery.main_process.undelivered import MainProcess
+from otel_queue_plugins.celery import apps
+from otel_queue_plugins.celery.coexistence import OtherTracers
+from otel_queue_plugins.celery.collaborators import Collaborators
+from otel_queue_plugins.celery.installation import Installation
+from otel_queue_plugins.celery.join import join_running_process
+from otel_queue_plugins.celery.main_process.exit_times import ExitTimes
+from otel_queue_plugins.celery.parts import Parts
 from otel_queue_plugins.celery.routes import Routes
-from otel_queue_plugins.celery.sends import Publishing
-from otel_queue_plugins.celery.worker_processes import ProcessSetup
-from otel_queue_plugins.celery.workers import Lifecycle
-from otel_queue_plugins.celery.workflow import Canvas
+from otel_queue_plugins.celery.workers import Workers
 from otel_queue_plugins.core import options as choices
 from otel_queue_plugins.core.options import Options
-from otel_queue_plugins.core.patching import Table, apply
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import fastpath
 
@@ -46,33 +40,33 @@ def instrument(
 ) -> CeleryPlugin:
     """Trace and measure `app`, or every Celery app of this process.
 
-    May be called before or after tasks are defined, also in a signal of a worker that is about to
-    start its pool, and again: a later call adds its `app` to what is covered and changes nothing
-    else.
+    May be called before or after tasks are defined, and in a receiver of `worker_init`. A second
+    call adds its `app` to those that are covered, and changes nothing else.
 
     Args:
-        app: The app to cover, or what stands for one (`celery.current_app`); None covers every
+        app: The app to cover, or a proxy of one such as `celery.current_app`. None covers every
             app of this process, also those made later.
-        relations: For names of tasks, how their process spans relate to the send span: `child`,
+        relations: The relation of the process spans of a task, by the name of the task: `child`,
             `link`, `none` or `auto`.
-        tracer_provider: Where spans go. None is the global provider, which is set up from `OTEL_*`
-            when it is first needed, if nobody has set one by then.
-        meter_provider: Where measurements go; None as for `tracer_provider`.
-        **options: Fields of `Options`. One that is not given comes from its `OTEL_QUEUE_*`
-            variable.
+        tracer_provider: The provider for spans. None is the global provider, which is set up from
+            `OTEL_*` when it is first needed, unless the application has set one by then.
+        meter_provider: The provider for metrics. None as for `tracer_provider`.
+        **options: Fields of `Options`. The value of one that is not given comes from its
+            `OTEL_QUEUE_*` variable.
 
     Returns:
-        What holds the receivers and wrappers of this process; the same for each call.
+        The plugin of this process, the same for each call.
 
     Raises:
-        ValueError: An option or a relation has a value that is none of its choices.
-        TypeError: There is no option of that name, or `app` is no Celery app. This and the above
-            name the choices.
-        otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
-            `true`.
+        ValueError: An option or a relation has a value that is not one of its choices. The message
+            has the choices.
+        TypeError: There is no option of that name (the message has the names), or `app` is no
+            Celery app.
+        otel_queue_plugins.sdk.ConfigurationError: A variable has a wrong value, and
+            `OTEL_QUEUE_STRICT` is `true`.
     """
     choices.check_names(options, "relations")
-    app = None if app is None else apps.checked(app)
+    app = None if app is None else apps.check_app(app)
     first = not _installed
     if first:
         plugin = CeleryPlugin(
@@ -95,13 +89,13 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Take everything back that `instrument` did. Does nothing if it did nothing."""
+    """Take back what `instrument` has done. Does nothing if nothing is instrumented."""
     while _installed:
         _installed.pop().uninstall()
 
 
 class CeleryPlugin:
-    """The receivers and wrappers of one process. Made by `instrument`, not by hand."""
+    """The receivers and wrappers of one process. Only `instrument` makes one."""
 
     def __init__(
         self,
@@ -112,8 +106,7 @@ class CeleryPlugin:
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self._apps: weakref.WeakSet[Celery] | None = weakref.WeakSet()
-        self._undo: list[Callable[[], object]] = []
-        checked = choices.check_relations(relations)
+        checked_relations = choices.check_relations(relations)
         choices.check_providers(tracer_provider, meter_provider)
         telemetry = QueueTelemetry(
             "celery",
@@ -125,34 +118,27 @@ class CeleryPlugin:
         )
         if options.log_correlation:
             sdk.enable_log_correlation()
-        self._coexistence = Coexistence()
-        routes = Routes(self._coexistence.check)
-        self._lifecycle = Lifecycle(telemetry, routes)
-        self._publishing = Publishing(telemetry, routes, self.covers, checked)
-        self._canvas = Canvas(self.covers)
-        self._errbacks = Errbacks(telemetry, routes, self.covers)
-        exits = Exits()
-        supervised = self._lifecycle.supervised
-        self._running = Running(telemetry, routes, self.covers, supervised, exits)
-        self._refused = Refused(telemetry, routes, self.covers)
-        self._setup = ProcessSetup(
-            self._apply,
-            self._undo.append,
-            batches=Batches(telemetry, routes, self.covers, supervised, exits),
-            exits=exits,
-            lifecycle=self._lifecycle,
-            main=MainProcess(telemetry, routes, self.covers, exits),
-            publishing=self._publishing,
-            refused=self._refused,
-            running=self._running,
+        other_tracers = OtherTracers()
+        routes = Routes(other_tracers.check)
+        workers = Workers(telemetry, routes)
+        shared = Collaborators(
+            telemetry=telemetry,
+            routes=routes,
+            covers=self.covers,
+            is_pool_process=workers.is_pool_process,
+            exit_times=ExitTimes(),
         )
+        self._parts = Parts(
+            shared, workers=workers, other_tracers=other_tracers, relations=checked_relations
+        )
+        self._installation = Installation(self._parts)
 
     def cover(self, app: Celery | None) -> None:
-        """Include `app`; None includes all there are and will be."""
+        """Trace and measure `app` from now on; None for every app, also those made later."""
         if app is None:
             self._apps = None
         elif self._apps is not None:
-            self._apps.add(apps.checked(app))
+            self._apps.add(apps.check_app(app))
         self._trace_existing_tasks()
 
     def covers(self, app: Any) -> bool:
@@ -160,66 +146,41 @@ class CeleryPlugin:
         return self._apps is None or app in self._apps or self._covers_original(app)
 
     def _covers_original(self, app: Any) -> bool:
-        """Whether `app` stands for a covered one, or is the copy that a pool process got by pickle.
+        """Whether `app` is a proxy of a covered app, or its copy in a pool process.
 
-        Celery says so of processes that were not forked (`celery.concurrency.prefork`).
+        A pool process that was not forked has the app from a pickle. Celery sets the variable in
+        such processes (`celery.concurrency.prefork`).
         """
-        if apps.behind(app) in (self._apps or ()):
+        if apps.unwrap_proxy(app) in (self._apps or ()):
             return True
-        fresh = bool(os.environ.get("FORKED_BY_MULTIPROCESSING"))
-        return fresh and any(app.main == known.main for known in self._apps or ())
+        is_spawned = bool(os.environ.get("FORKED_BY_MULTIPROCESSING"))
+        return is_spawned and any(app.main == each.main for each in self._apps or ())
 
     def install(self) -> None:
-        """Connect receivers and put in place the wrappers that every process needs."""
-        self._connect()
-        self._apply(
-            patches.of_every_process(self._publishing, self._running, self._canvas, self._errbacks)
-        )
-        self._publishing.observe_existing(_get_active_apps())
-        self._setup.install_in_batches()
+        """Put in place the receivers and wrappers that every process needs."""
+        self._installation.install_in_every_process()
+        self._parts.sends.observe_existing(_get_active_apps())
 
     def join(self) -> None:
-        """Put in place what this process needs that has become what it is before."""
-        self._setup.join()
+        """Put in place what a process needs that is a worker, a pool process or beat already."""
+        join_running_process(self._parts, self._installation)
 
     def uninstall(self) -> None:
-        """Take receivers and wrappers back, newest first.
+        """Take receivers and wrappers back, the newest first.
 
-        A wrapper that somebody else has wrapped in the meantime stays, and does nothing any more.
+        A wrapper of ours that another package has wrapped since stays, and does nothing any more.
         """
         self._apps = weakref.WeakSet()
-        self._lifecycle.stop_reporter()
-        while self._undo:
-            self._undo.pop()()
-        self._publishing.leave(_get_active_apps())
-        self._running.leave(_existing_tasks())
-
-    def _connect(self) -> None:
-        lifecycle = self._lifecycle
-        for signal, receiver in (
-            (signals.beat_init, self._publishing.beat_init),
-            (signals.task_unknown, self._refused.task_unknown),
-            (signals.task_rejected, self._refused.task_rejected),
-            (signals.worker_init, lifecycle.worker_init),
-            (signals.worker_ready, self._coexistence.check),
-            (signals.worker_init, self._setup.install_in_worker),
-            (signals.worker_ready, lifecycle.worker_ready),
-            (signals.worker_process_init, self._setup.install_in_batches),
-            (signals.worker_process_init, lifecycle.worker_process_init),
-            (signals.worker_process_shutdown, lifecycle.worker_process_shutdown),
-            (signals.worker_shutdown, lifecycle.worker_shutdown),
-        ):
-            signal.connect(receiver, weak=False)
-            self._undo.append(partial(signal.disconnect, receiver))
-
-    def _apply(self, table: Table) -> None:
-        self._undo.extend(apply(table, __version__))
+        self._parts.workers.stop_reporter()
+        self._installation.uninstall()
+        self._parts.sends.uninstall(_get_active_apps())
+        self._parts.deliveries.uninstall(_existing_tasks())
 
     def _trace_existing_tasks(self) -> None:
-        """Tasks whose tracers were built before us."""
+        """Wrap the tracers that Celery has built already."""
         for task in _existing_tasks():
             if task.__trace__ is not None:
-                task.__trace__ = self._running.traced(task.__trace__, task, eager=False)
+                task.__trace__ = self._parts.deliveries.observed(task.__trace__, task, eager=False)
 
 
 def _existing_tasks() -> list[Any]:

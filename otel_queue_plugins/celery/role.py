@@ -1,6 +1,6 @@
-"""What a process is to Celery, told from the calls in progress.
+"""The role of this process in Celery, found in the calls in progress.
 
-Signals say it, too, but only to who listened before.
+For a process that is instrumented after Celery has sent the signals of its start.
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ Kind = Literal["worker", "pool process", "beat"]
 
 
 class Role(NamedTuple):
-    """`worker` is the `WorkController` that the process is the main one of.
+    """The role of a process; `kind` is None in one that has none, such as a producer.
 
-    `runs_here` tells whether this thread is the one that runs it. `kind` is None in a process that
-    is nothing to Celery, such as a producer.
+    `worker` is the `WorkController` of a main process. `in_this_thread` is True if the current
+    thread runs it.
     """
 
     kind: Kind | None = None
     worker: Any = None
-    runs_here: bool = False
+    in_this_thread: bool = False
 
 
-class _Place(NamedTuple):
-    """A class whose methods a process of that kind is in, or the one method."""
+class _Caller(NamedTuple):
+    """The class whose methods a process of that kind runs in; `method` is None for any of them."""
 
     kind: Kind
     owner: str
     method: str | None
 
 
-_PLACES: Final[Mapping[str, _Place]] = {
-    "celery.worker.worker": _Place("worker", "WorkController", None),
-    "billiard.pool": _Place("pool process", "Worker", "__call__"),
-    "celery.beat": _Place("beat", "Service", "start"),
+_CALLERS: Final[Mapping[str, _Caller]] = {
+    "celery.worker.worker": _Caller("worker", "WorkController", None),
+    "billiard.pool": _Caller("pool process", "Worker", "__call__"),
+    "celery.beat": _Caller("beat", "Service", "start"),
 }
 
 
 def current() -> Role:
-    """The role of this process. One that was forked is what it became after that."""
-    found = _of(sys._getframe(1))  # noqa: SLF001 - the frames of a thread have no public name
-    if found.kind is not None:
-        return found
+    """Return the role of this process. That of a forked process is not that of its parent."""
+    role = _of(sys._getframe(1))  # noqa: SLF001 - the frames of a thread have no public name
+    if role.kind is not None:
+        return role
     others = list(sys._current_frames().values())  # noqa: SLF001 - likewise
-    workers = (role.worker for role in map(_of, others) if role.kind == "worker")
+    workers = (each.worker for each in map(_of, others) if each.kind == "worker")
     worker = next(workers, None)
-    return Role("worker", worker) if worker is not None else found
+    return Role("worker", worker) if worker is not None else role
 
 
 def _of(innermost: FrameType) -> Role:
-    """What the calls of a thread say; the innermost counts."""
+    """Return the role in the calls of a thread; the innermost wins."""
     for frame in _calls(innermost):
-        place, owner = _place(frame)
-        if place is not None:
-            worker = owner if place.kind == "worker" else None
-            return Role(place.kind, worker, worker is not None and _has_started(frame))
+        caller, owner = _caller(frame)
+        if caller is not None:
+            worker = owner if caller.kind == "worker" else None
+            return Role(caller.kind, worker, worker is not None and _has_started(frame))
     return Role()
 
 
@@ -67,16 +67,19 @@ def _calls(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _place(frame: FrameType) -> tuple[_Place | None, Any]:
-    """The place that `frame` is a call in, and the object that it is a method of."""
+def _caller(frame: FrameType) -> tuple[_Caller | None, Any]:
+    """Return the entry of `_CALLERS` for the method in `frame`, and the object of the method."""
     module = frame.f_globals.get("__name__", "")
-    place = _PLACES.get(module)
-    if place is None or place.method not in (None, frame.f_code.co_name):
+    caller = _CALLERS.get(module)
+    if caller is None or caller.method not in (None, frame.f_code.co_name):
         return None, None
-    kind, owner = getattr(sys.modules.get(module), place.owner, ()), frame.f_locals.get("self")
-    return (place, owner) if isinstance(owner, kind) else (None, None)
+    owner_type, owner = (
+        getattr(sys.modules.get(module), caller.owner, ()),
+        frame.f_locals.get("self"),
+    )
+    return (caller, owner) if isinstance(owner, owner_type) else (None, None)
 
 
 def _has_started(frame: FrameType) -> bool:
     """Whether `WorkController.start` is one of the calls around `frame`."""
-    return any(_place(outer)[0] and outer.f_code.co_name == "start" for outer in _calls(frame))
+    return any(_caller(outer)[0] and outer.f_code.co_name == "start" for outer in _calls(frame))

@@ -1,7 +1,8 @@
-"""Steps of chains. Celery keeps the list of those to come, and no count of those that were.
+"""The steps of chains.
 
-So the count travels with the messages of a chain, also with those in between that are shown as
-members of a group: a group with more steps after it is one step, a chord of Celery's making.
+Celery has the steps that follow in each message, and does not count those before. So the envelope
+carries the number of the step. A group with more steps after it is one step: Celery makes a chord
+of it, whose members carry the number, too.
 """
 
 from __future__ import annotations
@@ -16,32 +17,32 @@ from otel_queue_plugins.core.operation import ProcessOperation
 UNLOCK_CHORD: Final = "celery.chord_unlock"
 
 
-def of_message(
+def find_step(
     facts: Mapping[str, Any],
     body: Any,
     options: Mapping[str, Any],
     delivery: ProcessOperation | None,
     *,
-    sent_on: bool,
+    continues: bool,
     joins: Joined | None,
 ) -> Workflow | None:
-    """The step of a chain that a message is, or that the group is which it belongs to.
+    """Return the step of a chain that a message is, or its group; None outside of a chain.
 
-    `sent_on` says that Celery sends it because `delivery` ended. The id of the chain is left out
-    where the receiver will know it.
+    `continues` is True if Celery sends the message because `delivery` ended. The id of the chain is
+    left out if the receiver finds it in Celery's own headers.
     """
     chain = options.get("chain")
-    before = _step_of(delivery)
+    current = _step_of(delivery)
     if joins:
-        # The first step of a chain may be a group, whose members know nothing of the chain.
-        goes_on = before is not None or isinstance(chain, list) or options.get("chord")
-        return _step((before or 0) + 1) if goes_on else None
+        # The first step of a chain may be a group, whose members do not know the chain.
+        has_step = current is not None or isinstance(chain, list) or options.get("chord")
+        return _step((current or 0) + 1) if has_step else None
     replaces = facts.get("replaced_task_nesting")
-    if before is not None and (sent_on or replaces):
+    if current is not None and (continues or replaces):
         identity = _chain_of(facts, body, options)
         if identity is not None and identity == _chain_in_progress(delivery):
             hidden = chain is None and replaces
-            return _step(before + 1 if sent_on else before, identity if hidden else "")
+            return _step(current + 1 if continues else current, identity if hidden else "")
     return _step(0) if isinstance(chain, list) else None
 
 
@@ -50,41 +51,42 @@ def _step(number: int, identity: str = "") -> Workflow:
 
 
 def _step_of(delivery: ProcessOperation | None) -> int | None:
-    told = delivery.incoming.envelope if delivery else None
-    known = told.workflow if told else None
-    return known.step if known and known.kind == "chain" else None
+    envelope = delivery.incoming.envelope if delivery else None
+    workflow = envelope.workflow if envelope else None
+    return workflow.step if workflow and workflow.kind == "chain" else None
 
 
 def _chain_in_progress(delivery: ProcessOperation | None) -> str | None:
-    known = delivery.delivery.workflow if delivery else None
-    return known.id if known and known.kind == "chain" else None
+    workflow = delivery.delivery.workflow if delivery else None
+    return workflow.id if workflow and workflow.kind == "chain" else None
 
 
 def _chain_of(facts: Mapping[str, Any], body: Any, options: Mapping[str, Any]) -> str | None:
-    """What the chain is known by that a message would be of, if it is of one."""
+    """Return the id of the chain that a message is in, if it is in one."""
     chain = options.get("chain")
     if isinstance(chain, list):
         return translation.chain_id(chain, facts.get("id"))
     after = options.get("chord") or _body_of_unlock(facts, body)
     if after:
-        ahead = translation.options_of(after).get("chain")
-        return translation.final_id(ahead[0] if isinstance(ahead, list) and ahead else after)
+        rest = translation.options_of(after).get("chain")
+        return translation.final_id(rest[0] if isinstance(rest, list) and rest else after)
     return translation.identity(facts.get("group") or facts.get("id"))
 
 
 def arguments(body: Any) -> Any:
-    """The positional arguments in the body of a message of either protocol."""
+    """Return the positional arguments in the body of a message of either protocol."""
     if isinstance(body, Mapping):
         return body.get("args")
     return first(body)
 
 
 def first(values: Any) -> Any:
-    """The first of `values`; None if there is none, or they are no sequence."""
+    """Return the first of `values`; None if they are empty, or no sequence."""
     return values[0] if isinstance(values, (list, tuple)) and values else None
 
 
 def _body_of_unlock(facts: Mapping[str, Any], body: Any) -> Any:
+    """Return the body of the chord that a `chord_unlock` message is for."""
     if facts.get("task") != UNLOCK_CHORD:
         return None
     args = arguments(body)

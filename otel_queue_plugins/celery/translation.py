@@ -1,4 +1,4 @@
-"""From what Celery knows of a request to the facts of a delivery."""
+"""Translate a request, as Celery has it, into a delivery."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ _LAST_OF: Final = {"celery.chord": "body", "celery.chain": "tasks"}
 RECEIPT_KEY: Final = "otq"
 
 
-# What the code that got a message tells the code that runs it: when (seconds since the epoch), the
-# id for the span, and where that is another process the time limit of the task or the worker
-# (seconds). It travels in the message's properties, which Celery neither copies on a retry nor
-# takes for user headers. A plain tuple takes the main process least time to pickle.
+# What the main process passes to the code that runs a task: when the message was received (seconds
+# since the epoch), the id for the process span and, if the task runs in another process, the time
+# limit of the task or the worker (seconds). It is in the properties of the message, which Celery
+# neither copies on a retry nor takes for user headers. A plain tuple is pickled fastest.
 Receipt = tuple[float | None, int | None, float | None]
 
 NO_RECEIPT: Final[Receipt] = (None, None, None)
 
 
 def carrier(request: Request) -> Mapping[str, object]:
-    """Where the keys of ours are: protocol 2 has them at the top, protocol 1 in `headers`.
+    """Return the carrier of a message: `request` itself in protocol 2, its `headers` in protocol 1.
 
-    Other tracers nest a `headers` of their own; the top wins (`celery.app.task.Context`).
+    Other tracers put `headers` into a message of protocol 2, too. Then keys in `request` win, as in
+    `celery.app.task.Context`.
     """
     nested = request.get("headers")
     if not isinstance(nested, dict):
@@ -39,23 +40,23 @@ def carrier(request: Request) -> Mapping[str, object]:
     return request if any(name in request for name in propagation.carrier_keys()) else nested
 
 
-def delivery(
+def to_delivery(
     request: Request,
     route: Route,
     max_retries: int | None,
     receipt: Receipt = NO_RECEIPT,
     worker_pid: int | None = None,
 ) -> Delivery:
-    """The delivery that `request` is. Values of another type than Celery's count as absent."""
-    headers, place = request.get, workflow(request)
-    retries, info = headers("retries"), headers("delivery_info") or {}
+    """Return the delivery of `request`. A value of a type that Celery does not use is left out."""
+    get, in_workflow = request.get, workflow(request)
+    retries, info = get("retries"), get("delivery_info") or {}
     priority = info.get("priority")
     received_at, span_id, _ = receipt
-    root, eta, expires = headers("root_id"), headers("eta"), headers("expires")
-    worker_name = headers("hostname")
+    root, eta, expires = get("root_id"), get("eta"), get("expires")
+    worker_name = get("hostname")
     return Delivery(  # by position: names would take as long as all the rest
         route,
-        str(headers("id")),
+        str(get("id")),
         root if type(root) is str else identity(root),
         retries + 1 if isinstance(retries, int) and retries > 0 else 1,
         None if max_retries is None else max_retries + 1,
@@ -68,48 +69,52 @@ def delivery(
         info.get("redelivered") is True,
         worker_name if isinstance(worker_name, str) else None,
         worker_pid,
-        place,
+        in_workflow,
         span_id,
-        joined(request, request.get("chain")) if place else None,
+        joined_group(request, request.get("chain")) if in_workflow else None,
     )
 
 
 def max_retries(task: Any) -> int | None:
-    """How often `task` may be tried again. A call of `Task.retry` may say something else."""
+    """Return how often `task` may be retried; None without a limit.
+
+    A call of `Task.retry` may set another limit.
+    """
     limit = task.max_retries
     if getattr(task, "autoretry_for", None):
-        told = getattr(task, "retry_kwargs", None) or {}
-        limit = told.get("max_retries", limit)
+        retry_options = getattr(task, "retry_kwargs", None) or {}
+        limit = retry_options.get("max_retries", limit)
     return limit if isinstance(limit, int) else None
 
 
 def receipt(request: Request) -> Receipt:
-    """What the receiving process said of this delivery. No broker delivers a tuple."""
+    """Return the receipt of a delivery, `NO_RECEIPT` without one."""
     properties = request.get("properties")
-    found = properties.get(RECEIPT_KEY) if isinstance(properties, dict) else None
-    return found if isinstance(found, tuple) else NO_RECEIPT
+    value = properties.get(RECEIPT_KEY) if isinstance(properties, dict) else None
+    # No broker delivers a tuple, so that a sender cannot forge one.
+    return value if isinstance(value, tuple) else NO_RECEIPT
 
 
 def timestamp(value: object) -> float | None:
-    """Seconds since the epoch of a time as Celery takes it, None if it is none.
+    """Return the seconds since the epoch of a time in a form Celery accepts; None for other values.
 
-    One without a zone is UTC, whatever the zones of app and host are (`maybe_make_aware`, which
-    workers and senders read each `eta` and `expires` with).
+    A time without a zone is in UTC, whatever the zones of app and host are: `maybe_make_aware`,
+    with which Celery reads each `eta` and `expires`, takes it so.
     """
     try:
-        known = datetime.fromisoformat(value) if isinstance(value, str) else None
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
-        known = None  # another form of ISO 8601, or none
+        parsed = None  # another form of ISO 8601, or no time
     try:
-        if known is None or known.tzinfo is None:
-            known = maybe_make_aware(maybe_iso8601(value))
-        return known.timestamp()
+        if parsed is None or parsed.tzinfo is None:
+            parsed = maybe_make_aware(maybe_iso8601(value))
+        return parsed.timestamp()
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
 
 
 def identity(value: object) -> str | None:
-    """An id as text, None if `value` is none. Celery takes UUIDs and numbers for ids, too.
+    """Return an id as text; None if `value` is not an id. An id may also be a UUID or a number.
 
     Messages keep the type of an id (`kombu.utils.json`), so that its text is the same everywhere.
     """
@@ -119,12 +124,12 @@ def identity(value: object) -> str | None:
 
 
 def text(value: object) -> str | None:
-    """`value` if it is text, else None."""
+    """Return `value` if it is text, else None."""
     return value if isinstance(value, str) else None
 
 
 def trigger(request: Request) -> Trigger | None:
-    """Why the message was sent, as far as Celery tells; the rest its sender knows."""
+    """Return `schedule` for a message of beat; None for others: the envelope has their trigger."""
     if request.get("celery_beat_task"):
         return "schedule"
     nested = request.get("headers")
@@ -134,7 +139,10 @@ def trigger(request: Request) -> Trigger | None:
 
 
 def workflow(request: Request) -> Workflow | None:
-    """The place of a message in a workflow, but for the step in a chain, which its sender told."""
+    """Return the place of a message in a workflow; None if it is in none.
+
+    The step in a chain is left out: it is in the envelope.
+    """
     group, chain = request.get("group"), request.get("chain")
     if group is None and chain is None:
         return None
@@ -142,13 +150,13 @@ def workflow(request: Request) -> Workflow | None:
     if group is not None and isinstance(index, int):
         return Workflow(kind="chord" if request.get("chord") else "group", id=group, step=index)
     if isinstance(chain, list):
-        found = chain_id(chain, request.get("id"))
-        return None if found is None else Workflow(kind="chain", id=found)
+        last = chain_id(chain, request.get("id"))
+        return None if last is None else Workflow(kind="chain", id=last)
     return None if group is None else Workflow(kind="chord", id=group)
 
 
 def chain_id(chain: list[Any], own: object) -> str | None:
-    """What a chain is known by: the id of its last task, the one that `chain.delay()` returns.
+    """Return the id of a chain: that of its last task, which `chain.delay()` returns.
 
     `chain` are the steps after the task with the id `own`, the last one first.
     """
@@ -156,24 +164,24 @@ def chain_id(chain: list[Any], own: object) -> str | None:
 
 
 def final_id(signature: object) -> str | None:
-    """The id of the task whose result is that of `signature`: of a chord or chain, the last one."""
-    found: object = None
+    """Return the id of the task whose result `signature` has: the last of a chord or chain."""
+    task_id: object = None
     for _ in range(MAX_NESTING):
         if not isinstance(signature, Mapping):
             break
-        found = options_of(signature).get("task_id") or found
+        task_id = options_of(signature).get("task_id") or task_id
         inside = signature.get("kwargs")
         if signature.get("task") not in _LAST_OF or not isinstance(inside, Mapping):
             break
         last = inside.get(_LAST_OF[signature["task"]])
         signature = last[-1] if isinstance(last, list) and last else last
-    return identity(found)
+    return identity(task_id)
 
 
-def joined(request: Request, chain: object) -> str | None:
-    """The group that the body of a chord has to be told from; None for a member of one.
+def joined_group(request: Request, chain: object) -> str | None:
+    """Return the id of the group that a message may join as the body of a chord; None for members.
 
-    If the body is a chain, Celery notes it at the last step.
+    If the body is a chain, Celery has that id in the options of the last step.
     """
     if request.get("group_index") is not None:
         return None
@@ -183,6 +191,6 @@ def joined(request: Request, chain: object) -> str | None:
 
 
 def options_of(signature: object) -> Mapping[str, Any]:
-    """The options of a signature as it travels; none of what is no signature."""
+    """Return the options of a serialized signature; none for other values."""
     options = signature.get("options") if isinstance(signature, Mapping) else None
     return options if isinstance(options, Mapping) else {}

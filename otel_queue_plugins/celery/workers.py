@@ -1,4 +1,4 @@
-"""Workers and their pool processes start and end: providers, gauges, flushes."""
+"""Workers and their pool processes, from start to end: providers, gauges, flushes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from otel_queue_plugins.reporting.reporter import Reporter
 
 
-class Lifecycle:
-    """Where in a worker this process is, and what its start and its end ask for."""
+class Workers:
+    """Receivers of the signals of a worker, and wrappers that set or lift the suppression."""
 
     def __init__(self, telemetry: QueueTelemetry, routes: Routes) -> None:
         self._telemetry = telemetry
@@ -33,31 +33,31 @@ class Lifecycle:
         self._child_pid: int | None = None
         self._reporter: Reporter | None = None
 
-    def supervised(self) -> bool:
+    def is_pool_process(self) -> bool:
         """Whether this is a pool process, whose death its parent reports."""
         return self._child_pid == os.getpid()
 
     @never_raises(do_nothing)
     def worker_init(self, sender: Any = None, **_: Any) -> None:
-        """The main process of a worker starts.
+        """Check the settings again as the main process of a worker starts.
 
-        Raises SystemExit where OTEL_QUEUE_STRICT asks for it: with a pool of processes a setting
-        may be wrong that was right before.
+        A setting may be wrong with a pool of processes only. Raises SystemExit for one if
+        `OTEL_QUEUE_STRICT` is `true`.
         """
         self._main_pid = os.getpid()
-        sdk.set_siblings_check(lambda: _forks(getattr(sender, "pool_cls", None)))
+        sdk.set_siblings_check(lambda: _has_pool_processes(getattr(sender, "pool_cls", None)))
         try:
             sdk.validate()
         except sdk.ConfigurationError as error:
             raise SystemExit(str(error)) from None
 
-    def quietly(self, wrapped: Any, _owner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around what a worker runs: its broker traffic outside of tasks is noise.
+    def run_suppressed(self, wrapped: Any, _owner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Wrap a function of the worker: broker clients make no spans in it, outside of tasks.
 
-        That is `WorkController.start`, and what else may be a greenlet, which starts with no
-        context.
+        For `WorkController.start`, and for what may run in a thread or greenlet of its own, which
+        starts with an empty context.
         """
-        if self._is_as_it_should_be():
+        if self._needs_no_suppression():
             return wrapped(*args, **kwargs)
         token = suppression.suppress_instrumentation()
         try:
@@ -65,8 +65,10 @@ class Lifecycle:
         finally:
             context.detach(token)
 
-    def aloud(self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `send` of a signal of the worker's: what handlers of users do is no noise."""
+    def run_unsuppressed(
+        self, wrapped: Any, _signal: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Wrap `send` of a signal of the worker: receivers are user code, which may make spans."""
         if not context.get_value(suppression.LEGACY_KEY):
             return wrapped(*args, **kwargs)
         token = suppression.allow_instrumentation()
@@ -75,20 +77,20 @@ class Lifecycle:
         finally:
             context.detach(token)
 
-    def be_quiet(self) -> None:
-        """As `quietly`, for what runs already and goes on in this thread."""
-        if not self._is_as_it_should_be():
+    def suppress_in_this_thread(self) -> None:
+        """Set the suppression for a worker that runs in this thread already."""
+        if not self._needs_no_suppression():
             suppression.suppress_instrumentation()
 
-    def _is_as_it_should_be(self) -> bool:
-        """Whether broker traffic is wanted as spans, or is quiet already."""
+    def _needs_no_suppression(self) -> bool:
+        """Whether spans of broker clients are wanted, or suppressed already."""
         return bool(
             self._telemetry.options.broker_spans or context.get_value(suppression.LEGACY_KEY)
         )
 
     @never_raises(do_nothing)
     def worker_ready(self, sender: Any, **_: Any) -> None:
-        """The worker consumes: report its slots and what it holds."""
+        """Report the gauges of a worker that consumes now, and start the relay."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
         consumed = consuming.Consumed(sender)
         self._telemetry.observe_worker(
@@ -108,7 +110,10 @@ class Lifecycle:
             )
 
     def _running(self) -> list[tuple[Route, float]]:
-        """What the pool runs, as this process knows it: nothing of a dead one stays."""
+        """Return the route and the start of each delivery that the pool runs.
+
+        The main process knows them, so that none of a dead pool process is left.
+        """
         return [
             (self._routes.of_request(each.app, each.type, each.request_dict), each.time_start)
             for each in copied(state.active_requests)
@@ -117,15 +122,15 @@ class Lifecycle:
 
     @never_raises(do_nothing)
     def worker_process_init(self, **_: Any) -> None:
-        """A process that runs tasks starts; in the solo pool that is the main one."""
+        """Remember that this is a pool process. In the solo pool it is the main process."""
         if self._main_pid != os.getpid():
             self._child_pid = os.getpid()
 
     def initialize_process(self, wrapped: Any, _: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `celery.concurrency.prefork.process_initializer(app, hostname)`.
+        """Wrap `celery.concurrency.prefork.process_initializer(app, hostname)`.
 
-        After it, and so after all receivers of `worker_process_init`, whatever their order: one of
-        them may set providers.
+        Telemetry is connected after all receivers of `worker_process_init`, whatever their order,
+        because one of them may set providers.
         """
         result = wrapped(*args, **kwargs)
         self._connect()
@@ -137,12 +142,12 @@ class Lifecycle:
 
     @never_raises(do_nothing)
     def worker_process_shutdown(self, **_: Any) -> None:
-        """A pool process ends, with `os._exit`: nothing else will flush."""
+        """Flush as a pool process ends. `os._exit` ends it, which calls no `atexit` function."""
         sdk.flush()
 
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
-        """The main process ends."""
+        """Flush as the main process ends."""
         self.stop_reporter()
         sdk.flush()
 
@@ -154,14 +159,14 @@ class Lifecycle:
             reporter.stop()
 
 
-def _forks(pool: Any) -> bool:
-    """Whether a worker with this pool has processes for its tasks."""
-    kind = None if pool is None else get_implementation(pool)
-    return isinstance(kind, type) and issubclass(kind, prefork.TaskPool)
+def _has_pool_processes(pool: Any) -> bool:
+    """Whether a worker with this pool, by name or class, has pool processes."""
+    pool_type = None if pool is None else get_implementation(pool)
+    return isinstance(pool_type, type) and issubclass(pool_type, prefork.TaskPool)
 
 
 def _slots(pool: Any) -> int:
-    """How many tasks `pool` runs at once. A pool that has stopped may not know."""
+    """Return how many tasks `pool` runs at once; 0 if it has stopped."""
     try:
         return int(pool.num_processes)
     except AttributeError:

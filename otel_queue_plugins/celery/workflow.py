@@ -1,8 +1,8 @@
 """The place of a message in a workflow: group, chord, chain or callback.
 
-Celery's own bookkeeping tells most of it: the members of a group carry its id and their index, a
-step of a chain the steps after it, and whatever a worker sends on because a task ended is sent with
-that task as explicit parent. What it does not tell, the wrappers here note while it happens.
+Most of it is in Celery's own headers and options: a member of a group has the id of the group and
+an index, a step of a chain has the steps that follow, and what Celery sends because a task ended
+has that task as explicit parent. The wrappers here remember the rest while Celery sends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.safety import never_raises
 
 
-class Group(NamedTuple):
-    """What is being sent at once, its outermost group's id, and the size of the innermost one.
+class GroupCall(NamedTuple):
+    """A call of `group.apply_async`: the id of the outermost group, the size of the innermost one.
 
-    `of_callbacks` says that it is a group of Celery's making, of what was told with `link` or
-    `link_error`.
+    `size` is None if unknown. `of_callbacks` is True for a group that Celery has made of the
+    signatures in `link` or `link_error`.
     """
 
     id: str
@@ -34,13 +34,15 @@ class Group(NamedTuple):
 
 
 _joined: Final[ContextVar[Joined | None]] = ContextVar("otel_queue_celery_joined", default=None)
-_group: Final[ContextVar[Group | None]] = ContextVar("otel_queue_celery_group", default=None)
+_group_call: Final[ContextVar[GroupCall | None]] = ContextVar(
+    "otel_queue_celery_group", default=None
+)
 failed_request: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_failed", default=None)
-"""The request whose errbacks are being called."""
+"""The request whose errbacks Celery calls now."""
 
 
 class Place(NamedTuple):
-    """Why a message is sent, and what it is a part of."""
+    """Why a message is sent, and which workflow it is a part of."""
 
     trigger: Trigger = "call"
     workflow: Workflow | None = None
@@ -48,48 +50,49 @@ class Place(NamedTuple):
     joins: Joined | None = None
 
 
-NOWHERE: Final = Place()
+NO_PLACE: Final = Place()
 
 
-def place(
+def find_place(
     facts: Mapping[str, Any],
     body: Any,
     options: Mapping[str, Any],
     delivery: ProcessOperation | None,
 ) -> Place:
-    """The place of the message that `send_task(..., **options)` makes.
+    """Return the place of the message that `send_task(..., **options)` makes.
 
-    `facts` and `body` are what Celery writes into it, `delivery` is the one that it is sent in.
+    `facts` and `body` are what Celery has written into it, `delivery` is the delivery that sends
+    it, None outside of a task.
     """
     group, chain, name = facts.get("group"), options.get("chain"), facts.get("task")
-    together, joins = _group.get(), _joined.get()
-    if not (delivery or group or together or name == UNLOCK_CHORD or chain is not None):
-        return NOWHERE
-    sent_on = _is_sent_on(options, delivery)
-    workflow = steps.of_message(facts, body, options, delivery, sent_on=sent_on, joins=joins)
-    if together and together.of_callbacks:
+    group_call, joins = _group_call.get(), _joined.get()
+    if not (delivery or group or group_call or name == UNLOCK_CHORD or chain is not None):
+        return NO_PLACE
+    continues = _is_continuation(options, delivery)
+    workflow = steps.find_step(facts, body, options, delivery, continues=continues, joins=joins)
+    if group_call and group_call.of_callbacks:
         workflow = NO_WORKFLOW
     elif joins and not (workflow or group):
         workflow = Workflow(kind="chord", id=joins.id)
-    trigger: Trigger = "callback" if sent_on else "call"
-    if (workflow and workflow.kind) or joins or (group and not sent_on):
+    trigger: Trigger = "callback" if continues else "call"
+    if (workflow and workflow.kind) or joins or (group and not continues):
         trigger = "workflow"
     if name == UNLOCK_CHORD:
-        membership = _member(first(arguments(body)), None, together)
+        membership = _member(first(arguments(body)), None, group_call)
     else:
         index = _index(facts, options, delivery)
-        membership = _member(group, index, together)
-    return Place(trigger, workflow, membership, joins and _as_it_travels(joins, facts, chain))
+        membership = _member(group, index, group_call)
+    return Place(trigger, workflow, membership, joins and _without_known_id(joins, facts, chain))
 
 
-def _as_it_travels(joins: Joined, facts: Mapping[str, Any], chain: Any) -> Joined:
-    """`joins` without the id if the receiver finds that among Celery's own facts."""
-    known = translation.joined(facts, chain) == joins.id
-    return Joined(id="", size=joins.size) if known else joins
+def _without_known_id(joins: Joined, facts: Mapping[str, Any], chain: Any) -> Joined:
+    """Return `joins` without its id if the receiver finds that in Celery's own headers."""
+    is_known = translation.joined_group(facts, chain) == joins.id
+    return Joined(id="", size=joins.size) if is_known else joins
 
 
-def _is_sent_on(options: Mapping[str, Any], delivery: ProcessOperation | None) -> bool:
-    """Whether Celery sends this because a task ended, and not a task's own code."""
+def _is_continuation(options: Mapping[str, Any], delivery: ProcessOperation | None) -> bool:
+    """Whether Celery sends a message because a task ended: user code does not send it."""
     if failed_request.get() is not None:
         return True
     if delivery is None:
@@ -100,32 +103,32 @@ def _is_sent_on(options: Mapping[str, Any], delivery: ProcessOperation | None) -
 def _index(
     facts: Mapping[str, Any], options: Mapping[str, Any], delivery: ProcessOperation | None
 ) -> int | None:
-    """The place in the header of a chord, by which its body will link to this message.
+    """Return the index in the header of a chord, by which its body links to this message.
 
-    No message may get the place of another: a task that replaces a member has none, nor has the
-    last step of a chain that is a member, when the step before it was delivered twice.
+    No two messages may have the same index. So a task that replaces a member has none, nor has the
+    last step of a chain in the header, if the step before it was delivered twice.
     """
     index = facts.get("group_index")
-    again = delivery is not None and delivery.delivery.redelivered
-    if again or not options.get("chord") or facts.get("replaced_task_nesting"):
+    redelivered = delivery is not None and delivery.delivery.redelivered
+    if redelivered or not options.get("chord") or facts.get("replaced_task_nesting"):
         return None
     return index if isinstance(index, int) else None
 
 
-def _member(group: Any, index: int | None, together: Group | None) -> Membership | None:
-    identity = translation.identity(group) or (together and together.id)
+def _member(group: Any, index: int | None, group_call: GroupCall | None) -> Membership | None:
+    identity = translation.identity(group) or (group_call and group_call.id)
     if identity is None:
         return None
     return Membership(
         id=identity,
         index=index,
-        size=together and together.size,
-        sent_with=together and together.id,
+        size=group_call and group_call.size,
+        sent_with=group_call and group_call.id,
     )
 
 
 def _callbacks(options: Mapping[str, Any]) -> Any:
-    """What Celery is calling because a task ended, if that is what it does."""
+    """Return the callbacks or errbacks that Celery calls now because a task ended."""
     failed, task = failed_request.get(), get_current_task()
     if failed is not None:
         return failed.errbacks or ()
@@ -133,39 +136,39 @@ def _callbacks(options: Mapping[str, Any]) -> Any:
     return task.request.callbacks or () if ended else ()
 
 
-def _no_group() -> Group | None:
+def _no_group() -> GroupCall | None:
     return None
 
 
-def _nothing_joined() -> Joined | None:
+def _no_joined() -> Joined | None:
     return None
 
 
-class Canvas:
-    """Wrappers around the moments of a workflow that no message tells of."""
+class Workflows:
+    """Wrappers of the functions that send workflows, for what no message carries."""
 
     def __init__(self, covers: Callable[[Any], bool]) -> None:
         self._covers = covers
 
     def apply_group(self, wrapped: Any, group: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `group.apply_async`: what is sent at once, and how many."""
-        token = _group.set(self._sent_at_once(group, kwargs))
+        """Wrap `group.apply_async`: all messages that it sends belong to one group."""
+        token = _group_call.set(self._group_call(group, kwargs))
         try:
             return wrapped(*args, **kwargs)
         finally:
-            _group.reset(token)
+            _group_call.reset(token)
 
     @never_raises(_no_group)
-    def _sent_at_once(self, group: Any, options: dict[str, Any]) -> Group | None:
-        outer, tasks = _group.get(), group.kwargs.get("tasks")
-        told = options.get("task_id") or group.options.get("task_id")
-        identity = outer.id if outer else translation.identity(told)
+    def _group_call(self, group: Any, options: dict[str, Any]) -> GroupCall | None:
+        outer, tasks = _group_call.get(), group.kwargs.get("tasks")
+        given_id = options.get("task_id") or group.options.get("task_id")
+        identity = outer.id if outer else translation.identity(given_id)
         size = len(tasks) if isinstance(tasks, (list, tuple)) else None
         of_callbacks = bool(size) and tasks[0] in _callbacks(options)
-        return Group(identity or uuid.uuid4().hex, size, of_callbacks)
+        return GroupCall(identity or uuid.uuid4().hex, size, of_callbacks)
 
     def delay(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Signature.delay`, which is how Celery sends the body of a chord."""
+        """Wrap `Signature.delay`, by which Celery sends the body of a chord."""
         joined = self._joined(signature, args)
         if joined is None:
             return wrapped(*args, **kwargs)
@@ -175,9 +178,9 @@ class Canvas:
         finally:
             _joined.reset(token)
 
-    @never_raises(_nothing_joined)
+    @never_raises(_no_joined)
     def _joined(self, signature: Any, args: Any) -> Joined | None:
-        """What the header of a chord is to its body, and None for any other `delay`."""
+        """Return the header of a chord if `signature` is its body; None for any other `delay`."""
         if current_delivery.get() is None or not isinstance(first(args), list):
             return None
         task = get_current_task()
@@ -188,6 +191,6 @@ class Canvas:
             group, body = first(request.args), request.args[1]
         else:
             group, body = request.group, request.chord
-        same = body and body["options"].get("task_id") == signature.options.get("task_id")
+        is_body = body and body["options"].get("task_id") == signature.options.get("task_id")
         identity = translation.identity(group)
-        return Joined(id=identity, size=len(args[0])) if same and identity is not None else None
+        return Joined(id=identity, size=len(args[0])) if is_body and identity is not None else None

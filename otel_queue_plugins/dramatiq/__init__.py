@@ -1,7 +1,7 @@
 """Traces and metrics for Dramatiq: `instrument(broker)`, or `OpenTelemetryMiddleware` by hand.
 
-Importing this imports Dramatiq only when one of the names is asked for, so that zero-code
-instrumentation costs nothing in a process without Dramatiq.
+Dramatiq is imported when one of the names is first used, so that zero-code instrumentation costs
+nothing in a process without Dramatiq.
 """
 
 from __future__ import annotations

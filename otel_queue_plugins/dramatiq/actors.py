@@ -1,4 +1,4 @@
-"""What a broker's actors and middleware say about their messages."""
+"""The options of actors, and the defaults that a broker's middleware gives them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 class WrongOptionError(MiddlewareError, ValueError):
-    """An actor option of ours has a value that is none of its choices.
+    """An actor option of this package has a value that is not one of its choices.
 
-    Dramatiq lets only errors of this family out of a hook.
+    Dramatiq passes on only exceptions of the type `MiddlewareError` from a hook.
     """
 
 
-class Terms(NamedTuple):
-    """What a message is delivered under. `max_age` in seconds, `requeued_at` since the epoch.
+class DeliveryOptions(NamedTuple):
+    """What the options of a message, or of its actor, say about its delivery.
 
-    `max_attempts` is None where retries have no bound or somebody else decides (`retry_when`).
+    `max_age` is in seconds, `requeued_at` in seconds since the epoch. `max_attempts` is None if
+    there is no bound, or if `retry_when` decides instead of a number.
     """
 
     attempt: int = 1
@@ -36,18 +37,18 @@ class Terms(NamedTuple):
 
 
 _TOO_LONG: Final = 1e15
-_ANY: Final = Terms()
-_TERMS: Final = frozenset(
+_NO_OPTIONS: Final = DeliveryOptions()
+_OPTION_NAMES: Final = frozenset(
     {"retries", "max_retries", "broker_priority", "max_age", "requeue_timestamp"}
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorFacts:
-    """What is known about an actor. A message may come under other terms.
+    """The facts about an actor that its spans need. A message may override `defaults`.
 
-    `counts_retries` says that a number bounds its attempts (not `retry_when`), `limits_age` that
-    somebody looks at the age of its messages.
+    `counts_retries` is whether a number bounds its attempts, and not `retry_when`. `limits_age` is
+    whether the broker has a middleware that checks the age of messages.
     """
 
     actor: Actor[Any, Any] | None = None
@@ -56,43 +57,43 @@ class ActorFacts:
     traced: bool = True
     counts_retries: bool = False
     limits_age: bool = False
-    terms: Terms = _ANY
+    defaults: DeliveryOptions = _NO_OPTIONS
 
-    def terms_of(self, options: dict[str, Any]) -> Terms:
-        """The terms of a message with these options."""
-        if _TERMS.isdisjoint(options):
-            return self.terms
-        known, said = self.terms, options.get
+    def delivery_options(self, options: dict[str, Any]) -> DeliveryOptions:
+        """Return what applies to a message with these options."""
+        if _OPTION_NAMES.isdisjoint(options):
+            return self.defaults
+        defaults, get = self.defaults, options.get
         bounded = self.counts_retries and "max_retries" in options
-        max_age = seconds(said("max_age")) if self.limits_age else None
-        return Terms(
-            attempt=(_number(said("retries")) or 0) + 1,
-            max_attempts=_attempts(said("max_retries")) if bounded else known.max_attempts,
-            priority=_number(said("broker_priority")) or known.priority,
-            max_age=max_age or known.max_age,
-            requeued_at=seconds(said("requeue_timestamp")),
+        max_age = seconds(get("max_age")) if self.limits_age else None
+        return DeliveryOptions(
+            attempt=(_number(get("retries")) or 0) + 1,
+            max_attempts=_attempts(get("max_retries")) if bounded else defaults.max_attempts,
+            priority=_number(get("broker_priority")) or defaults.priority,
+            max_age=max_age or defaults.max_age,
+            requeued_at=seconds(get("requeue_timestamp")),
         )
 
 
-UNKNOWN: Final = ActorFacts()
+UNKNOWN_ACTOR: Final = ActorFacts()
 
 
 def facts_of(broker: Broker, actor: Actor[Any, Any]) -> ActorFacts:
-    """What is known about `actor` with the middleware that `broker` has now."""
+    """Collect the facts about `actor`, with the middleware that `broker` has now."""
     options = actor.options
     return ActorFacts(
         actor=actor,
         function=_function(actor.fn),
-        relation=relation(options),
+        relation=relation_in(options),
         traced=options.get(message_options.TRACE, True) is not False,
         counts_retries=_counts_retries(broker, options),
         limits_age=middleware_of(broker, AgeLimit) is not None,
-        terms=_terms(broker, actor),
+        defaults=_defaults(broker, actor),
     )
 
 
-def check(actor: Actor[Any, Any]) -> None:
-    """Raise WrongOptionError for an `otel_relation` that is none."""
+def check_options(actor: Actor[Any, Any]) -> None:
+    """Raise `WrongOptionError` if `otel_relation` has a wrong value."""
     chosen = actor.options.get(message_options.RELATION)
     try:
         if chosen is not None:
@@ -103,8 +104,8 @@ def check(actor: Actor[Any, Any]) -> None:
         ) from None
 
 
-def relation(options: dict[str, Any]) -> str | None:
-    """`otel_relation` in options; a value that is none of the choices counts as not given."""
+def relation_in(options: dict[str, Any]) -> str | None:
+    """Return `otel_relation` in `options`, None if it is not given. Logs a wrong value."""
     chosen = options.get(message_options.RELATION)
     try:
         return None if chosen is None else check_relation(chosen)
@@ -114,18 +115,18 @@ def relation(options: dict[str, Any]) -> str | None:
 
 
 def middleware_of(broker: Broker, kind: type) -> Any:
-    """The first middleware of `broker` that is a `kind`, or None."""
-    return next((found for found in broker.middleware if isinstance(found, kind)), None)
+    """Return the first middleware of `broker` that is a `kind`; None if there is none."""
+    return next((each for each in broker.middleware if isinstance(each, kind)), None)
 
 
-def _terms(broker: Broker, actor: Actor[Any, Any]) -> Terms:
+def _defaults(broker: Broker, actor: Actor[Any, Any]) -> DeliveryOptions:
     options = actor.options
     retries = options.get(
         "max_retries", getattr(middleware_of(broker, Retries), "max_retries", None)
     )
     limit = middleware_of(broker, AgeLimit)
     max_age = options.get("max_age", limit.max_age) if limit else None
-    return Terms(
+    return DeliveryOptions(
         max_attempts=_attempts(retries) if _counts_retries(broker, options) else None,
         priority=actor.priority or None,
         max_age=seconds(max_age) or None,
@@ -142,7 +143,7 @@ def _attempts(retries: object) -> int | None:
 
 
 def seconds(millis: object) -> float | None:
-    """`millis` in seconds; None for what is no time: text, infinity, beyond thousands of years."""
+    """Convert milliseconds to seconds. None if `millis` is no number, or too large for a time."""
     if not isinstance(millis, (int, float)) or not -_TOO_LONG < millis < _TOO_LONG:
         return None
     return millis / 1000

@@ -1,4 +1,4 @@
-"""What a broker's configuration says about its server. No connection is opened."""
+"""Read the address of a broker's server from its configuration, without a connection."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SYSTEMS: Final = {
 
 
 def address_of(broker: Broker) -> BrokerAddress:
-    """The address of the server of `broker`. Of several RabbitMQ servers it is the first."""
+    """Return the address of the server of `broker`; the first, if there are several."""
     system = _system(type(broker))
     try:
         host, port = _server(broker, system)
-    except Exception:  # noqa: BLE001 - somebody's client without the usual attributes
+    except Exception:  # noqa: BLE001 - a custom client may lack these attributes
         host, port = None, None
     return BrokerAddress(
         system=system,

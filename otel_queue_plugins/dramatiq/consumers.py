@@ -1,37 +1,35 @@
-"""What a worker gets from its broker: when it arrived, and without a span for every poll."""
+"""Consumers around those of a broker: they set the time of receipt and suppress client spans."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
 from dramatiq import Consumer, MessageProxy
 from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.api.suppression import (
+    LEGACY_KEY,
     suppress_in_empty_context,
     suppress_instrumentation,
 )
-from otel_queue_plugins.core.patching import Wrapper
+from otel_queue_plugins.core.patching import Wrapper, apply
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.dramatiq import pika_client
-from otel_queue_plugins.dramatiq.translation import stamp_received
+from otel_queue_plugins.dramatiq import patches
+from otel_queue_plugins.dramatiq.translation import set_received_at
 
 if TYPE_CHECKING:
     _Proxy = wrapt.ObjectProxy[Consumer]
 else:
     _Proxy = wrapt.ObjectProxy
 
-
-@never_raises(do_nothing)
-def let_pika_be_quiet() -> None:
-    """Where pika is instrumented, messages that it receives are traced in spite of suppression."""
-    pika_client.respect_suppression()
+_PIKA_MODULE: Final = "opentelemetry.instrumentation.pika.utils"
 
 
 class TracedConsumer(_Proxy):
-    """A consumer of a broker, which notes when a message arrives."""
+    """A consumer that sets the time of receipt of each message."""
 
     def __iter__(self) -> Iterator[MessageProxy | None]:
         return self  # not what the broker's own would return
@@ -39,14 +37,15 @@ class TracedConsumer(_Proxy):
     def __next__(self) -> MessageProxy | None:
         message = next(self.__wrapped__)
         if message is not None:
-            stamp_received(message)
+            set_received_at(message)
         return message
 
 
-class QuietConsumer(TracedConsumer):
-    """The same, without a client span for a poll, an ack or a nack.
+class SuppressingConsumer(TracedConsumer):
+    """A `TracedConsumer` without client spans for a poll, an ack, a nack or a requeue.
 
-    Only the calls to the broker are quiet: what middleware does in the same threads is traced.
+    Instrumentation is suppressed during the call to the broker only: middleware that runs in the
+    same threads is traced.
     """
 
     def __next__(self) -> MessageProxy | None:
@@ -56,7 +55,7 @@ class QuietConsumer(TracedConsumer):
         finally:
             otel_context.detach(token)
         if message is not None:
-            stamp_received(message)
+            set_received_at(message)
         return message
 
     def ack(self, message: MessageProxy) -> None:
@@ -68,7 +67,7 @@ class QuietConsumer(TracedConsumer):
             otel_context.detach(token)
 
     def nack(self, message: MessageProxy) -> None:
-        """Move `message` to the dead letters."""
+        """Move `message` to the dead-letter queue."""
         token = suppress_instrumentation()
         try:
             self.__wrapped__.nack(message)
@@ -76,7 +75,7 @@ class QuietConsumer(TracedConsumer):
             otel_context.detach(token)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give back what was not run."""
+        """Return messages that were not processed to their queue."""
         token = suppress_in_empty_context()
         try:
             self.__wrapped__.requeue(messages)
@@ -84,10 +83,30 @@ class QuietConsumer(TracedConsumer):
             otel_context.detach(token)
 
 
-def consuming(kind: Callable[[Consumer], Any]) -> Wrapper:
-    """What goes around `Broker.consume(...)`: a consumer of that kind around the broker's own."""
+def wrap_consume(kind: Callable[[Consumer], Any]) -> Wrapper:
+    """Make the wrapper of `Broker.consume(...)`, which puts a `kind` around its consumer."""
 
     def consume(wrapped: Any, _broker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return kind(wrapped(*args, **kwargs))
 
     return consume
+
+
+@never_raises(do_nothing)
+def suppress_pika_spans() -> None:
+    """Patch opentelemetry-instrumentation-pika so that it respects suppression on receipt.
+
+    Does nothing where that package has not been imported.
+    """
+    if _PIKA_MODULE in sys.modules:
+        package = sys.modules.get("opentelemetry.instrumentation.pika.version")
+        apply(patches.of_pika(_popleft), getattr(package, "__version__", None))
+
+
+def _popleft(
+    popleft: Callable[..., Any], received: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Wrap `ReadyMessagesDequeProxy.popleft()`."""
+    if otel_context.get_value(LEGACY_KEY):
+        return received.__wrapped__.popleft(*args, **kwargs)
+    return popleft(*args, **kwargs)

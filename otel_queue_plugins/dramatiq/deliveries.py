@@ -1,4 +1,7 @@
-"""The worker's side: every delivery begun and ended once, whatever hooks come or do not come."""
+"""Begin and end each delivery once, in whatever order Dramatiq calls its hooks.
+
+Dramatiq may leave out a hook, repeat it, or call it in another thread.
+"""
 
 from __future__ import annotations
 
@@ -7,140 +10,166 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.dramatiq import attempt as attempts
 from otel_queue_plugins.dramatiq import message_options, outcomes
-from otel_queue_plugins.dramatiq.actors import UNKNOWN
-from otel_queue_plugins.dramatiq.attempt import ENDED, Attempt
-from otel_queue_plugins.dramatiq.translation import behind
+from otel_queue_plugins.dramatiq.actors import UNKNOWN_ACTOR
+from otel_queue_plugins.dramatiq.delivery_state import (
+    ENDED,
+    DeliveryState,
+    current_state,
+    set_state,
+    state_of,
+)
+from otel_queue_plugins.dramatiq.translation import unwrapped
 
 if TYPE_CHECKING:
     from dramatiq import Broker
 
     from otel_queue_plugins.core.operation import ProcessOperation
     from otel_queue_plugins.core.telemetry import QueueTelemetry
-    from otel_queue_plugins.dramatiq.translation import Facts
+    from otel_queue_plugins.dramatiq.translation import Translation
 
 
 class _Thread(threading.local):
-    """What is known of a thread. `settling` is the delivery that it settles now, which is over."""
+    """The state of one thread.
 
-    settles = False
+    `settling` is the operation, already ended, whose message this thread settles now; None between
+    two messages.
+    """
+
+    is_worker_thread = False
     settling: ProcessOperation | None = None
 
 
 class Deliveries:
-    """The deliveries of one broker."""
+    """Report the deliveries of one broker to the core."""
 
-    def __init__(self, broker: Broker, telemetry: QueueTelemetry, facts: Facts) -> None:
+    def __init__(self, broker: Broker, telemetry: QueueTelemetry, translation: Translation) -> None:
         self._broker = broker
         self._telemetry = telemetry
-        self._facts = facts
+        self._translation = translation
         self._thread = _Thread()
 
-    def note_worker_thread(self) -> None:
-        """This thread settles one delivery after the other, never one inside another.
+    def mark_worker_thread(self) -> None:
+        """Mark the running thread as one of a worker, which settles one message after another.
 
-        What middleware does while a delivery is settled is inside of it, although it is over.
+        In it the span of a delivery stays current while its message is settled, so that what
+        middleware does then is a child of that span.
         """
-        self._thread.settles = True
+        self._thread.is_worker_thread = True
 
-    def begin(self, message: Any) -> None:
-        """A middleware or an actor is about to see `message`."""
+    def start(self, message: Any) -> None:
+        """Start the process span of `message`, before the first middleware gets it."""
         try:
-            if attempts.of(message) is None:
-                self._begin(message)
+            if state_of(message) is None:
+                self._start(message)
         except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-            log_failure("begin of a delivery")
+            log_failure("starting a delivery")
 
-    def note_processed(self, message: Any, error: BaseException | None, *, ends: bool) -> None:
-        """The actor is done with `message`; unless that `ends` it, more middleware may follow."""
+    def set_result(self, message: Any, error: BaseException | None, *, is_final: bool) -> None:
+        """Keep what the actor has raised, None if it returned.
+
+        The span ends here if `is_final`; else at the ack or nack, since middleware that follows
+        may still change the outcome.
+        """
         try:
-            attempt = attempts.of(message) or self._begin(message)
-            if not attempt.ended:
-                attempt.error = error
-                attempt.after_seen = True
-            if ends:
-                self._end(attempt)
-        except Exception:  # noqa: BLE001 - see `begin`
-            log_failure("end of a delivery")
+            state = state_of(message) or self._start(message)
+            if not state.ended:
+                state.error = error
+                state.actor_ended = True
+            if is_final:
+                self._end(state)
+        except Exception:  # noqa: BLE001 - see `start`
+            log_failure("ending a delivery")
 
     @never_raises(do_nothing)
-    def note_skipped(self, message: Any, *, ends: bool) -> None:
-        """A middleware skipped `message`; Dramatiq is handling its exception right now."""
-        attempt = attempts.of(message) or self._begin(message)
-        if not attempt.ended:
-            attempt.skipped = attempt.after_seen = True
-            attempt.skip = sys.exc_info()[1]
-        if ends:
-            self._end(attempt)
+    def set_skipped(self, message: Any, *, is_final: bool) -> None:
+        """Keep the `SkipMessage` of a middleware, which Dramatiq is handling at this moment.
+
+        `is_final` is as in `set_result`.
+        """
+        state = state_of(message) or self._start(message)
+        if not state.ended:
+            state.skipped = state.actor_ended = True
+            state.skip = sys.exc_info()[1]
+        if is_final:
+            self._end(state)
 
     def end(self, message: Any) -> None:
-        """`message` is being settled: every middleware has had its say."""
+        """End the process span of `message` before its ack: the outcome is decided."""
         try:
-            attempt = attempts.of(message)
-            if attempt is not None:
-                self._end(attempt)
-        except Exception:  # noqa: BLE001 - see `begin`
-            log_failure("end of a delivery")
+            state = state_of(message)
+            if state is not None:
+                self._end(state)
+        except Exception:  # noqa: BLE001 - see `start`
+            log_failure("ending a delivery")
 
     @never_raises(do_nothing)
-    def end_rejected(self, message: Any) -> None:
-        """`message` goes to the dead letters, perhaps without having been run."""
-        if attempts.of(message) is not None:
+    def end_nacked(self, message: Any) -> None:
+        """End the process span of `message` before its nack.
+
+        A message for an actor that is not declared has no span before this one.
+        """
+        if state_of(message) is not None:
             self.end(message)
             return
-        if message.actor_name not in self._broker.actors and self._facts.of_traced(message):
-            self._record_unknown(message)
+        is_declared = message.actor_name in self._broker.actors
+        if not is_declared and self._translation.traced_actor(message):
+            self._record_unknown_actor(message)
 
-    def note_settled(self) -> None:
-        """The delivery that this thread has settled is nobody's business any more."""
+    def leave_settled(self) -> None:
+        """Make the span of the settled delivery no longer current in this thread."""
         try:
             settled = self._thread.settling
             if settled is not None:
                 self._thread.settling = None
                 settled.leave()
-        except Exception:  # noqa: BLE001 - see `begin`
-            log_failure("leaving a delivery")
+        except Exception:  # noqa: BLE001 - see `start`
+            log_failure("leaving the span of a delivery")
 
-    def _record_unknown(self, message: Any) -> ProcessOperation:
-        attempts.mark(message, ENDED)
-        delivery, ending = self._facts.delivered(message, UNKNOWN), outcomes.unknown_task(message)
+    def _record_unknown_actor(self, message: Any) -> ProcessOperation:
+        set_state(message, ENDED)
+        delivery = self._translation.to_delivery(message, UNKNOWN_ACTOR)
+        ending = outcomes.of_unknown_actor(message)
         operation = self._telemetry.record_undelivered(
             delivery, message_options.read(message), ending
         )
-        if self._thread.settles:
-            self.note_settled()
+        if self._thread.is_worker_thread:
+            self.leave_settled()
             self._thread.settling = operation
             operation.enter()
         return operation
 
-    def _begin(self, message: Any) -> Attempt:
-        """The attempt that `message` is from now on; a middleware may have kept it from us."""
-        plain = behind(message)
+    def _start(self, message: Any) -> DeliveryState:
+        """Start the process span of `message` and return its state.
+
+        Returns `ENDED` for a message that is not traced.
+        """
+        plain = unwrapped(message)
         carrier = message_options.read(plain)
-        actor = None if self._telemetry.can_skip(carrier) else self._facts.of_traced(plain)
+        actor = None if self._telemetry.can_skip(carrier) else self._translation.traced_actor(plain)
         if actor is None:
-            attempts.mark(message, ENDED)
+            set_state(message, ENDED)
             return ENDED
-        if self._thread.settles:
-            before = attempts.current()
+        if self._thread.is_worker_thread:
+            before = current_state()
             if before is not None:
                 self._end(before)
             if self._thread.settling is not None:
-                self.note_settled()
-        operation = self._telemetry.start_process(self._facts.delivered(message, actor), carrier)
-        attempt = Attempt(message, operation)
-        attempts.mark(message, attempt)
-        return attempt
+                self.leave_settled()
+        delivery = self._translation.to_delivery(message, actor)
+        operation = self._telemetry.start_process(delivery, carrier)
+        state = DeliveryState(message, operation)
+        set_state(message, state)
+        return state
 
-    def _end(self, attempt: Attempt) -> None:
-        if attempt.ended:
+    def _end(self, state: DeliveryState) -> None:
+        if state.ended:
             return
-        attempt.ended = True
-        attempt.operation.adapter_state = None
-        attempts.mark(attempt.message, ENDED)
-        operation, thread = attempt.operation, self._thread
-        if thread.settles:
+        state.ended = True
+        state.operation.adapter_state = None
+        set_state(state.message, ENDED)
+        operation, thread = state.operation, self._thread
+        if thread.is_worker_thread:
             operation.stays_current = True
             thread.settling = operation
-        self._telemetry.end_process(operation, outcomes.of(self._broker, attempt))
+        self._telemetry.end_process(operation, outcomes.of_delivery(self._broker, state))

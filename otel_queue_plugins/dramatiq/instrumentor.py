@@ -1,4 +1,4 @@
-"""Zero-code instrumentation: every broker of the process, built before or after."""
+"""Zero-code instrumentation of every broker of the process, by `opentelemetry-instrument`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MODULE: Final = "dramatiq.broker"
 _ACCEPTED: Final = {each.name for each in fields(Options)} | {"tracer_provider", "meter_provider"}
 
 
-class _Process:
-    """What is instrumented in this process, whoever asked for it. `options` None: nothing is."""
+class _Instrumentation:
+    """The state of the instrumentation of this process. `options` is None while it is off."""
 
     def __init__(self) -> None:
         self.options: dict[str, Any] | None = None
@@ -38,70 +38,72 @@ class _Process:
         self.brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
 
 
-_process: Final = _Process()
+_instrumentation: Final = _Instrumentation()
 
 
 class DramatiqInstrumentor:
-    """For `opentelemetry-instrument`, through the entry point `opentelemetry_instrumentor`.
+    """The instrumentor that the entry point `opentelemetry_instrumentor` names.
 
-    Does not import Dramatiq: a process that never does pays nothing.
+    It does not import Dramatiq; it waits until the application does.
     """
 
     @never_raises(do_nothing)
     def instrument(self, **kwargs: Any) -> None:
-        """Instrument the brokers of this process; arguments that are not ours are ignored."""
-        if _process.options is None:
-            _process.options = {name: value for name, value in kwargs.items() if name in _ACCEPTED}
+        """Instrument all brokers, existing and future. Unknown arguments are ignored."""
+        if _instrumentation.options is None:
+            _instrumentation.options = {
+                name: value for name, value in kwargs.items() if name in _ACCEPTED
+            }
             _instrument_when_imported()
 
     @never_raises(do_nothing)
     def uninstrument(self, **_kwargs: Any) -> None:
-        """Restore what `instrument` has changed."""
-        _process.options = None
-        while _process.undo:
-            _process.undo.pop()()
-        for broker in list(_process.brokers):
+        """Take back what `instrument` did."""
+        _instrumentation.options = None
+        while _instrumentation.undo:
+            _instrumentation.undo.pop()()
+        for broker in list(_instrumentation.brokers):
             _uninstrument_broker(broker)
 
 
 def _instrument_when_imported() -> None:
-    """Now, if Dramatiq is imported. Else wrapt looks at each import until it is."""
+    """Instrument now if Dramatiq is imported, else when it is."""
     if _MODULE in sys.modules:
         _instrument_module()
-    elif not _process.is_waiting:
-        _process.is_waiting = True
+    elif not _instrumentation.is_waiting:
+        _instrumentation.is_waiting = True
         register_post_import_hook(_instrument_module, _MODULE)
 
 
 @never_raises(do_nothing)
 def _instrument_module(_module: ModuleType | None = None) -> None:
-    """Called while another thread may still be importing the module; that is waited for."""
-    _process.is_waiting = False
+    """Patch `Broker`. Waits if another thread is still importing the module."""
+    _instrumentation.is_waiting = False
     module = import_module(_MODULE)
-    if _process.options is None:
+    if _instrumentation.options is None:
         return
-    _process.undo += apply(patches.of_all_brokers(_init))
+    _instrumentation.undo += apply(patches.of_all_brokers(_construct_broker))
     if module.global_broker is not None:
         _instrument_broker(module.global_broker)
 
 
-def _init(
+def _construct_broker(
     init: Callable[..., None], broker: Broker, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """`Broker.__init__`: the brokers of the package have no public hook for a default of ours."""
+    """Wrap `Broker.__init__`: there is no public hook that adds a middleware to every broker."""
     init(*args, **kwargs)
     _instrument_broker(broker)
 
 
 def _instrument_broker(broker: Broker) -> None:
-    """Never raises: a bad setting must not keep the application from starting."""
-    from otel_queue_plugins.dramatiq.registration import find, instrument
+    """Instrument one broker. Logs instead of raising, so that the application starts."""
+    from otel_queue_plugins.dramatiq.registration import find_middleware, instrument
 
-    if _process.options is None or find(broker) is not None:
+    if _instrumentation.options is None or find_middleware(broker) is not None:
         return
     try:
-        instrument(broker, **_process.options)
-        _process.brokers.add(broker)
+        instrument(broker, **_instrumentation.options)
+        _instrumentation.brokers.add(broker)
     except Exception as error:  # noqa: BLE001 - see above
         _log.error("Dramatiq is not instrumented: %s", error)
 
@@ -110,4 +112,4 @@ def _uninstrument_broker(broker: Broker) -> None:
     from otel_queue_plugins.dramatiq.registration import uninstrument
 
     uninstrument(broker)
-    _process.brokers.discard(broker)
+    _instrumentation.brokers.discard(broker)

@@ -1,6 +1,6 @@
-"""What of ours travels in `message.options`: one small dict, replaced as a whole, never mutated.
+"""The carrier in `message.options`, and the names of this package's options.
 
-Copies of a message share their option values, so a dict that is on its way must not change.
+A carrier is replaced as a whole and never changed, since copies of a message share it.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ RELATION: Final = "otel_relation"
 TRACE: Final = "otel_trace"
 
 _GROUP_SIZE: Final = "group_size"
-_NOTHING: Final[dict[str, object]] = {}
+_EMPTY: Final[dict[str, object]] = {}
 
 
 def read(message: Any) -> Mapping[str, object]:
-    """The carrier of `message`, empty if there is none or it is none."""
+    """Return the carrier of `message`; an empty one if it is missing or not a dict."""
     carrier = message.options.get(KEY)
-    return carrier if isinstance(carrier, dict) else _NOTHING
+    return carrier if isinstance(carrier, dict) else _EMPTY
 
 
 def write(message: Any, carrier: Mapping[str, object]) -> None:
-    """Give `message` this carrier, which is not changed any more from now on."""
+    """Put `carrier` into `message`. Do not change it afterwards."""
     message.options[KEY] = carrier
 
 
 def with_group_size(callback: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """A copy of a completion callback (`Message.asdict`) that knows the size of its group.
+    """Copy a completion callback (`Message.asdict`) and add the size of its group.
 
-    It takes the place of the carrier, which the callback gets when it is sent.
+    The size takes the place of the carrier, which is written when the callback is sent.
     """
     return {**callback, "options": {**callback["options"], KEY: {_GROUP_SIZE: size}}}
 
 
 def group_size(message: Any) -> int | None:
-    """What `with_group_size` has put there."""
+    """Return the size that `with_group_size` has added; None if there is none."""
     size = read(message).get(_GROUP_SIZE)
     return size if isinstance(size, int) else None

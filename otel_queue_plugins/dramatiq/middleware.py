@@ -1,4 +1,7 @@
-"""The moments that Dramatiq tells its middleware about, each one verb of ours."""
+"""The middleware: hands each hook of Dramatiq to `sends`, `deliveries` or `workers`.
+
+A `TracedBroker` has them for one broker; `install` returns it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from dramatiq.middleware import Middleware
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.options import Options, check_names, check_providers
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import actors, command, consumers, message_options
-from otel_queue_plugins.dramatiq.traced import TracedBroker
-from otel_queue_plugins.dramatiq.workers import Workers
+from otel_queue_plugins.dramatiq import actors, consumers, message_options
+from otel_queue_plugins.dramatiq.traced_broker import TracedBroker
+from otel_queue_plugins.dramatiq.workers import Workers, has_several_processes
 from otel_queue_plugins.sdk import fastpath
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class OpenTelemetryMiddleware(Middleware):
             variable.
 
     Raises:
-        ValueError: An option has a value that is none of its choices.
+        ValueError: An option has a value that is not one of its choices.
         TypeError: There is no option of that name.
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
@@ -55,7 +58,7 @@ class OpenTelemetryMiddleware(Middleware):
     ) -> None:
         check_names(options)
         check_providers(tracer_provider, meter_provider)
-        sdk.set_siblings_check(command.has_several_processes)
+        sdk.set_siblings_check(has_several_processes)
         sdk.validate(os.environ)
         self._options = Options.from_environ(os.environ, **options)
         self._telemetry = QueueTelemetry(
@@ -71,40 +74,44 @@ class OpenTelemetryMiddleware(Middleware):
         sdk.set_up_on_first_use()
         self._workers = Workers(self._telemetry)
         self._brokers: dict[Broker, TracedBroker] = {}
-        self._idle_on: weakref.WeakSet[Broker] = weakref.WeakSet()
+        self._inactive_on: weakref.WeakSet[Broker] = weakref.WeakSet()
 
     @property
     def actor_options(self) -> set[str]:
-        """What an actor may set with `@actor(...)`."""
+        """The options of this package that `@actor(...)` accepts."""
         return {message_options.RELATION, message_options.TRACE}
 
     def install(self, broker: Broker) -> TracedBroker | None:
-        """Be in charge of `broker`, if this is in its list and no other middleware of ours is."""
-        known = self._brokers.get(broker)
-        if known is None and any(each is self for each in broker.middleware):
-            known = TracedBroker.install(broker, self._telemetry, self._options)
-            if known is not None:
-                self._brokers[broker] = known
-            elif broker not in self._idle_on:
-                self._idle_on.add(broker)
+        """Patch `broker` unless that is done, and return its `TracedBroker`.
+
+        Returns None if this middleware is not in the list of `broker`, or another one of this
+        class is in charge of it.
+        """
+        traced = self._brokers.get(broker)
+        if traced is None and any(each is self for each in broker.middleware):
+            traced = TracedBroker.install(broker, self._telemetry, self._options)
+            if traced is not None:
+                self._brokers[broker] = traced
+            elif broker not in self._inactive_on:
+                self._inactive_on.add(broker)
                 _log.warning("%r has a second OpenTelemetryMiddleware: it does nothing", broker)
-        return known
+        return traced
 
     def is_in_charge(self, broker: Broker) -> bool:
-        """Whether it is this one that traces `broker`."""
+        """Whether this middleware traces `broker`."""
         return broker in self._brokers
 
     def remove(self, broker: Broker) -> None:
-        """Leave `broker` as it was before, once this is out of its list."""
+        """Take the patches of `broker` back, after this was removed from its list."""
         traced = self._brokers.pop(broker, None)
         if traced is not None:
             self._workers.leave(broker)
-            traced.restore()
+            traced.uninstall()
 
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
-        """Raises `actors.WrongOptionError` for an `otel_relation` that is none."""
+        """Raise `actors.WrongOptionError` if `otel_relation` has a wrong value."""
         self.install(broker)
-        actors.check(actor)
+        actors.check_options(actor)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         self.install(broker)
@@ -118,11 +125,11 @@ class OpenTelemetryMiddleware(Middleware):
 
     def before_delay_message(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
-            traced.sends.note_delayed(message)
+            traced.sends.hold_delayed(message)
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.begin(message)
+            traced.deliveries.start(message)
 
     def after_process_message(
         self,
@@ -133,11 +140,11 @@ class OpenTelemetryMiddleware(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_processed(message, exception, ends=self._is_first(broker))
+            traced.deliveries.set_result(message, exception, is_final=self._is_first(broker))
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_skipped(message, ends=self._is_first(broker))
+            traced.deliveries.set_skipped(message, is_final=self._is_first(broker))
 
     def before_ack(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
@@ -145,17 +152,17 @@ class OpenTelemetryMiddleware(Middleware):
 
     def after_ack(self, broker: Broker, message: Any) -> None:
         if traced := self._brokers.get(broker):
-            traced.deliveries.note_settled()
+            traced.deliveries.leave_settled()
 
     def before_nack(self, broker: Broker, message: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.end_rejected(message)
+            traced.deliveries.end_nacked(message)
 
     after_nack = after_ack
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if traced := self.install(broker):
-            traced.facts.forget_actors()
+            traced.translation.forget_actors()
             self._workers.booting(worker)
             self._warn_unless_first(broker)
 
@@ -167,13 +174,13 @@ class OpenTelemetryMiddleware(Middleware):
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_worker_thread()
+            traced.deliveries.mark_worker_thread()
             if not self._options.broker_spans:
-                consumers.let_pika_be_quiet()
+                consumers.suppress_pika_spans()
 
     def after_worker_thread_boot(self, broker: Broker, thread: Any) -> None:
         if traced := self.install(broker):
-            traced.deliveries.note_worker_thread()
+            traced.deliveries.mark_worker_thread()
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         if self.install(broker):
@@ -184,9 +191,10 @@ class OpenTelemetryMiddleware(Middleware):
             self._workers.stopped(worker)
 
     def _is_first(self, broker: Broker) -> bool:
-        """First before is last after: nothing decides anything any more.
+        """Whether this is the first middleware.
 
-        Anywhere else the ack or nack is the moment when that is so.
+        Dramatiq calls the `after_` hooks in reverse order, so that no other middleware can change
+        the outcome after the first one.
         """
         return broker.middleware[0] is self
 

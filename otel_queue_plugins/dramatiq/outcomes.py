@@ -1,4 +1,4 @@
-"""How a delivery ended, from what Dramatiq has decided about it."""
+"""Determine the ending of a delivery from what Dramatiq has decided about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dramatiq import Broker
 
-    from otel_queue_plugins.dramatiq.attempt import Attempt
+    from otel_queue_plugins.dramatiq.delivery_state import DeliveryState
 
 _ACTOR_CODE: Final = getattr(Actor.__call__, "__code__", None)
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
@@ -33,44 +33,45 @@ _SKIPS: Final[Mapping[str, tuple[str, CancellationScope]]] = {
 }
 
 
-def of(broker: Broker, attempt: Attempt) -> Ending:
-    """The ending of `attempt`, once every middleware has had its say."""
-    known = vars(attempt.message)
-    failed = known.get("failed") is True
-    error = attempt.error or known.get("_exception")
-    if attempt.skipped:
-        return _skipped(broker, attempt, xq_name(attempt.message.queue_name) if failed else None)
+def of_delivery(broker: Broker, state: DeliveryState) -> Ending:
+    """Return the ending of a delivery, after the hooks of every middleware."""
+    fields = vars(state.message)
+    failed = fields.get("failed") is True
+    error = state.error or fields.get("_exception")
+    if state.skipped:
+        return _of_skipped(broker, state, xq_name(state.message.queue_name) if failed else None)
     if failed:
-        return _dead(broker, attempt.message, error)
-    if error is None and attempt.after_seen:
+        return _of_dead_letter(broker, state.message, error)
+    if error is None and state.actor_ended:
         return SUCCEEDED
     if error is None:
         return Ending(outcome=Outcome.LOST, reason="no end was seen")
-    if attempt.requeue is None:
-        return _dropped(broker, attempt, error)
+    if state.requeue is None:
+        return _of_acked_failure(broker, state, error)
     return Ending(
-        outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=attempt.requeue
+        outcome=Outcome.RETRY, error=error, reason=_why_retried(error), delay=state.requeue
     )
 
 
-def is_retry(broker: Broker, attempt: Attempt) -> bool:
-    """Whether it is a middleware that enqueues the message of `attempt` now, to try it again.
+def is_retry(broker: Broker, state: DeliveryState) -> bool:
+    """Whether the `enqueue` that runs now is a retry of the message of the current delivery.
 
-    That is Retries, whatever others do beside it. Of brokers without Retries it is any middleware,
-    once the actor has raised. Everything else that enqueues the same message sends it.
+    It is if `Retries` calls it. On a broker without `Retries` it is if any middleware calls it
+    after the actor has raised. Any other call for the same message is a send.
     """
-    middleware, hook = calling(broker)
+    middleware, hook = calling_middleware(broker)
     if hook != "after_process_message":
         return False
     if middleware_of(broker, Retries) is not None:
         return isinstance(middleware, Retries)
-    return (attempt.error or vars(attempt.message).get("_exception")) is not None
+    return (state.error or vars(state.message).get("_exception")) is not None
 
 
-def calling(broker: Broker) -> tuple[object, str]:
-    """The middleware by which what runs now was called, and its hook; (None, "") if by none.
+def calling_middleware(broker: Broker) -> tuple[object, str]:
+    """Return the middleware whose hook the running code is called from, and the hook's name.
 
-    An actor is called by none, whatever called the code that runs it.
+    Returns `(None, "")` outside of a hook. Code of an actor counts as outside, also where a
+    middleware runs the actor.
     """
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not _ACTOR_CODE:
@@ -83,8 +84,8 @@ def calling(broker: Broker) -> tuple[object, str]:
     return None, ""
 
 
-def unknown_task(message: Any) -> Ending:
-    """The ending of a message for an actor that nobody declared here."""
+def of_unknown_actor(message: Any) -> Ending:
+    """Return the ending of a message for an actor that is not declared in this process."""
     not_found: Any = ActorNotFound
     return Ending(
         outcome=Outcome.UNKNOWN_TASK,
@@ -94,8 +95,8 @@ def unknown_task(message: Any) -> Ending:
     )
 
 
-def _skipped(broker: Broker, attempt: Attempt, dead_letter_queue: str | None) -> Ending:
-    middleware = _raised_by(broker, attempt.skip)
+def _of_skipped(broker: Broker, state: DeliveryState, dead_letter_queue: str | None) -> Ending:
+    middleware = _raised_by(broker, state.skip)
     reason, cancellation = _SKIPS.get(middleware, (middleware, "skipped"))
     return Ending(
         outcome=Outcome.SKIPPED,
@@ -106,11 +107,14 @@ def _skipped(broker: Broker, attempt: Attempt, dead_letter_queue: str | None) ->
 
 
 def _raised_by(broker: Broker, skip: BaseException | None) -> str:
-    """The middleware that raised `skip`: its text may differ for each message, this does not."""
+    """Return the class name of the middleware that raised `skip`; `unknown` if there is none.
+
+    Unlike the text of the exception, it is the same for every message.
+    """
     trace = skip.__traceback__ if skip else None
     while trace:
         owner = trace.tb_frame.f_locals.get("self")
-        if any(owner is found for found in broker.middleware):
+        if any(owner is each for each in broker.middleware):
             return type(owner).__name__
         trace = trace.tb_next
     return "unknown"
@@ -119,23 +123,23 @@ def _raised_by(broker: Broker, skip: BaseException | None) -> str:
 def _why_retried(error: BaseException) -> str:
     if isinstance(error, Retry):
         return exceptions.message(error) or "requested"
-    return _known(error) or f"{type(error).__name__}: {exceptions.message(error)}"
+    return _reason_of(error) or f"{type(error).__name__}: {exceptions.message(error)}"
 
 
-def _known(error: BaseException) -> str | None:
+def _reason_of(error: BaseException) -> str | None:
     if _is_abort(error):
         return "aborted"
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
 
 
 def _is_abort(error: BaseException) -> bool:
-    """Whether it is the interrupt of the package dramatiq-abort."""
+    """Whether `error` is the interrupt of the package dramatiq-abort."""
     return any(base.__module__.startswith("dramatiq_abort") for base in type(error).__mro__)
 
 
-def _dead(broker: Broker, message: Any, error: BaseException | None) -> Ending:
+def _of_dead_letter(broker: Broker, message: Any, error: BaseException | None) -> Ending:
     expected = _is_declared(broker, message, error)
-    outcome = _outcome_of_dead(error)
+    outcome = _outcome_of_dead_letter(error)
     return Ending(
         outcome=outcome,
         error=error,
@@ -146,7 +150,7 @@ def _dead(broker: Broker, message: Any, error: BaseException | None) -> Ending:
     )
 
 
-def _outcome_of_dead(error: BaseException | None) -> Outcome:
+def _outcome_of_dead_letter(error: BaseException | None) -> Outcome:
     if isinstance(error, TimeLimitExceeded):
         return Outcome.TIMEOUT
     if error is not None and _is_abort(error):
@@ -157,26 +161,29 @@ def _outcome_of_dead(error: BaseException | None) -> Outcome:
 def _why_given_up(broker: Broker, message: Any, error: BaseException | None) -> str:
     if error is None:
         return "failed_by_middleware"
-    known = _known(error)
-    if known is not None:
-        return known
+    fields = _reason_of(error)
+    if fields is not None:
+        return fields
     default = getattr(middleware_of(broker, Retries), "retry_when", None)
     decided = _actor_options(broker, message).get("retry_when", default)
     return "retries_exhausted" if decided is None else "retry_when"
 
 
-def _dropped(broker: Broker, attempt: Attempt, error: BaseException) -> Ending:
-    """Dramatiq acks it: without Retries that is what is meant, with Retries a message is lost."""
+def _of_acked_failure(broker: Broker, state: DeliveryState, error: BaseException) -> Ending:
+    """Return the ending of a failed message that Dramatiq acks and does not enqueue again.
+
+    Without `Retries` this is the intended way. With it, the message is lost.
+    """
     if middleware_of(broker, Retries) is None:
-        expected = _is_declared(broker, attempt.message, error)
+        expected = _is_declared(broker, state.message, error)
         return Ending(outcome=Outcome.FAILURE, error=error, expected=expected)
-    cause = attempt.requeue_error
+    cause = state.requeue_error
     detail = f": {exceptions.type_name(cause)}" if cause else ""
     return Ending(outcome=Outcome.LOST, error=error, reason=f"the retry was not enqueued{detail}")
 
 
 def _is_declared(broker: Broker, message: Any, error: BaseException | None) -> bool:
-    """Whether the message or its actor declares `error` with `throws`, as Retries reads them."""
+    """Whether `throws` of the message, or else of its actor, includes the type of `error`."""
     throws: Any = message.options.get("throws") or _actor_options(broker, message).get("throws")
     try:
         return bool(throws) and isinstance(error, throws)

@@ -1,7 +1,7 @@
-"""What is replaced in Dramatiq: each function, what it is called through, since when, and why.
+"""The table of patches: each function of Dramatiq, its wrapper, since which version, and why.
 
-A version is the first that has the function; 1.17 is the oldest supported. Whatever else is done
-is done with what Dramatiq offers: its middleware, and consumers of ours around its own.
+A version is the first that has the function; 1.17 is the oldest supported. Everything else uses
+Dramatiq's public API: the hooks of a middleware, and consumers around those of the broker.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def of_broker(enqueue: Wrapper, consume: Wrapper) -> Mapping[str, Patch]:
-    """For one broker that is instrumented, not for its class."""
+    """Patches of one instrumented broker, not of its class."""
     return {
-        # Middleware is told before and after, but not if it raises.
-        "enqueue": Patch(enqueue, "1.17", "how long a send takes, and its error"),
-        "consume": Patch(consume, "1.17", "when a message arrives, and polls without spans"),
+        # The hook `after_enqueue` is not called when `enqueue` raises.
+        "enqueue": Patch(enqueue, "1.17", "the duration of a send, and its error"),
+        "consume": Patch(consume, "1.17", "the time of receipt, and polls without client spans"),
     }
 
 
 def of_groups(run: Wrapper) -> Table:
-    """While any broker is instrumented."""
+    """Patches in place while any broker is instrumented."""
     return {
         "dramatiq.composition:group": {
-            "run": Patch(run, "1.17", "which messages are of one group"),
+            "run": Patch(run, "1.17", "which messages belong to one group"),
         },
     }
 
 
 def of_all_brokers(construct: Wrapper) -> Table:
-    """With `opentelemetry-instrument`, once Dramatiq has been imported."""
+    """Patches with `opentelemetry-instrument`, once Dramatiq has been imported."""
     return {
         "dramatiq.broker:Broker": {
             "__init__": Patch(construct, "1.17", "no public hook for a default middleware"),
@@ -44,10 +44,10 @@ def of_all_brokers(construct: Wrapper) -> Table:
 
 
 def of_pika(popleft: Wrapper) -> Table:
-    """Where opentelemetry-instrumentation-pika is in use, whose version counts here.
+    """Patches of opentelemetry-instrumentation-pika; the version is that of this package.
 
-    Its wrapper around received messages forgets the suppression when a message carries a context,
-    and logs an AttributeError for each message that carries none.
+    Its wrapper of received messages ignores suppression if a message carries a context, and logs
+    an AttributeError if it carries none.
     """
     return {
         "opentelemetry.instrumentation.pika.utils:ReadyMessagesDequeProxy": {

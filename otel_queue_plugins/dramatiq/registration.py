@@ -1,4 +1,4 @@
-"""Put the middleware into a broker, in the right place, once."""
+"""Add the middleware to a broker, first in its list, and remove it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def instrument(broker: Broker, **options: Any) -> OpenTelemetryMiddleware:
         The middleware that covers `broker`.
 
     Raises:
-        ValueError: An option has a value that is none of its choices.
+        ValueError: An option has a value that is not one of its choices.
         TypeError: There is no option of that name.
         otel_queue_plugins.sdk.ConfigurationError: A variable is wrong, and `OTEL_QUEUE_STRICT` is
             `true`.
     """
     if not hasattr(broker, "add_middleware"):
         raise TypeError(f"{broker!r} is not a Dramatiq broker")
-    middleware = find(broker)
+    middleware = find_middleware(broker)
     if middleware is None:
         middleware = OpenTelemetryMiddleware(**options)
         broker.add_middleware(middleware)
@@ -53,13 +53,13 @@ def uninstrument(broker: Broker) -> None:
     Args:
         broker: The broker; nothing happens to one that is not instrumented.
     """
-    while middleware := find(broker):
+    while middleware := find_middleware(broker):
         broker.middleware.remove(middleware)
         middleware.remove(broker)
 
 
-def find(broker: Broker) -> OpenTelemetryMiddleware | None:
-    """Our middleware in `broker`, the one in charge if there are more; None if there is none."""
-    ours = [found for found in broker.middleware if isinstance(found, OpenTelemetryMiddleware)]
-    ours.sort(key=lambda found: not found.is_in_charge(broker))
+def find_middleware(broker: Broker) -> OpenTelemetryMiddleware | None:
+    """Return our middleware in `broker`, of several the one in charge; None if there is none."""
+    ours = [each for each in broker.middleware if isinstance(each, OpenTelemetryMiddleware)]
+    ours.sort(key=lambda each: not each.is_in_charge(broker))
     return ours[0] if ours else None

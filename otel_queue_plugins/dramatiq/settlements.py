@@ -1,7 +1,7 @@
-"""A span for each ack and nack of a delivery, where `settle_spans` asks for them.
+"""Record a span for each ack and nack of a delivery, with the option `settle_spans`.
 
-The ack of a delayed message's first hop has none, as that hop has no process span. To RabbitMQ an
-ack is handed on by another thread and never answered: the span is of the handing over.
+The first hop of a delayed message has no process span, so its ack has no span either. With
+RabbitMQ the span lasts until the ack is handed to the connection's thread; there is no reply.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.dramatiq.attempt import ENDED
 from otel_queue_plugins.dramatiq.consumers import TracedConsumer
 from otel_queue_plugins.dramatiq.deliveries import Deliveries
+from otel_queue_plugins.dramatiq.delivery_state import ENDED
 
 if TYPE_CHECKING:
     from dramatiq import Consumer, MessageProxy
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.operation import ProcessOperation
     from otel_queue_plugins.core.spans.settle import Settlement
     from otel_queue_plugins.core.telemetry import QueueTelemetry
-    from otel_queue_plugins.dramatiq.attempt import Attempt
+    from otel_queue_plugins.dramatiq.delivery_state import DeliveryState
 
 _OPERATION: Final = "_otel_queue_operation"
 
 
 class SettledDeliveries(Deliveries):
-    """Deliveries that are remembered beyond their end."""
+    """Deliveries whose messages keep their operation, for the span of the ack or nack."""
 
-    def _end(self, attempt: Attempt) -> None:
-        if attempt is not ENDED:
-            vars(attempt.message)[_OPERATION] = attempt.operation
-        super()._end(attempt)
+    def _end(self, state: DeliveryState) -> None:
+        if state is not ENDED:
+            vars(state.message)[_OPERATION] = state.operation
+        super()._end(state)
 
-    def _record_unknown(self, message: Any) -> ProcessOperation:
-        operation = super()._record_unknown(message)
+    def _record_unknown_actor(self, message: Any) -> ProcessOperation:
+        operation = super()._record_unknown_actor(message)
         vars(message)[_OPERATION] = operation
         return operation
 
 
 class SettlingConsumer(TracedConsumer):
-    """A consumer of ours whose acks and nacks have spans; one for each call, if it is repeated."""
+    """A consumer with a span for each call of `ack` or `nack`, also for a repeated one."""
 
     def __init__(self, consumer: Any, telemetry: QueueTelemetry) -> None:
-        super().__init__(consumer)  # a proxy keeps what has this prefix, and hands on the rest
+        super().__init__(consumer)  # the proxy keeps `_self_...` attributes itself
         self._self_telemetry = telemetry
 
     def __next__(self) -> MessageProxy | None:
@@ -53,7 +53,7 @@ class SettlingConsumer(TracedConsumer):
         self._settle("ack", self.__wrapped__.ack, message)
 
     def nack(self, message: MessageProxy) -> None:
-        """Move `message` to the dead letters."""
+        """Move `message` to the dead-letter queue."""
         self._settle("nack", self.__wrapped__.nack, message)
 
     def _settle(
@@ -72,8 +72,8 @@ class SettlingConsumer(TracedConsumer):
         self._self_telemetry.end_settle(settle)
 
 
-def consumers(
+def settling(
     kind: type[TracedConsumer], telemetry: QueueTelemetry
 ) -> Callable[[Consumer], SettlingConsumer]:
-    """What puts a settling consumer around one of `kind` around the broker's own."""
+    """Make the function that puts a consumer into a `kind`, and this into a `SettlingConsumer`."""
     return lambda consumer: SettlingConsumer(kind(consumer), telemetry)

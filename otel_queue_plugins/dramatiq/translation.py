@@ -1,4 +1,7 @@
-"""Dramatiq's messages as the core's facts. Times are seconds there and milliseconds here."""
+"""Translate Dramatiq's messages into the core's `Message` and `Delivery`.
+
+Times are in milliseconds in Dramatiq and in seconds in the core.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from dramatiq.common import q_name
 from otel_queue_plugins.core.messages import BrokerAddress, Delivery, Message, Route
 from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.dramatiq import actors, message_options, workflow
-from otel_queue_plugins.dramatiq.actors import UNKNOWN, ActorFacts, seconds
+from otel_queue_plugins.dramatiq.actors import UNKNOWN_ACTOR, ActorFacts, seconds
 from otel_queue_plugins.dramatiq.broker import address_of
 
 if TYPE_CHECKING:
     from dramatiq import Broker
 
-    from otel_queue_plugins.dramatiq.attempt import Attempt
+    from otel_queue_plugins.dramatiq.delivery_state import DeliveryState
 
 _MAX_ROUTES: Final = 4096
 _RECEIVED_AT: Final = "_otel_queue_received_at"
 
 
-class Facts:
-    """What is known about the messages of one broker; looked up once per actor and queue."""
+class Translation:
+    """Translates the messages of one broker; looks up each actor and each route once."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -32,66 +35,72 @@ class Facts:
         self._routes: dict[tuple[str, str], Route] = {}
 
     def forget_actors(self) -> None:
-        """The middleware of the broker may have changed, and with it the actors' defaults."""
+        """Look up each actor again: the middleware, which has their defaults, may have changed."""
         self._actors.clear()
 
-    def of_traced(self, message: Any) -> ActorFacts | None:
-        """The facts of the actor of `message`; None if either says `otel_trace=False`."""
+    def traced_actor(self, message: Any) -> ActorFacts | None:
+        """Return the facts of the actor of `message`.
+
+        None if the message, or else the actor, has the option `otel_trace=False`.
+        """
         actor, chosen = self._actor(message), message.options.get(message_options.TRACE)
         traced = actor.traced if chosen is None else chosen is not False
         return actor if traced else None
 
     def _actor(self, message: Any) -> ActorFacts:
-        """UNKNOWN, if it is not declared here."""
+        """Return the facts of the actor of `message`; `UNKNOWN_ACTOR` if it is not declared."""
         name = message.actor_name
         actor = self._broker.actors.get(name)
         if actor is None:
-            return UNKNOWN
-        known = self._actors.get(name)
-        if known is None or known.actor is not actor:
-            known = self._actors[name] = actors.facts_of(self._broker, actor)
-        return known
+            return UNKNOWN_ACTOR
+        facts = self._actors.get(name)
+        if facts is None or facts.actor is not actor:
+            facts = self._actors[name] = actors.facts_of(self._broker, actor)
+        return facts
 
-    def sent(
-        self, message: Any, actor: ActorFacts, delay: float | None, attempt: Attempt | None
+    def to_message(
+        self, message: Any, actor: ActorFacts, delay: float | None, state: DeliveryState | None
     ) -> Message:
-        """`message` as user code sends it, due in `delay` milliseconds."""
-        cause = workflow.cause_of(message, attempt)
+        """Translate a message that user code sends, with `delay` in milliseconds.
+
+        `state` is the current delivery; None outside of one.
+        """
+        place = workflow.find_place(message, state)
         route, eta = self._route(message), eta_of(message, delay)
-        relation = actors.relation(message.options) or actor.relation
-        if cause is workflow.ALONE:
+        relation = actors.relation_in(message.options) or actor.relation
+        if place is workflow.NO_PLACE:
             return Message(route, message.message_id, None, eta, relation)
         return Message(
             route=route,
             id=message.message_id,
-            conversation_id=cause.workflow.id if cause.workflow else None,
+            conversation_id=place.workflow.id if place.workflow else None,
             eta=eta,
             relation=relation,
-            trigger=cause.trigger,
-            workflow=cause.workflow,
-            membership=cause.membership,
-            joins=cause.joins,
+            trigger=place.trigger,
+            workflow=place.workflow,
+            membership=place.membership,
+            joins=place.joins,
         )
 
-    def delivered(self, message: Any, actor: ActorFacts) -> Delivery:
-        """`message` as a worker gets it."""
-        received = message.__dict__
-        message = behind(message)
-        terms = actor.terms_of(message.options)
-        born_at = seconds(message.message_timestamp)
-        return Delivery(  # by position: names would take as long as all the rest
+    def to_delivery(self, message: Any, actor: ActorFacts) -> Delivery:
+        """Translate a message that a worker has received; a proxy, or a plain message."""
+        fields = message.__dict__
+        message = unwrapped(message)
+        options = actor.delivery_options(message.options)
+        created_at = seconds(message.message_timestamp)
+        return Delivery(  # keywords would double the cost of this method
             self._route(message),
             message.message_id,
             None,
-            terms.attempt,
-            terms.max_attempts,
-            terms.priority,
-            None,  # why it was sent, and
-            None,  # when it is due, the sender knows
-            born_at + terms.max_age if terms.max_age and born_at else None,
-            terms.requeued_at or born_at,
-            received.get(_RECEIVED_AT),
-            received.get("redelivered") is True,
+            options.attempt,
+            options.max_attempts,
+            options.priority,
+            None,  # the trigger and
+            None,  # the eta are in the envelope
+            created_at + options.max_age if options.max_age and created_at else None,
+            options.requeued_at or created_at,
+            fields.get(_RECEIVED_AT),
+            fields.get("redelivered") is True,
         )
 
     def _route(self, message: Any) -> Route:
@@ -116,16 +125,16 @@ class Facts:
         )
 
 
-def behind(message: Any) -> Any:
-    """The message that a proxy stands for: each attribute of a proxy costs half a microsecond."""
+def unwrapped(message: Any) -> Any:
+    """Return the message inside a proxy, whose attributes are slower to read; or `message`."""
     return message.__dict__.get("_message", message)
 
 
 def eta_of(message: Any, delay: object) -> float | None:
-    """When `message` is due that is enqueued with this delay (milliseconds).
+    """Return the earliest start of `message` in seconds since the epoch; None if it has none.
 
-    In seconds since the epoch. Without a delay it may have an option that says so, which Dramatiq's
-    consumers respect.
+    `delay` is in milliseconds. If it is None, the message may have the option `eta`, which
+    Dramatiq's consumers respect.
     """
     if delay is None:
         return seconds(message.options["eta"]) if "eta" in message.options else None
@@ -134,14 +143,14 @@ def eta_of(message: Any, delay: object) -> float | None:
 
 
 def enqueued_at(message: Any) -> float | None:
-    """When `message` was enqueued last, as far as Dramatiq knows (seconds since the epoch)."""
-    again = seconds(message.options.get("requeue_timestamp"))
-    return again or seconds(message.message_timestamp)
+    """Return when `message` was last enqueued, in seconds since the epoch; None if unknown."""
+    requeued_at = seconds(message.options.get("requeue_timestamp"))
+    return requeued_at or seconds(message.message_timestamp)
 
 
-def stamp_received(message: Any) -> None:
-    """Note that the worker has got `message` now."""
+def set_received_at(message: Any) -> None:
+    """Keep the current time on `message` as its time of receipt."""
     try:
         message.__dict__[_RECEIVED_AT] = time.time()
     except Exception:  # noqa: BLE001 - as `never_raises` does, for a third of the cost
-        log_failure("noting when a message arrived")
+        log_failure("setting the time of receipt")

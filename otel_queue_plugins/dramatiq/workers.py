@@ -1,10 +1,15 @@
-"""The workers of this process: what they hold, and what is left to export when they stop."""
+"""The workers of this process: their gauges, and the flush when they stop."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from contextlib import redirect_stderr
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from dramatiq.common import q_name
 
@@ -18,9 +23,11 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.reporting.reporter import Reporter
 
+_COMMANDS: Final = ("dramatiq", "dramatiq-gevent")
+
 
 class Workers:
-    """Every worker that has booted and not stopped; usually one."""
+    """The workers that have booted and not stopped; usually one."""
 
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
@@ -31,7 +38,7 @@ class Workers:
 
     @never_raises(do_nothing)
     def booting(self, worker: Worker) -> None:
-        """`worker` is about to start its threads."""
+        """Count `worker`, which is about to start its threads, in the gauges."""
         self._running.add(worker)
         if not self._observed:
             self._observed = True
@@ -56,13 +63,13 @@ class Workers:
 
     @never_raises(do_nothing)
     def stopping(self) -> None:
-        """Send what there is, beside the shutdown: it may be cut short."""
+        """Start a flush in another thread, since a signal may cut the shutdown short."""
         self._flushing = threading.Thread(target=sdk.flush, daemon=True)
         self._flushing.start()
 
     @never_raises(do_nothing)
     def stopped(self, worker: Worker) -> None:
-        """Send the rest. Takes no longer than the bound of `sdk.flush`."""
+        """Flush what the shutdown has recorded. Blocks no longer than `sdk.flush` does."""
         self._running.discard(worker)
         self.stop_reporter(worker)
         if self._flushing is not None:
@@ -103,3 +110,21 @@ class Workers:
 def _consumed(worker: Worker) -> list[str]:
     """The queues of `worker` by the names that its users know, each once."""
     return sorted({q_name(name) for name in list(worker.consumers)})
+
+
+def has_several_processes() -> bool | None:
+    """Whether the `dramatiq` command of this process runs more than one worker process.
+
+    None in a process that was not started by that command.
+    """
+    program = Path(sys.argv[0] if sys.argv else "")
+    is_module = program.name == "__main__.py" and program.parent.name == "dramatiq"
+    if program.name not in _COMMANDS and not is_module:
+        return None
+    try:
+        with redirect_stderr(StringIO()):
+            parser = import_module("dramatiq.cli").make_argument_parser()
+            arguments, _ = parser.parse_known_args(sys.argv[1:])
+    except (Exception, SystemExit):  # noqa: BLE001 - another command of that name
+        return None
+    return bool(arguments.processes > 1)

@@ -1,24 +1,32 @@
-"""Pipelines, groups and callbacks: the place of a message among others, and what caused it."""
+"""The place of a message in a workflow: pipeline, group or callback.
+
+A message does not say that it belongs to a group, so `group.run` is patched: what is sent while it
+runs is a member.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dramatiq import __version__
+
 from otel_queue_plugins.core.messages import Joined, Membership, Trigger, Workflow
-from otel_queue_plugins.dramatiq import message_options
+from otel_queue_plugins.core.patching import TakeBack, apply
+from otel_queue_plugins.dramatiq import message_options, patches
 
 if TYPE_CHECKING:
-    from dramatiq import group
+    from dramatiq import Broker, group
 
-    from otel_queue_plugins.dramatiq.attempt import Attempt
+    from otel_queue_plugins.dramatiq.delivery_state import DeliveryState
 
 
-class Cause(NamedTuple):
-    """What `core.messages.Message` wants to know beside the message itself."""
+class Place(NamedTuple):
+    """Why a message is sent, and which workflow it is a part of."""
 
     trigger: Trigger = "call"
     workflow: Workflow | None = None
@@ -27,7 +35,7 @@ class Cause(NamedTuple):
 
 
 class RunningGroup:
-    """A group whose members are being sent, one after the other."""
+    """A group whose members `group.run` is sending, one after another."""
 
     __slots__ = ("id", "next_index", "size")
 
@@ -37,26 +45,57 @@ class RunningGroup:
         self.next_index = 0
 
 
-_running: Final[ContextVar[RunningGroup | None]] = ContextVar(
+_current_group: Final[ContextVar[RunningGroup | None]] = ContextVar(
     "otel_queue_dramatiq_group", default=None
 )
-ALONE: Final = Cause()
-_SCHEDULED_AT: Final = "scheduled_at"  # what periodiq's scheduler sends its messages with
+NO_PLACE: Final = Place()
+_SCHEDULED_AT: Final = "scheduled_at"  # an option of the messages of periodiq's scheduler
+_traced: Final[weakref.WeakSet[Broker]] = weakref.WeakSet()
+_undo: Final[list[TakeBack]] = []
+
+
+def trace_groups(broker: Broker) -> None:
+    """Record the groups of `broker` from now on."""
+    _traced.add(broker)
+    if not _undo:
+        _undo.extend(apply(patches.of_groups(_run), __version__))
+
+
+def stop_tracing_groups(broker: Broker) -> None:
+    """Stop recording the groups of `broker`; with the last broker `group.run` is put back."""
+    _traced.discard(broker)
+    while _undo and not _traced:
+        _undo.pop()()
+
+
+def is_traced(broker: Broker) -> bool:
+    """Whether a middleware of ours is in charge of `broker`."""
+    return broker in _traced
+
+
+def _run(
+    run: Callable[..., group], members: group, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> group:
+    """Wrap `group.run(...)`."""
+    if not is_traced(members.broker):
+        return run(*args, **kwargs)
+    with _sending_group(members), _with_size_on_callbacks(members):
+        return run(*args, **kwargs)
 
 
 @contextmanager
-def running(members: group) -> Iterator[None]:
-    """Messages sent in this context are the members of a group."""
-    token = _running.set(RunningGroup(len(members.children)))
+def _sending_group(members: group) -> Iterator[None]:
+    """Record the messages that are sent inside this block as members of a group."""
+    token = _current_group.set(RunningGroup(len(members.children)))
     try:
         yield
     finally:
-        _running.reset(token)
+        _current_group.reset(token)
 
 
 @contextmanager
-def telling_callbacks_the_size(members: group) -> Iterator[None]:
-    """The completion callbacks of `members`, as they travel, know how many they join."""
+def _with_size_on_callbacks(members: group) -> Iterator[None]:
+    """Add the size of the group to its completion callbacks, while they are being sent."""
     callbacks, size = members.completion_callbacks, len(members.children)
     try:
         members.completion_callbacks = [
@@ -67,35 +106,35 @@ def telling_callbacks_the_size(members: group) -> Iterator[None]:
         members.completion_callbacks = callbacks
 
 
-def cause_of(message: Any, attempt: Attempt | None) -> Cause:
-    """Why `message` is being sent, by the delivery in progress, if there is one."""
-    if attempt is not None:
-        caused = _caused_by(message, attempt)
-        if caused is not None:
-            return caused
-    group_now = _running.get()
+def find_place(message: Any, state: DeliveryState | None) -> Place:
+    """Return the place of `message`. `state` is the current delivery; None outside of one."""
+    if state is not None:
+        place = _place_within_delivery(message, state)
+        if place is not None:
+            return place
+    running_group = _current_group.get()
     piped = isinstance(message.options.get("pipe_target"), dict)
-    if group_now is None and _SCHEDULED_AT in message.options:
-        return Cause(trigger="schedule", workflow=_first_step(message) if piped else None)
-    if group_now is None:
-        return Cause(workflow=_first_step(message)) if piped else ALONE
-    membership = _next_member(message, group_now)
+    if running_group is None and _SCHEDULED_AT in message.options:
+        return Place(trigger="schedule", workflow=_first_step(message) if piped else None)
+    if running_group is None:
+        return Place(workflow=_first_step(message)) if piped else NO_PLACE
+    membership = _next_member(message, running_group)
     workflow = Workflow(kind="group", id=membership.id, step=membership.index)
-    return Cause(workflow=_first_step(message) if piped else workflow, membership=membership)
+    return Place(workflow=_first_step(message) if piped else workflow, membership=membership)
 
 
-def _caused_by(message: Any, attempt: Attempt) -> Cause | None:
-    source = attempt.message
+def _place_within_delivery(message: Any, state: DeliveryState) -> Place | None:
+    source = state.message
     target = source.options.get("pipe_target")
     if _id_of(target) == message.message_id:
-        return Cause(trigger="workflow", workflow=_next_step(attempt))
+        return Place(trigger="workflow", workflow=_next_step(state))
     if source.message_id == message.message_id:
-        return Cause(workflow=_place_of(attempt))
+        return Place(workflow=_workflow_of(state))
     if message.args and _id_of(message.args[0]) == source.message_id:
-        return Cause(trigger="callback")
+        return Place(trigger="callback")
     callbacks = source.options.get("group_completion_callbacks")
     if callbacks and any(_id_of(each) == message.message_id for each in callbacks):
-        return _completion(message, source.options.get("group_completion_uuid"))
+        return _place_of_callback(message, source.options.get("group_completion_uuid"))
     return None
 
 
@@ -107,39 +146,42 @@ def _first_step(message: Any) -> Workflow:
     return Workflow(kind="pipeline", id=str(message.message_id), step=0)
 
 
-def _place_of(attempt: Attempt) -> Workflow | None:
-    facts = attempt.operation.incoming.envelope
-    return facts.workflow if facts else None
+def _workflow_of(state: DeliveryState) -> Workflow | None:
+    envelope = state.operation.incoming.envelope
+    return envelope.workflow if envelope else None
 
 
-def _next_step(attempt: Attempt) -> Workflow:
-    known = _place_of(attempt)
-    if known is None or known.kind != "pipeline":
-        return Workflow(kind="pipeline", id=str(attempt.message.message_id), step=1)
-    return Workflow(kind="pipeline", id=known.id, step=(known.step or 0) + 1)
+def _next_step(state: DeliveryState) -> Workflow:
+    workflow = _workflow_of(state)
+    if workflow is None or workflow.kind != "pipeline":
+        return Workflow(kind="pipeline", id=str(state.message.message_id), step=1)
+    return Workflow(kind="pipeline", id=workflow.id, step=(workflow.step or 0) + 1)
 
 
-def _next_member(message: Any, group_now: RunningGroup) -> Membership:
-    identity = _completion_id(message.options) or group_now.id
-    index, group_now.next_index = group_now.next_index, group_now.next_index + 1
-    return Membership(id=identity, index=index, size=group_now.size)
+def _next_member(message: Any, running_group: RunningGroup) -> Membership:
+    identity = _completion_id(message.options) or running_group.id
+    index, running_group.next_index = running_group.next_index, running_group.next_index + 1
+    return Membership(id=identity, index=index, size=running_group.size)
 
 
 def _completion_id(options: Mapping[str, Any]) -> str | None:
-    """What the completion of the group is counted under; the last step of a pipeline has it."""
-    found: object = options
-    while isinstance(found, Mapping):
-        if "group_completion_uuid" in found:
-            return str(found["group_completion_uuid"])
-        target = found.get("pipe_target")
-        found = target.get("options") if isinstance(target, Mapping) else None
+    """The id under which Dramatiq counts the completed members of a group.
+
+    In a pipeline only the last step has it. None for a group without completion callbacks.
+    """
+    step: object = options
+    while isinstance(step, Mapping):
+        if "group_completion_uuid" in step:
+            return str(step["group_completion_uuid"])
+        target = step.get("pipe_target")
+        step = target.get("options") if isinstance(target, Mapping) else None
     return None
 
 
-def _completion(message: Any, identity: object) -> Cause:
+def _place_of_callback(message: Any, identity: object) -> Place:
     group_id = str(identity)
     size = message_options.group_size(message)
-    return Cause(
+    return Place(
         trigger="callback",
         workflow=Workflow(kind="group", id=group_id),
         joins=Joined(id=group_id, size=size) if size else None,

@@ -112,6 +112,27 @@ def encoding_table(found: dict[str, dict[str, float]]) -> str:
     return f"{title}\n\n{table(['', 'ki', 'of the official'], rows)}"
 
 
+def measure_relay(environments: Environments) -> dict[str, float]:
+    """Thousand instructions a task of a worker with one exporter, by the side of the hand-over."""
+    variant = Variant("celery", "ours", "metrics")
+    python = environments.python(variant.environment)
+    messages = 5 * _COUNTED_MESSAGES
+    counts = count_instructions(python, variant, "relaying", messages=messages)
+    return {label: n / messages / 1000 for label, n in counts.items()}
+
+
+def relay_table(found: dict[str, float]) -> str:
+    """A row per side."""
+    sides = {
+        "deliver": "pool process: a delivery, its span encoded and handed over",
+        "take": "main process: take a message out of the pipe, queue its span",
+        "settle": "main process: count, and record what was measured",
+    }
+    rows = [[sides[label], f"{thousands:.0f}"] for label, thousands in found.items()]
+    title = "one exporter for a worker, in thousand instructions a task"
+    return f"{title}\n\n{table(['', 'ki'], rows)}"
+
+
 def costs(cpu: Readings, instructions: Readings) -> Costs:
     """Per variant what it adds: `us` and `kinstr`, each with send, execute and total."""
     result: Costs = {}

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _FRAMEWORKS = ("celery[redis]==5.7.0", "kombu==5.7.0", "dramatiq[redis]==2.2.1")
 _SDK = ("opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-common==1.45.2")
+_EXPORTER = (*_SDK, "opentelemetry-exporter-otlp==1.45.2")
 _REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "sdk": _SDK,
@@ -22,6 +23,8 @@ _REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "sentry": ("sentry-sdk==2.75.0",),
     "prometheus": ("prometheus-client>=0.20",),
     "ours": (*_SDK, "-e", "."),
+    "contrib-wire": (*_EXPORTER, "opentelemetry-instrumentation-celery==0.66b2"),
+    "instrumentor-wire": (*_EXPORTER, "opentelemetry-instrumentor-dramatiq==0.1.4"),
 }
 
 

@@ -4,6 +4,7 @@
     python -m tests.benchmarks.run --sections cost --json tests/benchmarks/cost.json
     python -m tests.benchmarks.run --document tests/benchmarks/COST.md
     python -m tests.benchmarks.run --sections growth --messages 1000000
+    python -m tests.benchmarks.run --sections wire --rounds 8
 
 Needs only the standard library here; each package gets an environment of its own under `--envs`.
 """
@@ -20,14 +21,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import cost, documents, end_to_end, footprint, growth, page
+from tests.benchmarks import (
+    cost,
+    documents,
+    end_to_end,
+    footprint,
+    growth,
+    page,
+    wire,
+    wire_tables,
+)
 from tests.benchmarks.environments import ROOT, Environments
 from tests.benchmarks.launching import can_count_instructions
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import MODES, QUICK_MODES, Variant, all_variants
 
 _FRAMEWORKS = ("celery", "dramatiq")
-_SECTIONS = ("cost", "parts", "encoding", "footprint", "growth", "names", "redis")
+_SECTIONS = ("cost", "parts", "encoding", "relay", "footprint", "growth", "names", "redis", "wire")
 _PACKAGES = (
     "plain",
     "floor",
@@ -137,6 +147,32 @@ class Run:
         self.show("redis", end_to_end.throughput_table(found))
         self.results["tasks_per_second"] = _named(found)
 
+    def run_relay(self) -> None:
+        if can_count_instructions():
+            found = cost.measure_relay(self._environments)
+            self.show("relay", cost.relay_table(found))
+            self.results["relay_kilo_instructions"] = found
+
+    def run_wire(self) -> None:
+        rounds = self._options.rounds or (1 if self._options.quick else 6)
+        messages = self._options.messages or (1500 if self._options.quick else 5000)
+        for framework in self._options.frameworks:
+            found, again = wire.measure(
+                framework, self._environments, self._packages, rounds=rounds, messages=messages
+            )
+            if found:
+                tables = [wire_tables.speed_table(found, again), wire_tables.target_table(found)]
+                tables += [wire_tables.memory_table(found), wire_tables.collector_table(found)]
+                self.show(f"wire {framework}", "\n\n".join(tables))
+                self.results.setdefault("wire", {}).update(_named(found))
+        if "celery" in self._options.frameworks:
+            short = wire.measure_short_lives(
+                self._environments, self._packages, rounds=min(rounds, 3), messages=200
+            )
+            if short:
+                self.show("wire short lives", wire_tables.short_lives_table(short, 200))
+                self.results["short_lives"] = _named(short)
+
     def show(self, name: str, text: str) -> None:
         """Print a table, and put it where the document has a place of that name."""
         sys.stdout.write(text + "\n\n")
@@ -163,7 +199,7 @@ def _options() -> argparse.Namespace:
     add("--frameworks", nargs="+", choices=_FRAMEWORKS, default=list(_FRAMEWORKS))
     add("--packages", nargs="+", choices=_PACKAGES, default=list(_PACKAGES))
     add("--rounds", type=int, help="process launches per variant")
-    add("--messages", type=int, help="messages of the growth section")
+    add("--messages", type=int, help="messages of the growth and wire sections")
     add("--envs", type=Path, default=ROOT / ".tox" / "bench-envs")
     return parser.parse_args()
 

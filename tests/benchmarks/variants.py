@@ -7,6 +7,8 @@ from typing import NamedTuple
 MODES = ("nosdk", "on", "metrics", "ratio", "ratio+metrics", "otlp+metrics")
 QUICK_MODES = ("nosdk", "on", "metrics", "ratio+metrics")
 
+WIRE = "wire"
+_ENVIRONMENTS = {"floor": "sdk", "core": "ours", "ours-api": "ours", "ours+relay": "ours"}
 _WITHOUT_METRICS = ("nosdk", "on", "ratio")
 _PEERS = {
     "celery": {
@@ -35,7 +37,9 @@ class Variant(NamedTuple):
 
     @property
     def environment(self) -> str:
-        return {"floor": "sdk", "core": "ours", "ours-api": "ours"}.get(self.package, self.package)
+        if self.mode == WIRE and self.package in {"contrib", "instrumentor"}:
+            return f"{self.package}-wire"  # with an exporter that sends
+        return _ENVIRONMENTS.get(self.package, self.package)
 
 
 class Target(NamedTuple):
@@ -60,6 +64,18 @@ TARGETS = (
     Target("dramatiq", "on", "instrumentor", "on", 1.00),
     Target("dramatiq", "metrics", "instrumentor", "on", 1.00),
     Target("dramatiq", "ratio", "instrumentor", "ratio", 1.00),
+)
+
+
+# What users run: with export, and with metrics where a package has them.
+WIRE_PACKAGES = {
+    "celery": ("plain", "contrib", "ddtrace", "ours", "ours+relay"),
+    "dramatiq": ("plain", "instrumentor", "ddtrace", "ours"),
+}
+WIRE_TARGETS = (
+    Target("celery", WIRE, "contrib", WIRE, 0.55),
+    Target("celery", WIRE, "ddtrace", WIRE, 0.40),
+    Target("dramatiq", WIRE, "instrumentor", WIRE, 0.60),
 )
 
 

@@ -1,4 +1,4 @@
-"""What tasks are sent, and what becomes of their deliveries."""
+"""The tasks that are sent, and the outcomes of their deliveries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Case:
 
 
 def raw(body: str, **headers: Any) -> str:
-    """A snippet that publishes `body` under a protocol 2 header."""
+    """Return a snippet that publishes `body` with headers of protocol 2."""
     given = {"task": "ok", "lang": "py", **headers}
     return f"raw({body}, **{given!r})"
 

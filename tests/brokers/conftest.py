@@ -1,4 +1,4 @@
-"""Fixtures for scenarios with real brokers; see `tests.brokers.harness` for how to write one."""
+"""Fixtures for tests on real brokers; see `tests.brokers.harness` for how to write one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", params=["redis", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """An own place on each real broker, for one module."""
+    """A namespace of its own on each real broker, for one module."""
     with _broker(request) as place:
         yield place
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
 def own_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """An own place on each real broker, for one test."""
+    """A namespace of its own on each real broker, for one test."""
     with _broker(request) as place:
         yield place
 

@@ -1,8 +1,9 @@
 """Real workers and producers of an app over a real broker, with an OTLP receiver.
 
-How to write a scenario. The app is source text (or a module under `tests/brokers/apps`); its
-workers start once per module, broker and pool; each scenario runs a snippet in a producer process
-that has the app imported, under a trace of its own, and asserts on the spans of that trace:
+How to write a test on real brokers. The app is source text (or a module under
+`tests/brokers/apps`); its workers start once per module, broker and pool; each test runs a snippet
+in a producer process that has imported the app, under a trace of its own, and asserts on the spans
+of that trace:
 
     APP = '''
     from celery import Celery
@@ -26,13 +27,13 @@ that has the app imported, under a trace of its own, and asserts on the spans of
         yield producer
         lab.close()
 
-    def test_a_task_is_two_spans_in_the_callers_trace(shop, lab):
+    def test_task_is_two_spans_in_trace_of_caller(shop, lab):
         sent = shop.run("result = add.delay(1, 2).id")
         send, process = lab.receiver.expect_trace(sent.trace_id, 2)
         assert send.parent_id == sent.span_id
         assert process.attributes["messaging.message.id"] == sent.result
 
-`lab` has module scope and one instance per broker (`redis`, `rabbitmq`). A scenario that kills,
+`lab` has module scope and one instance per broker (`redis`, `rabbitmq`). A test that kills,
 starves or stops its worker takes `own_lab`, the same for one test. Every app has a queue of its
 own. Everything started is killed at the end, and a failed test shows the logs of what ran.
 For a command of another shape: `lab.processes.start(name, command, env=lab.env(service, app))`;
@@ -73,7 +74,7 @@ class App:
 
 @dataclass(slots=True, kw_only=True)
 class Lab:
-    """One broker, one receiver, and the processes of the scenarios that share them.
+    """One broker, one receiver, and the processes of the tests that share them.
 
     `environment` holds for every process started here; each method's `env` adds to it.
     """
@@ -94,7 +95,7 @@ class Lab:
         return replace(app, module=module)
 
     def module(self, name: str, *, queue: str | None = None) -> App:
-        """An app that exists, by its dotted name."""
+        """Use an existing module as app, by its dotted name."""
         self._apps += 1
         return App(module=name, queue=queue or f"{self.broker.queue}-{self._apps}")
 
@@ -194,7 +195,7 @@ class Lab:
         return self._start("script", [sys.executable, str(path)], "script", app, env)
 
     def env(self, service: str, app: App, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The whole environment of a process of this lab."""
+        """Return the whole environment of a process of this lab."""
         return {
             **clean_environment(),
             "PYTHONPATH": os.pathsep.join([str(self.directory), str(ROOT)]),

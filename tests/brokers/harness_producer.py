@@ -1,4 +1,4 @@
-"""A process that has an app imported and sends from it, as a web process would."""
+"""A process that has imported an app and sends from it, as a web process does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What a snippet left in `result`, and the caller's span it ran under (never exported)."""
+    """What a snippet assigned to `result`, and the caller's span it ran under (never exported)."""
 
     result: Any
     trace_id: str
@@ -27,7 +27,7 @@ class Sent:
 
 
 class Producer:
-    """A process that has an app imported and runs snippets of code against it."""
+    """A process that has imported an app and runs snippets of code against it."""
 
     def __init__(self, process: ManagedProcess, answers_fd: int) -> None:
         self.process = process
@@ -60,12 +60,12 @@ class Producer:
         return Sent(result=self._answer(timeout), trace_id=trace_id, span_id=span_id)
 
     def finish(self, timeout: float = 20) -> int:
-        """Let the process come to its normal end, with every atexit handler; its return code."""
+        """Let the process end normally, with every atexit handler; return its return code."""
         self.process.stdin.close()
         return self.process.wait(timeout)
 
     def close(self) -> None:
-        """Forget the pipe. The process is ended by its owner."""
+        """Close the pipe. The owner of the process ends it."""
         self._answers.close()
 
     def _answer(self, timeout: float) -> Any:

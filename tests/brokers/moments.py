@@ -1,4 +1,4 @@
-"""What the scenarios about a process's first and last moment share: scripts in parts."""
+"""Parts of scripts for the tests about the first and the last moment of a process."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ DONE: Final = 'work()\nsay("done")\n'
 
 
 def run(lab: Lab, framework: str, *parts: str, env: dict[str, str] | None = None) -> ManagedProcess:
-    """A script of these parts, from its start to its normal end, and nothing of ours in its log.
+    """Run a script of these parts to its normal end, and check that its log has no line of ours.
 
     The parts begin with `BEFORE`.
     """
@@ -89,13 +89,13 @@ def run(lab: Lab, framework: str, *parts: str, env: dict[str, str] | None = None
 
 
 def facts(script: ManagedProcess) -> dict[str, object]:
-    """What `FACTS` has said, last."""
+    """Return what `FACTS` has printed last."""
     found: dict[str, object] = json.loads(script.log.splitlines()[-1])
     return found
 
 
 def start(lab: Lab, *parts: str, framework: str = "celery", **env: str) -> ManagedProcess:
-    """A script of `WORK` and these parts, once it has said that it is done and waits."""
+    """Start a script of `WORK` and these parts; return once it has done its work and waits."""
     extra = {**LATER, "FRAMEWORK": framework, **env}
     script = lab.script("".join((WORK, *parts)), app=lab.module(""), env=extra)
     script.wait_for_log("^done$", timeout=40)
@@ -104,7 +104,7 @@ def start(lab: Lab, *parts: str, framework: str = "celery", **env: str) -> Manag
 
 
 def expect_work(lab: Lab, times: int = 1) -> None:
-    """That many jobs have arrived, each with its send below it, and have been counted."""
+    """Wait for that many jobs, each with its send as child, and their counts."""
     spans = lab.receiver.spans()
     jobs = {span.span_id for span in spans if span.name == "job"}
     assert len(jobs) == times, [(span.name, span.service) for span in spans]

@@ -17,7 +17,7 @@ from opentelemetry import context, propagate
 
 
 def main(module_name: str, answers_fd: int) -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     module = importlib.import_module(module_name)
     with os.fdopen(answers_fd, "w", buffering=1) as answers:
         answers.write(json.dumps({"result": "ready"}) + "\n")

@@ -1,4 +1,4 @@
-"""A TCP proxy whose connections can be cut, to lose a broker for a moment."""
+"""A TCP proxy whose connections can be closed, to lose a broker for a moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Stands before the server of `url`; `url` of the proxy is the same by another port."""
+    """Forwards to the server of `url`; its own `url` differs in the port only."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -30,13 +30,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The server's URL by way of the proxy."""
+        """Return the URL of the server with the proxy's port."""
         address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         user, at, _ = self._target.netloc.rpartition("@")
         return urlunsplit(self._target._replace(netloc=f"{user}{at}{address}"))
 
     def cut(self) -> None:
-        """End every connection there is. New ones are possible at once."""
+        """Close every connection. New ones are possible at once."""
         while self._pairs:
             for end in self._pairs.pop():
                 with suppress(OSError):

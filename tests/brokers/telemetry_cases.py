@@ -1,4 +1,4 @@
-"""What the scenarios about telemetry's own life share."""
+"""What the tests about the life of telemetry share."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ _OURS = re.compile(r"Overriding of|Traceback|telemetry\b|OTEL_")
 
 
 def in_log_of_ours(log: str) -> list[str]:
-    """The lines of a log that complain about telemetry, or begin an exception."""
+    """Return the lines of a log that complain about telemetry, or begin an exception."""
     return [line for line in log.splitlines() if _OURS.search(line) and "INFO" not in line]

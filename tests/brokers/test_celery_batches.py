@@ -1,4 +1,4 @@
-"""celery-batches on real brokers: each message has its span, whoever is left to write it."""
+"""celery-batches on real brokers: each message has its span, whichever process records it."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ APP = """
 
 
 def _send(lab: Lab, app: App, task: str) -> list[Sent]:
-    """Three messages in traces of their own."""
+    """Send three messages, each in its own trace."""
     producer = lab.producer(app)
     return [producer.run(f"result = {task}.delay({number}).id") for number in range(3)]
 
 
 def _processed(lab: Lab, task: str, sent: Sequence[Sent]) -> list[ReceivedSpan]:
-    """The process span of each message: one, in the trace it was sent in."""
+    """Return the process span of each message: one, in the trace it was sent in."""
     found = [
         lab.receiver.expect_span(f"process {task}", trace_id=one.trace_id, timeout=30)
         for one in sent
@@ -92,8 +92,8 @@ def _processed(lab: Lab, task: str, sent: Sequence[Sent]) -> list[ReceivedSpan]:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
-def test_a_batch_is_a_span_for_each_message(pool: str, own_lab: Lab) -> None:
-    """What the call does is inside the first, and each finds its way there."""
+def test_batch_has_process_span_for_each_message(pool: str, own_lab: Lab) -> None:
+    """What the call does is a child of the first, and the others link to it."""
     app = own_lab.app(APP)
     worker = own_lab.celery(app, pool=pool)
     sent = _send(own_lab, app, "many")
@@ -125,10 +125,10 @@ def test_a_batch_is_a_span_for_each_message(pool: str, own_lab: Lab) -> None:
         ("leave", "lost", None),
     ],
 )
-def test_a_batch_that_goes_wrong_does_so_for_each_message(
+def test_batch_that_fails_has_failed_span_for_each_message(
     task: str, outcome: str, error: str | None, own_lab: Lab
 ) -> None:
-    """Whether it raises, or its process is gone."""
+    """Whether the call raises, or its process dies."""
     app = own_lab.app(APP)
     own_lab.celery(app)
     spans = _processed(own_lab, task, _send(own_lab, app, task))
@@ -141,8 +141,8 @@ def test_a_batch_that_goes_wrong_does_so_for_each_message(
     )
 
 
-def test_a_batch_whose_process_is_terminated_is_told(own_lab: Lab) -> None:
-    """It ended when the process had left it, not when that was gone."""
+def test_batch_whose_process_is_terminated_is_recorded(own_lab: Lab) -> None:
+    """Its end is when the process left the call, not when the process was gone."""
     app = own_lab.app(APP)
     worker = own_lab.celery(app)
     sent = _send(own_lab, app, "hold")

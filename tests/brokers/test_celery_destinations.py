@@ -1,4 +1,4 @@
-"""The destination is the queue as it was named, however the broker got a message there."""
+"""The destination is the queue as its users named it, on whichever way a message got there."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def delayed_app(lab: Lab) -> App:
 
 @pytest.fixture(scope="module")
 def delayed(lab: Lab, delayed_app: App) -> Iterator[Producer]:
-    """A worker of it, and somebody who sends."""
+    """A worker of this app, and a producer."""
     lab.celery(delayed_app, arguments=["-Q", delayed_app.queue])
     yield lab.producer(delayed_app)
     lab.close()
 
 
 def destinations(lab: Lab, app: App) -> set[str]:
-    """What the metrics of its processes are kept by."""
+    """Return the destinations in the metrics of all processes."""
     return {
         point.attributes[NAME]
         for name in METRICS
@@ -59,10 +59,10 @@ def destinations(lab: Lab, app: App) -> set[str]:
         ("app.send_task('nobody', countdown=1)", ["unknown_task"]),
     ],
 )
-def test_a_delay_is_no_part_of_the_name(
+def test_destination_of_delayed_message_has_no_delay(
     code: str, outcomes: list[str], delayed: Producer, delayed_app: App, lab: Lab
 ) -> None:
-    """Odd or even, the first attempt or a later one, whoever tells the end of it."""
+    """For any delay, the first attempt or a later one, whichever process records the end."""
     sent = delayed.run(code)
     sends = max(1, code.count("for") * 3)
     spans = lab.receiver.expect_trace(sent.trace_id, sends + len(outcomes), timeout=30)
@@ -75,10 +75,10 @@ def test_a_delay_is_no_part_of_the_name(
 
 
 @pytest.mark.parametrize("countdown", [None, 1])
-def test_a_dead_letter_queue_is_named_if_the_message_is_there(
+def test_dead_letter_queue_is_named_only_if_message_is_in_it(
     countdown: int | None, delayed: Producer, delayed_app: App, lab: Lab
 ) -> None:
-    """A message keeps the delay in its routing key: no direct exchange knows that."""
+    """A delayed message keeps the delay in its routing key, which no direct exchange knows."""
     sent = delayed.run(f"dead_letters(); result = reject.apply_async(countdown={countdown}).id")
     _, rejected = lab.receiver.expect_trace(sent.trace_id, 2, timeout=30)
     assert rejected.attributes[OUTCOME] == "rejected"
@@ -90,10 +90,10 @@ def test_a_dead_letter_queue_is_named_if_the_message_is_there(
 
 
 @pytest.mark.parametrize("requeue", [False, True])
-def test_what_is_acknowledged_already_is_rejected_in_vain(
+def test_reject_after_early_ack_names_no_dead_letter_queue(
     requeue: bool, delayed: Producer, lab: Lab
 ) -> None:
-    """Without `acks_late` it is in no queue any more, whatever the task asks for."""
+    """Without `acks_late` the message is in no queue any more, whatever the task asks for."""
     sent = delayed.run(f"dead_letters(); reject_too_late.delay({requeue})")
     _, rejected = lab.receiver.expect_trace(sent.trace_id, 2, timeout=30, settle=2)
     assert rejected.attributes[OUTCOME] == "rejected"
@@ -102,7 +102,7 @@ def test_what_is_acknowledged_already_is_rejected_in_vain(
 
 
 def _dead_letters(producer: Producer, expected: int) -> list[str]:
-    """What is in the dead-letter queue, once that is `expected` messages, or after a second."""
+    """Return what is in the dead-letter queue: `expected` messages, or those of one second."""
     deadline, found = time.monotonic() + (10 if expected else 1), []
     while time.monotonic() < deadline and not (expected and len(found) >= expected):
         found += producer.run("import time; time.sleep(0.05); result = dead_letters()").result
@@ -140,7 +140,7 @@ def news_app(lab: Lab) -> App:
 
 @pytest.fixture(scope="module")
 def news(lab: Lab, news_app: App) -> Iterator[Producer]:
-    """Two workers that hear all there is, each in a queue of its own making."""
+    """Two workers that receive every message, each from a queue of its own."""
     for number in range(2):
         lab.celery(news_app, pool="solo", arguments=["-n", f"{news_app.queue}-{number}@test"])
     yield lab.producer(news_app)
@@ -150,10 +150,10 @@ def news(lab: Lab, news_app: App) -> Iterator[Producer]:
 @pytest.mark.parametrize(
     "code", ["tell_all()", "tell_all(exchange=f'{QUEUE}-news', routing_key=QUEUE)"]
 )
-def test_a_broadcast_has_the_name_that_it_was_given(
+def test_destination_of_broadcast_is_its_declared_name(
     code: str, news: Producer, news_app: App, lab: Lab
 ) -> None:
-    """In the process that sends and in each that hears, on spans and metrics."""
+    """In the producer and in each worker, on spans and metrics."""
     sent = news.run(code)
     spans = lab.receiver.expect_trace(sent.trace_id, 3, timeout=30)
     assert {span.attributes[NAME] for span in spans} == {f"{news_app.queue}-news"}

@@ -1,4 +1,4 @@
-"""Ids and times of messages mean what Celery takes them for, on real brokers."""
+"""Ids and times of messages are read as Celery reads them, on real brokers."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ EXPIRES = "taskqueue.task.deadline_remaining"
 
 @pytest.fixture(scope="module", params=ZONES)
 def zones(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """The zone of every process and of the app."""
+    """The time zone of every process and of the app."""
     return ZONES[request.param]
 
 
 @pytest.fixture(scope="module")
 def facts(lab: Lab, zones: Mapping[str, str]) -> Iterator[Producer]:
-    """A prefork worker in that zone, and somebody who sends."""
+    """A prefork worker in that zone, and a producer."""
     app = lab.app(APP)
     producer = lab.producer(app, env=zones)
     lab.celery(app, env=zones)
@@ -74,8 +74,8 @@ def facts(lab: Lab, zones: Mapping[str, str]) -> Iterator[Producer]:
     lab.close()
 
 
-def test_a_time_without_a_zone(facts: Producer, lab: Lab) -> None:
-    """Celery takes it for UTC, and runs the task then; so do wait, delay and deadline."""
+def test_time_without_zone_is_read_as_utc(facts: Producer, lab: Lab) -> None:
+    """Celery takes it for UTC and runs the task then; wait, delay and deadline agree."""
     sent = facts.run("""
         eta, expires = naive(2), naive(60)
         work.apply_async(eta=eta, expires=expires)
@@ -91,7 +91,7 @@ def test_a_time_without_a_zone(facts: Producer, lab: Lab) -> None:
     assert process.attributes[DELAY] == pytest.approx(max(0.0, eta - sent_at), abs=0.2)
 
 
-def test_one_that_has_passed(facts: Producer, lab: Lab) -> None:
+def test_expiry_without_zone_that_has_passed_is_expired(facts: Producer, lab: Lab) -> None:
     """Redis hands the message over, and it is expired; RabbitMQ drops it itself."""
     if lab.broker.system == "rabbitmq":
         pytest.skip("the message never comes")
@@ -101,8 +101,8 @@ def test_one_that_has_passed(facts: Producer, lab: Lab) -> None:
     assert process.attributes[EXPIRES] == pytest.approx(-30, abs=10)
 
 
-def test_a_retry_at_a_time_without_a_zone(facts: Producer, lab: Lab) -> None:
-    """The delay that the attempt tells is the one that the next was meant to wait."""
+def test_retry_with_eta_without_zone_has_delay_of_next_attempt(facts: Producer, lab: Lab) -> None:
+    """The delay on the attempt is the scheduled delay of the next one."""
     sent = facts.run("later.delay()")
     _, first, second = lab.receiver.expect_trace(sent.trace_id, 3, timeout=30)
     assert 0 < first.attributes["taskqueue.retry.delay"] <= 1
@@ -111,7 +111,9 @@ def test_a_retry_at_a_time_without_a_zone(facts: Producer, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["str(uuid.uuid4())", "uuid.uuid4()", "uuid.uuid4().int >> 70"])
-def test_an_id_of_any_type(task_id: str, facts: Producer, lab: Lab) -> None:
+def test_task_id_of_any_type_keeps_message_and_trigger(
+    task_id: str, facts: Producer, lab: Lab
+) -> None:
     """A retry is the same message, and what follows a task is a callback."""
     if lab.broker.system == "rabbitmq" and "str" not in task_id:
         pytest.skip("Celery sends no such id over AMQP")
@@ -130,8 +132,8 @@ def test_an_id_of_any_type(task_id: str, facts: Producer, lab: Lab) -> None:
     assert triggers == ["call", "callback"]
 
 
-def test_a_task_that_begins_to_count_anew(facts: Producer, lab: Lab) -> None:
-    """All its attempts are one message."""
+def test_task_that_resets_retries_stays_one_message(facts: Producer, lab: Lab) -> None:
+    """All its attempts belong to one message."""
     sent = facts.run("reset.delay()")
     send, *attempts = lab.receiver.expect_trace(sent.trace_id, 5, timeout=30)
     assert {attempt.parent_id for attempt in attempts} == {send.span_id}

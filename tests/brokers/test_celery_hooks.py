@@ -1,4 +1,4 @@
-"""What users hang on the end of a task is inside the delivery, wherever Celery calls it."""
+"""Hooks of users at the end of a task run inside the delivery, wherever Celery calls them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ since_5_7 = pytest.mark.skipif(OLD, reason="Celery before 5.7 calls no hook here
 
 @pytest.fixture(scope="module", params=["child", "link"])
 def relation(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Whether process spans are in the sender's trace, or begin their own."""
+    """Whether process spans are in the sender's trace, or start their own."""
     return {"OTEL_QUEUE_RELATION": request.param}
 
 
@@ -37,7 +37,7 @@ def worker(lab: Lab, relation: dict[str, str]) -> ManagedProcess:
 
 @pytest.fixture(scope="module")
 def sender(lab: Lab, worker: ManagedProcess, relation: dict[str, str]) -> Iterator[Producer]:
-    """Somebody who sends to that worker."""
+    """A producer for that worker."""
     assert worker.returncode is None
     yield lab.producer(lab.module(APP, queue=f"{lab.broker.queue}-hooks"), env=relation)
     lab.close()
@@ -66,19 +66,19 @@ def sender(lab: Lab, worker: ManagedProcess, relation: dict[str, str]) -> Iterat
         ("custom_failure.delay()", "custom_failure", {"failed request"}),
     ],
 )
-def test_a_hook_in_the_main_process_is_inside_the_delivery(
+def test_hook_in_main_process_is_child_of_process_span(
     code: str, task: str, hooks: set[str], sender: Producer, worker: ManagedProcess, lab: Lab
 ) -> None:
-    """The process span is its parent, whoever writes that and in whichever trace it is."""
+    """Whichever process records that span, and in whichever trace it is."""
     sent = sender.run(code)
     process = _process_of(lab, sent.trace_id, task)
     _expect(lab, process, worker, hooks)
 
 
-def test_a_hook_of_a_terminated_task_is_inside_it(
+def test_hook_of_terminated_task_is_child_of_its_span(
     sender: Producer, worker: ManagedProcess, lab: Lab
 ) -> None:
-    """It is called before anybody knows how the task ends; what it notes is on the span."""
+    """Celery calls it before the outcome is known; what it sets is on the span."""
     sent = sender.run("result = hold.delay(20).id")
     worker.wait_for_log(f"at work {sent.result}")
     sender.run(f"app.control.revoke({sent.result!r}, terminate=True)")
@@ -88,8 +88,8 @@ def test_a_hook_of_a_terminated_task_is_inside_it(
     assert process.attributes["seen.task_revoked"] is True
 
 
-def test_a_hook_of_a_cancelled_task_is_inside_it(own_lab: Lab) -> None:
-    """Celery calls it for what the loss of the broker ends."""
+def test_hook_of_cancelled_task_is_child_of_its_span(own_lab: Lab) -> None:
+    """Celery calls it for a task that it cancels after it has lost the broker."""
     with Proxy(own_lab.broker.url) as proxy:
         app = own_lab.module(APP)
         worker = own_lab.celery(app, arguments=["-Q", app.queue], env={"BROKER_URL": proxy.url})
@@ -104,7 +104,7 @@ def test_a_hook_of_a_cancelled_task_is_inside_it(own_lab: Lab) -> None:
 
 @since_5_7
 @pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_a_hook_in_the_process_of_the_task_is_inside_it(pool: str, own_lab: Lab) -> None:
+def test_hook_in_process_of_task_is_child_of_process_span(pool: str, own_lab: Lab) -> None:
     """Also after the task, when Celery has taken its result."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, pool=pool, arguments=["-Q", app.queue])
@@ -113,8 +113,8 @@ def test_a_hook_in_the_process_of_the_task_is_inside_it(pool: str, own_lab: Lab)
     _expect(own_lab, process, worker, {"task_failure"})
 
 
-def test_a_hook_of_a_greenlet_whose_time_is_up_is_inside_it(own_lab: Lab) -> None:
-    """Gevent says so when the task has ended."""
+def test_hook_of_greenlet_over_time_limit_is_child_of_its_span(own_lab: Lab) -> None:
+    """Gevent calls it after the task has ended."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, pool="gevent", arguments=["-Q", app.queue])
     sent = own_lab.producer(app).run("custom_hard.delay()")
@@ -123,7 +123,7 @@ def test_a_hook_of_a_greenlet_whose_time_is_up_is_inside_it(own_lab: Lab) -> Non
     assert process.attributes["taskqueue.task.outcome"] == "timeout"
 
 
-def test_a_hook_before_the_delivery_is_in_the_senders_context(
+def test_hook_before_delivery_has_creation_context(
     sender: Producer, worker: ManagedProcess, lab: Lab
 ) -> None:
     """A message that is received may never be processed by this worker."""
@@ -136,8 +136,8 @@ def test_a_hook_before_the_delivery_is_in_the_senders_context(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
-def test_a_hook_of_the_worker_itself_is_heard(pool: str, own_lab: Lab) -> None:
-    """Only what the worker does on its own is noise."""
+def test_hook_of_worker_itself_is_not_suppressed(pool: str, own_lab: Lab) -> None:
+    """Only what the worker does of its own accord is suppressed."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, pool=pool, arguments=["-Q", app.queue])
     assert worker.stop() == 0
@@ -147,7 +147,7 @@ def test_a_hook_of_the_worker_itself_is_heard(pool: str, own_lab: Lab) -> None:
 
 
 def _process_of(lab: Lab, trace_id: str, task: str) -> ReceivedSpan:
-    """The process span of the message sent in that trace."""
+    """Return the process span of the message sent in that trace."""
 
     def found() -> list[ReceivedSpan]:
         return [
@@ -162,7 +162,7 @@ def _process_of(lab: Lab, trace_id: str, task: str) -> ReceivedSpan:
 
 
 def _expect(lab: Lab, process: ReceivedSpan, worker: ManagedProcess, hooks: set[str]) -> None:
-    """Hooks of that delivery, and what they sent, are inside of it."""
+    """Check that the hooks of that delivery, and what they sent, are inside of it."""
 
     def seen() -> list[ReceivedSpan]:
         return [

@@ -1,4 +1,4 @@
-"""`instrument()` may be called when a worker, or a process of its pool, has begun."""
+"""`instrument()` may be called after a worker, or a process of its pool, has started."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ EARLY = [
 
 
 def _outcome(lab: Lab, app: App, code: str, name: str) -> str:
-    """How the delivery of a message ended that is sent by somebody who is traced."""
+    """Send a message inside a span, and return the outcome of its delivery."""
     sent = lab.producer(app).run(code)
     span = lab.receiver.expect_span(f"process {name}", trace_id=sent.trace_id)
     return str(span.attributes[OUTCOME])
@@ -85,7 +85,7 @@ def _start(lab: Lab, app: App, when: str, pool: str = "prefork") -> ManagedProce
 
 
 def _client_calls(lab: Lab) -> list[str]:
-    """What the worker does between tasks, if it is seen."""
+    """Return the client spans of what the worker does between tasks."""
     traces = {span.trace_id for span in lab.receiver.spans() if span.kind == "consumer"}
     return [
         str(span.attributes["what"])
@@ -95,8 +95,8 @@ def _client_calls(lab: Lab) -> list[str]:
 
 
 @pytest.mark.parametrize("when", EARLY)
-def test_before_the_pool_has_started_it_is_early_enough(when: str, own_lab: Lab) -> None:
-    """What runs, what is killed and what is refused is told; what happens between is quiet."""
+def test_instrument_before_pool_start_records_all(when: str, own_lab: Lab) -> None:
+    """Tasks that run, are killed or are refused are recorded; polls are suppressed."""
     app = own_lab.app(APP)
     worker = _start(own_lab, app, when)
     assert _outcome(own_lab, app, "ok.delay()", "ok") == "success"
@@ -108,12 +108,10 @@ def test_before_the_pool_has_started_it_is_early_enough(when: str, own_lab: Lab)
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
-def test_where_tasks_run_in_the_process_itself_it_is_never_too_late(
-    pool: str, own_lab: Lab
-) -> None:
-    """When the worker is ready, all is put in place for what comes next.
+def test_instrument_in_pool_without_processes_records_from_then_on(pool: str, own_lab: Lab) -> None:
+    """When the worker is ready, the patches for all that follows are in place.
 
-    A greenlet that waits for remote control by then goes on as it began.
+    A greenlet that already waits for remote control goes on as it began.
     """
     app = own_lab.app(APP)
     worker = _start(own_lab, app, "worker_ready", pool)
@@ -126,8 +124,8 @@ def test_where_tasks_run_in_the_process_itself_it_is_never_too_late(
     assert pool == "gevent" or _client_calls(own_lab) == []
 
 
-def test_a_pool_that_has_started_is_said_to_be_untraced(own_lab: Lab) -> None:
-    """The main process tells what it sees; processes that it starts from now on are whole."""
+def test_instrument_after_pool_start_warns_that_pool_is_untraced(own_lab: Lab) -> None:
+    """The main process records what it sees; processes that it starts later record all."""
     app = own_lab.app(APP)
     worker = _start(own_lab, app, "worker_ready")
     assert worker.log.count("instrument() was called when the worker's processes") == 1
@@ -137,16 +135,16 @@ def test_a_pool_that_has_started_is_said_to_be_untraced(own_lab: Lab) -> None:
     assert _outcome(own_lab, app, "ok.delay()", "ok") == "success"
 
 
-def test_a_pool_process_alone_tells_what_it_runs(own_lab: Lab) -> None:
-    """What only its parent sees is said to be missing, once."""
+def test_instrument_in_pool_process_records_its_tasks(own_lab: Lab) -> None:
+    """A warning says once what only the main process could record."""
     app = own_lab.app(APP)
     worker = _start(own_lab, app, "worker_process_init")
     assert _outcome(own_lab, app, "ok.delay()", "ok") == "success"
     assert worker.log.count("instrument() was called in a process of the worker's pool") == 1
 
 
-def test_the_solo_pool_says_process_too(own_lab: Lab) -> None:
-    """There the process of the pool is the worker's own."""
+def test_instrument_in_worker_process_init_of_solo_pool_records_all(own_lab: Lab) -> None:
+    """The process of the pool is the worker itself."""
     app = own_lab.app(APP)
     worker = _start(own_lab, app, "worker_process_init", "solo")
     assert _outcome(own_lab, app, "ok.delay()", "ok") == "success"

@@ -1,4 +1,4 @@
-"""Tasks that do not run to their end: told once, by whoever is left to tell it."""
+"""Tasks that do not run to their end: each is recorded once, by the process that is left."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ since_5_7 = pytest.mark.skipif(OLD, reason="Celery before 5.7 does something els
 
 @pytest.fixture(scope="module")
 def worker(lab: Lab) -> ManagedProcess:
-    """A worker whose children are killed by one scenario after the other."""
+    """A worker whose children are killed by one test after another."""
     app = lab.module(APP, queue=f"{lab.broker.queue}-killed")
     return lab.celery(app, arguments=["-Q", app.queue])
 
 
 @pytest.fixture(scope="module")
 def sender(lab: Lab, worker: ManagedProcess) -> Iterator[Producer]:
-    """Somebody who sends to that worker."""
+    """A producer for that worker."""
     assert worker.returncode is None
     yield lab.producer(lab.module(APP, queue=f"{lab.broker.queue}-killed"))
     lab.close()
@@ -62,7 +62,7 @@ def sender(lab: Lab, worker: ManagedProcess) -> Iterator[Producer]:
         ("hold.apply_async([20], time_limit=0.4)", "timeout", None),
     ],
 )
-def test_a_task_that_dies_is_told_by_the_main_process(
+def test_task_whose_process_dies_is_recorded_by_main_process(
     code: str,
     outcome: str,
     error_type: str | None,
@@ -70,7 +70,7 @@ def test_a_task_that_dies_is_told_by_the_main_process(
     worker: ManagedProcess,
     lab: Lab,
 ) -> None:
-    """One span with the real start, the pid of the dead and what it did under it; an error."""
+    """One span with the true start, the pid of the child, its own spans, and an error."""
     sent = sender.run(code)
     send, process, work = _three(lab, sent)
     assert process.attributes[OUTCOME] == outcome
@@ -85,7 +85,7 @@ def test_a_task_that_dies_is_told_by_the_main_process(
 
 
 @pytest.mark.parametrize("number", ["TERM", "KILL"])
-def test_a_terminated_task_is_revoked(
+def test_terminated_task_is_revoked_without_error(
     number: str, sender: Producer, worker: ManagedProcess, lab: Lab
 ) -> None:
     """`revoke(terminate=True)` is no error; the signal is the reason."""
@@ -101,8 +101,8 @@ def test_a_terminated_task_is_revoked(
     assert process.end_ns > work.end_ns
 
 
-def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -> None:
-    """It is told all the same, in the sender's trace."""
+def test_task_revoked_before_start_is_recorded_without_running(sender: Producer, lab: Lab) -> None:
+    """The span is in the trace of the sender."""
     sent = sender.run("result = ok.apply_async(countdown=1).id")
     sender.run(f"app.control.revoke({sent.result!r})")
     send, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=20)
@@ -112,8 +112,8 @@ def test_a_task_revoked_before_its_start_never_ran(sender: Producer, lab: Lab) -
     assert process.parent_id == send.span_id
 
 
-def test_a_message_that_is_redelivered_has_two_deliveries(sender: Producer, lab: Lab) -> None:
-    """With acks_late and reject_on_worker_lost the broker delivers again what killed its child."""
+def test_redelivered_message_has_two_deliveries(sender: Producer, lab: Lab) -> None:
+    """With acks_late and reject_on_worker_lost the broker delivers it again."""
     sent = sender.run("shot_once.delay()")
     send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=20)
     lost, again = [span for span in rest if span.name == "process shot_once"]
@@ -126,8 +126,8 @@ def test_a_message_that_is_redelivered_has_two_deliveries(sender: Producer, lab:
 
 
 @since_5_7
-def test_a_lost_task_that_celery_sends_again_is_a_retry(sender: Producer, lab: Lab) -> None:
-    """`retry_on_worker_lost`: the second attempt is a sibling of the first and links to it."""
+def test_lost_task_with_retry_on_worker_lost_is_retry(sender: Producer, lab: Lab) -> None:
+    """The second attempt is a sibling of the first and links to it."""
     sent = sender.run("shot_and_retried.delay()")
     send, *rest = lab.receiver.expect_trace(sent.trace_id, 4, settle=0, timeout=20)
     lost, again = [span for span in rest if span.name == "process shot_and_retried"]
@@ -140,10 +140,10 @@ def test_a_lost_task_that_celery_sends_again_is_a_retry(sender: Producer, lab: L
 
 
 @since_5_7
-def test_a_task_whose_child_dies_after_the_result_is_stored_has_succeeded(
+def test_task_whose_process_dies_after_result_is_stored_is_success(
     sender: Producer, lab: Lab
 ) -> None:
-    """Celery takes it for done, and so do we."""
+    """Celery treats it as done."""
     sent = sender.run("shot_after.delay()")
     _, process, work = _three(lab, sent)
     assert process.attributes[OUTCOME] == "success"
@@ -151,8 +151,8 @@ def test_a_task_whose_child_dies_after_the_result_is_stored_has_succeeded(
     assert work.parent_id == process.span_id
 
 
-def test_a_task_that_survives_its_termination_ends_as_it_ends(sender: Producer, lab: Lab) -> None:
-    """A body that catches the exit and returns has succeeded, whatever was asked for."""
+def test_task_that_survives_termination_keeps_its_outcome(sender: Producer, lab: Lab) -> None:
+    """A task that catches the exit and returns is a success."""
     sent = sender.run("result = persistent.delay(0.2).id")
     lab.receiver.expect_span("work", trace_id=sent.trace_id)
     sender.run(f"app.control.revoke({sent.result!r}, terminate=True)")
@@ -160,10 +160,8 @@ def test_a_task_that_survives_its_termination_ends_as_it_ends(sender: Producer, 
     assert process.attributes[OUTCOME] == "success"
 
 
-def test_a_task_that_ends_about_when_its_time_is_up_is_told_once(
-    sender: Producer, lab: Lab
-) -> None:
-    """Whether the child is done or the main process loses patience first, one of them tells it."""
+def test_task_that_ends_at_its_time_limit_is_recorded_once(sender: Producer, lab: Lab) -> None:
+    """By the child, or by the main process that gives up on it, but not by both."""
     code = """
         def trace_of(seconds):
             with tracer.start_as_current_span("request", context=context.Context()) as span:
@@ -181,8 +179,8 @@ def test_a_task_that_ends_about_when_its_time_is_up_is_told_once(
     ]
 
 
-def test_what_the_main_process_told_is_counted_once(sender: Producer, lab: Lab) -> None:
-    """Nothing was told twice, and the counts are those of the spans."""
+def test_deliveries_recorded_by_main_process_are_counted_once(sender: Producer, lab: Lab) -> None:
+    """Each has one span, and the counts agree with the spans."""
     assert sender.process.returncode is None
     lab.receiver.wait_for(lambda: False, 0.5)
     queue = f"{lab.broker.queue}-killed"
@@ -200,8 +198,8 @@ def test_what_the_main_process_told_is_counted_once(sender: Producer, lab: Lab) 
     lab.receiver.expect_total("taskqueue.task.retries", counted["retry"])
 
 
-def test_a_task_cancelled_when_the_broker_went_away_is_tried_again(own_lab: Lab) -> None:
-    """Its delivery is told as a retry, and no child telemetry is lost."""
+def test_task_cancelled_after_broker_was_lost_is_retry(own_lab: Lab) -> None:
+    """No telemetry of its child is lost."""
     with Proxy(own_lab.broker.url) as proxy:
         app = own_lab.module(APP)
         worker = own_lab.celery(app, arguments=["-Q", app.queue], env={"BROKER_URL": proxy.url})
@@ -215,8 +213,8 @@ def test_a_task_cancelled_when_the_broker_went_away_is_tried_again(own_lab: Lab)
     assert process.status == "unset"
 
 
-def test_a_task_running_at_a_cold_shutdown_is_told(own_lab: Lab) -> None:
-    """SIGQUIT ends tasks that are running; the one it ends is told before the worker is gone."""
+def test_task_ended_by_cold_shutdown_is_recorded(own_lab: Lab) -> None:
+    """SIGQUIT ends running tasks; the span is exported before the worker has ended."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue])
     sent = own_lab.producer(app).run("hold.delay(20)")
@@ -226,8 +224,8 @@ def test_a_task_running_at_a_cold_shutdown_is_told(own_lab: Lab) -> None:
     assert process.attributes[OUTCOME] == "lost"
 
 
-def test_tasks_that_end_about_when_a_worker_is_shut_down_are_told_once(own_lab: Lab) -> None:
-    """The result of a child that was done and the end of one that was not: each task one span."""
+def test_tasks_that_end_at_shutdown_are_recorded_once(own_lab: Lab) -> None:
+    """Children that are done and children that are ended: one span for each task."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, concurrency=4, arguments=["-Q", app.queue])
     producer = own_lab.producer(app)
@@ -243,8 +241,8 @@ def test_tasks_that_end_about_when_a_worker_is_shut_down_are_told_once(own_lab: 
 
 
 @since_5_7
-def test_want_of_memory_ends_the_worker_and_is_told(own_lab: Lab) -> None:
-    """Celery gives up on a MemoryError; the span of the task is out before."""
+def test_memory_error_that_ends_worker_is_recorded(own_lab: Lab) -> None:
+    """Celery ends on a MemoryError; the span of the task is exported before."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue], env=NEVER_BY_ITSELF)
     sent = own_lab.producer(app).run("starved.delay()")
@@ -255,8 +253,8 @@ def test_want_of_memory_ends_the_worker_and_is_told(own_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--max-tasks-per-child=1"], []])
-def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: Lab) -> None:
-    """Recycled or stopped: no span and no count of what it ran is lost, with no timer in it."""
+def test_child_that_ends_exports_all(arguments: list[str], own_lab: Lab) -> None:
+    """Recycled or stopped: no span and no count is lost, without any timer."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue, *arguments], env=NEVER_BY_ITSELF)
     producer = own_lab.producer(app)
@@ -271,7 +269,7 @@ def test_a_child_that_ends_has_told_everything(arguments: list[str], own_lab: La
 
 
 def _three(lab: Lab, sent: Sent) -> tuple[ReceivedSpan, ReceivedSpan, ReceivedSpan]:
-    """The spans of sending, of processing and of the work within."""
+    """Return the spans of the send, of the delivery and of the work inside it."""
     spans = lab.receiver.expect_trace(sent.trace_id, 3, settle=0, timeout=20)
     by_kind = {span.kind: span for span in spans}
     return by_kind["producer"], by_kind["consumer"], by_kind["internal"]

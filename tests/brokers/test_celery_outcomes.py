@@ -1,4 +1,4 @@
-"""How tasks end that run to their end: one span for each delivery, and the outcome that is true."""
+"""Outcomes of tasks that run to their end: one span for each delivery, and the correct outcome."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CONSUMED = "messaging.client.consumed.messages"
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
 def pool(request: pytest.FixtureRequest) -> str:
-    """The pool of the worker that the scenarios share."""
+    """The pool of the worker that the tests share."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def outcomes(lab: Lab, pool: str) -> Iterator[Producer]:
-    """A worker and somebody who sends; at the end no delivery was told twice, and counts add up."""
+    """A worker and a producer; at the end each delivery has one span, and counts agree."""
     app = lab.module(APP)
     lab.celery(app, pool=pool, arguments=["-Q", app.queue])
     yield lab.producer(app)
@@ -37,8 +37,8 @@ def outcomes(lab: Lab, pool: str) -> Iterator[Producer]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_delivery_is_one_span_with_its_outcome(name: str, outcomes: Producer, lab: Lab) -> None:
-    """Each delivery is told once, with what became of it; only failures are errors."""
+def test_delivery_has_one_span_with_its_outcome(name: str, outcomes: Producer, lab: Lab) -> None:
+    """Only failures have an error status."""
     case = CASES[name]
     sent = outcomes.run(case.code)
     spans = lab.receiver.expect_trace(
@@ -52,7 +52,7 @@ def test_a_delivery_is_one_span_with_its_outcome(name: str, outcomes: Producer, 
     _assert_attributes(processed[-1], case.last)
 
 
-def test_a_rejected_message_says_where_it_went(outcomes: Producer, lab: Lab) -> None:
+def test_rejected_message_names_dead_letter_queue(outcomes: Producer, lab: Lab) -> None:
     """Reject without requeue is an error; the dead-letter queue is named if there is one."""
     sent = outcomes.run("dead_letters(); result = reject.delay().id")
     _, process = lab.receiver.expect_trace(sent.trace_id, 2, settle=0, timeout=8)
@@ -65,8 +65,8 @@ def test_a_rejected_message_says_where_it_went(outcomes: Producer, lab: Lab) -> 
         assert outcomes.run("result = dead_letters()").result == [sent.result]
 
 
-def test_a_soft_limit_is_a_timeout(outcomes: Producer, lab: Lab, pool: str) -> None:
-    """A body that lets SoftTimeLimitExceeded out has run out of time; only prefork has that."""
+def test_soft_time_limit_is_timeout(outcomes: Producer, lab: Lab, pool: str) -> None:
+    """For a task that does not catch SoftTimeLimitExceeded; only prefork has that limit."""
     if pool != "prefork":
         return
     sent = outcomes.run("soft.delay()")
@@ -77,8 +77,8 @@ def test_a_soft_limit_is_a_timeout(outcomes: Producer, lab: Lab, pool: str) -> N
     assert process.status == "error"
 
 
-def test_the_next_attempt_links_to_the_one_before(outcomes: Producer, lab: Lab) -> None:
-    """Attempts are siblings; the event of a retry is on the attempt that asked for it."""
+def test_attempts_are_siblings_linked_to_previous_attempt(outcomes: Producer, lab: Lab) -> None:
+    """The event of a retry is on the attempt that asked for it."""
     sent = outcomes.run("again.delay(2)")
     send, *attempts = lab.receiver.expect_trace(sent.trace_id, 4, timeout=8, settle=0)
     assert {attempt.parent_id for attempt in attempts} == {send.span_id}
@@ -93,8 +93,8 @@ def test_the_next_attempt_links_to_the_one_before(outcomes: Producer, lab: Lab) 
             assert asked[0].attributes["error.type"] == "ValueError"
 
 
-def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
-    """Countdown and backoff are a scheduled delay; the wait begins when they are over."""
+def test_countdown_and_backoff_are_no_part_of_wait(outcomes: Producer, lab: Lab) -> None:
+    """They are the scheduled delay; the wait begins when they are over."""
     late = outcomes.run("ok.apply_async(countdown=0.8)")
     again = outcomes.run("again.delay(1, countdown=0.7)")
     _, process = lab.receiver.expect_trace(late.trace_id, 2, timeout=8, settle=0)
@@ -107,7 +107,7 @@ def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
     assert "taskqueue.task.scheduled_delay" not in first.attributes
 
 
-def test_a_clock_that_is_ahead_makes_no_negative_wait(outcomes: Producer, lab: Lab) -> None:
+def test_message_from_clock_ahead_has_no_negative_wait(outcomes: Producer, lab: Lab) -> None:
     """A message from the future has not waited."""
     ahead = int((time.time() + 3600) * 1e6)
     sent = outcomes.run(f"raw('[[], {{}}, {{}}]', task='ok', otq='{ahead:x}')")
@@ -116,8 +116,8 @@ def test_a_clock_that_is_ahead_makes_no_negative_wait(outcomes: Producer, lab: L
     assert process.attributes["taskqueue.task.prefetch_wait"] == 0
 
 
-def test_time_behind_a_busy_child_is_prefetch_wait(outcomes: Producer, lab: Lab) -> None:
-    """What the worker holds and has no slot for waits inside the worker."""
+def test_time_in_busy_worker_is_prefetch_wait(outcomes: Producer, lab: Lab) -> None:
+    """The worker holds the message and has no free slot."""
     sent = outcomes.run("for _ in range(3): hold.delay(0.7)")
     spans = lab.receiver.expect_trace(sent.trace_id, 9, timeout=8, settle=0)
     *_, last = [span for span in spans if span.kind == "consumer"]
@@ -126,8 +126,10 @@ def test_time_behind_a_busy_child_is_prefetch_wait(outcomes: Producer, lab: Lab)
     assert last.events == ()
 
 
-def test_a_revoked_message_is_told_without_an_error(outcomes: Producer, lab: Lab) -> None:
-    """Revoked while it waited for its time: it never ran, and that is what was wanted."""
+def test_message_revoked_before_its_eta_is_recorded_without_error(
+    outcomes: Producer, lab: Lab
+) -> None:
+    """The task does not run, as intended."""
     sent = outcomes.run("result = ok.apply_async(countdown=0.8).id")
     outcomes.run(f"app.control.revoke({sent.result!r})")
     _, process = lab.receiver.expect_trace(sent.trace_id, 2, timeout=8, settle=0)
@@ -136,8 +138,10 @@ def test_a_revoked_message_is_told_without_an_error(outcomes: Producer, lab: Lab
     assert [event.name for event in process.events] == ["taskqueue.revoked"]
 
 
-def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) -> None:
-    """After all of the above: one span for each delivery, and counters that say the same."""
+def test_all_deliveries_are_recorded_once_and_counts_agree_with_spans(
+    outcomes: Producer, lab: Lab
+) -> None:
+    """After all tests above there is one span for each delivery, and counters agree."""
     queue = outcomes.run("result = QUEUE").result
     lab.receiver.wait_for(lambda: False, 0.5)
     spans = [

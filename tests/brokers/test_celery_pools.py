@@ -1,4 +1,4 @@
-"""The same telemetry from every pool: one worker each, all it has to tell, and its end."""
+"""The same telemetry from every pool: one worker of each, its deliveries, and its end."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ ENDS = r"succeeded in|raised unexpected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """A pool, what it was sent, and the return code of its worker, which has ended since."""
+class Recorded:
+    """A pool, what it was sent, and the return code of its worker, which has ended."""
 
     pool: str
     sent: Mapping[str, Sent]
@@ -53,8 +53,8 @@ class Told:
 
 
 @pytest.fixture(scope="module", params=POOLS)
-def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
-    """One life of a worker whose exporters do nothing before they are told to."""
+def recorded(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    """One worker whose exporters export at a flush only."""
     pool, env = POOLS[request.param]
     app = lab.module(APP)
     producer = lab.producer(app)
@@ -69,12 +69,14 @@ def told(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Told]:
     sent |= _cut_short(request.param, producer, worker)
     if request.param in PROCESSES:
         producer.run(RESTING)
-    yield Told(pool=request.param, sent=sent, returncode=_stopped(worker, producer), worker=worker)
+    yield Recorded(
+        pool=request.param, sent=sent, returncode=_stopped(worker, producer), worker=worker
+    )
     lab.close()
 
 
 def _stopped(worker: ManagedProcess, producer: Producer) -> int:
-    """The return code. A worker that blocks on RabbitMQ looks up from it every ten seconds only."""
+    """Stop the worker; return its code. One that blocks on RabbitMQ wakes up every ten seconds."""
     worker.send_signal(signal.SIGTERM)
     worker.wait_for_log("Warm shutdown")
     producer.run("app.control.broadcast('ping')")
@@ -84,7 +86,7 @@ def _stopped(worker: ManagedProcess, producer: Producer) -> int:
 
 
 def _cut_short(pool: str, producer: Producer, worker: ManagedProcess) -> dict[str, Sent]:
-    """What ends before its end, where the pool can do that."""
+    """Send a task that the pool ends early, where the pool can do that."""
     sent = {}
     if pool in (*PROCESSES, "threads", "gevent", "eventlet"):
         sent["exit"] = producer.run("result = leave.delay().id")
@@ -100,19 +102,19 @@ def _cut_short(pool: str, producer: Producer, worker: ManagedProcess) -> dict[st
     return sent
 
 
-def test_a_worker_ends_well(told: Told) -> None:
-    """Telemetry does not keep a worker from its normal end."""
-    assert told.returncode == 0
+def test_worker_ends_normally(recorded: Recorded) -> None:
+    """Telemetry does not change the return code of a worker."""
+    assert recorded.returncode == 0
 
 
-def test_every_end_is_told(told: Told, lab: Lab) -> None:
-    """Success, failure and retry: the spans of each delivery, under the sender's."""
+def test_each_outcome_is_recorded_as_child_of_send(recorded: Recorded, lab: Lab) -> None:
+    """Success, failure and retry, in every pool."""
     for name, outcomes in (
         ("success", ["success"]),
         ("failure", ["failure"]),
         ("retry", ["retry", "success"]),
     ):
-        send, *processed = _trace(lab, told.sent[name], 1 + len(outcomes))
+        send, *processed = _trace(lab, recorded.sent[name], 1 + len(outcomes))
         assert [span.attributes[OUTCOME] for span in processed] == outcomes
         assert {span.parent_id for span in processed} == {send.span_id}
         received = processed[0].events[0]
@@ -124,19 +126,19 @@ def test_every_end_is_told(told: Told, lab: Lab) -> None:
         assert processed[0].service == "worker"
 
 
-def test_a_task_id_may_be_alive_twice(told: Told, lab: Lab) -> None:
-    """Deliveries that overlap, even of one id, keep their own times, traces and children."""
+def test_overlapping_deliveries_of_one_id_are_kept_apart(recorded: Recorded, lab: Lab) -> None:
+    """Each has its own times, trace and children."""
     for name, seconds in (("short", 0.3), ("long", 0.9)):
-        send, process, work = _trace(lab, told.sent[name], 3)
+        send, process, work = _trace(lab, recorded.sent[name], 3)
         assert process.attributes[OUTCOME] == "success"
         assert seconds <= process.duration_s < seconds + 0.55
         assert (process.parent_id, work.parent_id) == (send.span_id, process.span_id)
 
 
-def test_nothing_of_one_delivery_is_seen_by_the_next(told: Told, lab: Lab) -> None:
+def test_delivery_leaves_no_context_for_next_one(recorded: Recorded, lab: Lab) -> None:
     """Baggage and spans belong to one message."""
     for name, seen in (("watched", ("user",)), ("unwatched", ())):
-        _, process, looked = _trace(lab, told.sent[name], 3)
+        _, process, looked = _trace(lab, recorded.sent[name], 3)
         assert tuple(process.attributes.get("seen.baggage") or ()) == seen
         assert looked.parent_id == process.span_id
 
@@ -149,31 +151,31 @@ def test_nothing_of_one_delivery_is_seen_by_the_next(told: Told, lab: Lab) -> No
         ("terminated", "revoked", "unset"),
     ],
 )
-def test_a_task_cut_short_is_told_once(
-    name: str, outcome: str, status: str, told: Told, lab: Lab
+def test_task_ended_by_pool_is_recorded_once(
+    name: str, outcome: str, status: str, recorded: Recorded, lab: Lab
 ) -> None:
-    """Whatever a pool does to end a task, and whoever is left to tell it."""
-    if name not in told.sent:
+    """However a pool ends a task, and whichever process is left to record it."""
+    if name not in recorded.sent:
         return
-    spans = [span for span in _trace(lab, told.sent[name], None) if span.kind == "consumer"]
+    spans = [span for span in _trace(lab, recorded.sent[name], None) if span.kind == "consumer"]
     assert [span.attributes[OUTCOME] for span in spans] == [outcome]
     assert spans[0].status == status
 
 
-def test_counts_are_those_of_the_spans(told: Told, lab: Lab) -> None:
-    """Every delivery is counted once, with its outcome, over all processes of the worker."""
-    queue = _trace(lab, told.sent["success"], 2)[0].attributes["messaging.destination.name"]
+def test_counts_agree_with_spans(recorded: Recorded, lab: Lab) -> None:
+    """Each delivery is counted once, with its outcome, over all processes of the worker."""
+    queue = _trace(lab, recorded.sent["success"], 2)[0].attributes["messaging.destination.name"]
     where = {"messaging__destination__name": queue}
     assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="failure", **where) == 1
     assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="retry", **where) == 1
     assert lab.receiver.total(CONSUMED, taskqueue__task__outcome="success", **where) == 6
     for name, outcome in (("exit", "lost"), ("timeout", "timeout"), ("terminated", "revoked")):
-        expected = 1 if name in told.sent else 0
+        expected = 1 if name in recorded.sent else 0
         assert lab.receiver.total(CONSUMED, taskqueue__task__outcome=outcome, **where) == expected
 
 
 def _trace(lab: Lab, sent: Sent, count: int | None) -> list[ReceivedSpan]:
-    """What arrived while the worker lived. The send span is first, by its start."""
+    """Return what arrived while the worker ran. The send span is first, by its start."""
     lab.receiver.until(
         lambda: any(span.kind == "producer" for span in lab.receiver.trace(sent.trace_id)), "send"
     )

@@ -1,4 +1,4 @@
-"""Publishing, relations, hostile carriers and quiet workers, on real brokers."""
+"""Sends, relations, wrong carriers and idle workers, on real brokers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULE = "tests.brokers.apps.celery_flows"
 
 @pytest.fixture(scope="module")
 def shop(lab: Lab) -> Iterator[Producer]:
-    """A worker, and somebody who sends it tasks."""
+    """A worker, and a producer."""
     app = lab.module(MODULE)
     lab.celery(app, concurrency=2)
     yield lab.producer(app)
@@ -35,8 +35,8 @@ def shop(lab: Lab) -> Iterator[Producer]:
         "result = add.s(1, 2).delay().id",
     ],
 )
-def test_one_send_and_one_process_span(shop: Producer, lab: Lab, code: str) -> None:
-    """In the caller's trace, on the broker's address, with the same message id."""
+def test_message_has_one_send_and_one_process_span(shop: Producer, lab: Lab, code: str) -> None:
+    """In the caller's trace, with the address of the broker and the same message id."""
     sent = shop.run(code)
     send, process = lab.receiver.expect_trace(sent.trace_id, 2)
     assert (send.service, process.service) == ("web", "worker")
@@ -49,8 +49,8 @@ def test_one_send_and_one_process_span(shop: Producer, lab: Lab, code: str) -> N
         assert f":{span.attributes['server.port']}" in lab.broker.url
 
 
-def test_a_second_app_and_a_task_unknown_here(shop: Producer, lab: Lab) -> None:
-    """What this process does not know is sent under a span as long as the publish, too."""
+def test_send_by_second_app_or_of_unregistered_task_has_span(shop: Producer, lab: Lab) -> None:
+    """The span lasts as long as the publish, also for a task that this process does not know."""
     code = """
         from celery import Celery
         other = Celery("other", broker=app.conf.broker_url, set_as_current=False)
@@ -64,8 +64,8 @@ def test_a_second_app_and_a_task_unknown_here(shop: Producer, lab: Lab) -> None:
     assert process.attributes["taskqueue.task.outcome"] == "success"
 
 
-def test_protocol_1(shop: Producer, lab: Lab) -> None:
-    """An old sender that has the plugin is in the same trace."""
+def test_message_of_protocol_1_is_in_same_trace(shop: Producer, lab: Lab) -> None:
+    """An old producer with this package shares the trace."""
     code = """
         from celery import Celery
         from otel_queue_plugins.celery import instrument
@@ -80,8 +80,8 @@ def test_protocol_1(shop: Producer, lab: Lab) -> None:
     assert [link.span_id for link in second.links] == [first.span_id]
 
 
-def test_arguments_that_cannot_be_sent(shop: Producer, lab: Lab) -> None:
-    """The caller's exception, an ended ERROR span, and spans after it are siblings."""
+def test_send_with_unserialisable_arguments_ends_span_with_error(shop: Producer, lab: Lab) -> None:
+    """The caller gets its exception, and later spans are siblings."""
     code = """
         from opentelemetry import context, trace
         before = context.get_current()
@@ -101,7 +101,7 @@ def test_arguments_that_cannot_be_sent(shop: Producer, lab: Lab) -> None:
     assert failed.parent_id == send.parent_id == sent.span_id
 
 
-def test_a_failed_publish_inside_a_task(shop: Producer, lab: Lab) -> None:
+def test_failed_send_in_task_does_not_stay_current(shop: Producer, lab: Lab) -> None:
     """The next message of the task is its sibling."""
     sent = shop.run("result = restock.delay().get(timeout=10)")
     spans = lab.receiver.expect_trace(sent.trace_id, 5)
@@ -113,8 +113,8 @@ def test_a_failed_publish_inside_a_task(shop: Producer, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("away", ["broker", "result backend"])
-def test_a_server_that_is_away(shop: Producer, lab: Lab, away: str) -> None:
-    """A publish that cannot reach its broker, or its result backend, is an exported error."""
+def test_send_to_unreachable_server_is_exported_error(shop: Producer, lab: Lab, away: str) -> None:
+    """Whether the broker or the result backend cannot be reached."""
     scheme = lab.broker.url.partition(":")[0] if away == "broker" else "redis"
     nobody = f"{scheme}://127.0.0.1:{free_port()}/1"
     broker, backend = (nobody, None) if away == "broker" else (lab.broker.url, nobody)
@@ -143,8 +143,8 @@ def test_a_server_that_is_away(shop: Producer, lab: Lab, away: str) -> None:
 
 
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
-def test_relations_keep_the_baggage(shop: Producer, lab: Lab, relation: str) -> None:
-    """A call decides; baggage arrives in all of them, and only its own."""
+def test_each_relation_keeps_baggage(shop: Producer, lab: Lab, relation: str) -> None:
+    """The call chooses the relation; only the baggage of the message arrives."""
     code = f"""
         pending = who.apply_async(otel_relation={relation!r})
         result = [pending.id, pending.get(timeout=10)]
@@ -160,8 +160,8 @@ def test_relations_keep_the_baggage(shop: Producer, lab: Lab, relation: str) -> 
 
 
 @pytest.mark.parametrize("relation", ["link", "auto"])
-def test_the_environment_decides(own_lab: Lab, relation: str) -> None:
-    """`OTEL_QUEUE_RELATION` in the sender's environment."""
+def test_relation_variable_in_producer_is_used(own_lab: Lab, relation: str) -> None:
+    """`OTEL_QUEUE_RELATION` in the environment of the sender."""
     app = own_lab.module(MODULE)
     own_lab.celery(app, pool="solo")
     producer = own_lab.producer(app, env={"OTEL_QUEUE_RELATION": relation})
@@ -185,8 +185,10 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_carriers(shop: Producer, lab: Lab, kind: str) -> None:
-    """The task runs under a valid span of its own, and the worker's log stays short."""
+def test_message_with_wrong_carrier_runs_under_root_span(
+    shop: Producer, lab: Lab, kind: str
+) -> None:
+    """The task has a valid span of its own, and the log of the worker stays short."""
     much = 150_000 if lab.broker.system == "redis" else 15_000  # AMQP: headers fit into a frame
     spoilt = HOSTILE[kind].format(baggage=much) if "{baggage}" in HOSTILE[kind] else HOSTILE[kind]
     code = f"""
@@ -214,8 +216,8 @@ def test_hostile_carriers(shop: Producer, lab: Lab, kind: str) -> None:
 
 
 @pytest.mark.parametrize("spans_wanted", [False, True])
-def test_a_worker_is_quiet_between_tasks(own_lab: Lab, spans_wanted: bool) -> None:
-    """An instrumented broker client is not traced while the worker polls, unless asked for."""
+def test_polls_of_worker_have_no_client_spans(own_lab: Lab, spans_wanted: bool) -> None:
+    """An instrumented broker client is suppressed between tasks, unless asked for."""
     if own_lab.broker.system != "redis":
         pytest.skip("the instrumented client is Redis's")
     app = own_lab.module("tests.brokers.apps.celery_flows_noisy")

@@ -1,4 +1,4 @@
-"""With an instrumented broker client: what a worker does between tasks exports nothing."""
+"""With an instrumented broker client, a worker exports nothing between tasks."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _calls_of_worker(lab: Lab) -> list[ReceivedSpan]:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
-def test_client_calls_of_a_worker_are_those_of_its_tasks(pool: str, own_lab: Lab) -> None:
-    """What a task sends and stores is in its trace; polls, acks and declarations are in none."""
+def test_client_spans_of_worker_are_those_of_its_tasks(pool: str, own_lab: Lab) -> None:
+    """What a task sends and stores is in its trace; polls, acks and declarations have no span."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
     own_lab.celery(app, pool=pool)
@@ -72,7 +72,7 @@ def test_client_calls_of_a_worker_are_those_of_its_tasks(pool: str, own_lab: Lab
     assert {call.trace_id for call in calls} == {sent.trace_id}
 
 
-def test_broker_spans_can_be_had(own_lab: Lab) -> None:
+def test_broker_spans_option_exports_client_spans_of_worker(own_lab: Lab) -> None:
     """With OTEL_QUEUE_BROKER_SPANS."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)

@@ -16,15 +16,15 @@ OUTCOME = "taskqueue.task.outcome"
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
 def shop(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
-    """A worker, and somebody who sends it tasks that are tried again."""
+    """A worker, and a producer of tasks that are retried."""
     app = lab.module("tests.brokers.apps.celery_flows")
     lab.celery(app, pool=request.param, concurrency=2)
     yield lab.producer(app)
     lab.close()
 
 
-def test_attempts(shop: Producer, lab: Lab) -> None:
-    """Siblings in one trace, each linked to the one before, with delay and reason."""
+def test_attempts_are_siblings_linked_to_previous_attempt(shop: Producer, lab: Lab) -> None:
+    """In one trace, with the delay and the reason of each retry."""
     sent = shop.run("stubborn.delay(2, countdown=0.2)")
     send, *attempts = lab.receiver.expect_trace(sent.trace_id, 4)
     first, second, third = attempts
@@ -43,8 +43,10 @@ def test_attempts(shop: Producer, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_nothing_goes_stale(shop: Producer, lab: Lab, nested: bool) -> None:
-    """The third retry has the first context, tracestate and baggage.
+def test_third_retry_has_context_and_baggage_of_send(
+    shop: Producer, lab: Lab, nested: bool
+) -> None:
+    """It has the first context, tracestate and baggage.
 
     `nested`: also beside a tracer that keeps its own copy of them in a header called `headers`.
     """
@@ -70,16 +72,16 @@ def test_nothing_goes_stale(shop: Producer, lab: Lab, nested: bool) -> None:
     assert seen == {}
 
 
-def test_given_up(shop: Producer, lab: Lab) -> None:
-    """The last attempt is a failure."""
+def test_exhausted_retries_are_failure(shop: Producer, lab: Lab) -> None:
+    """The last attempt has the error."""
     sent = shop.run("stubborn.delay(9)")
     _, *attempts = lab.receiver.expect_trace(sent.trace_id, 5)
     assert [a.attributes[OUTCOME] for a in attempts] == ["retry"] * 3 + ["failure"]
     assert attempts[-1].attributes["error.type"] == "ValueError"
 
 
-def test_a_retry_published_by_the_main_process(own_lab: Lab) -> None:
-    """`retry_on_worker_lost`: the main process sends it, and it is the same message."""
+def test_retry_sent_by_main_process_is_same_message(own_lab: Lab) -> None:
+    """`retry_on_worker_lost`: the main process enqueues it."""
     from celery import Task
 
     if not hasattr(Task, "retry_on_worker_lost"):

@@ -1,4 +1,4 @@
-"""When a delivery ended that nobody was there to tell of at once."""
+"""The end time of a delivery whose end was not reported at once."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ PATIENT = """
 
 
 @pytest.mark.parametrize("kind", ["event loop", "threads"])
-def test_a_process_that_is_killed_ends_its_delivery(kind: str, own_lab: Lab) -> None:
-    """Without an event loop the pool waits some time for a result; the span does not."""
+def test_delivery_of_killed_process_ends_at_its_death(kind: str, own_lab: Lab) -> None:
+    """Without an event loop the pool waits for a result for some time; the span does not."""
     app, env = own_lab.module(APP), {}
     if kind == "threads":
         app, env = own_lab.app(PATIENT), {"BROKER_URL": "filesystem://"}
@@ -74,8 +74,8 @@ def test_a_process_that_is_killed_ends_its_delivery(kind: str, own_lab: Lab) -> 
     assert times == {lost.end_ns}
 
 
-def test_a_time_limit_ends_its_delivery(own_lab: Lab) -> None:
-    """The time was up then, however long the worker takes to say so."""
+def test_delivery_over_time_limit_ends_at_the_limit(own_lab: Lab) -> None:
+    """However late the worker notices."""
     app = own_lab.module(APP)
     own_lab.celery(app, arguments=["-Q", app.queue])
     sent = own_lab.producer(app).run("hard.delay()")
@@ -84,8 +84,8 @@ def test_a_time_limit_ends_its_delivery(own_lab: Lab) -> None:
     assert process.duration_s == pytest.approx(0.4, abs=0.001)
 
 
-def test_a_cancelled_delivery_is_over_before_the_next(own_lab: Lab) -> None:
-    """The worker is busy with the broker while the task ends, and with the next delivery then."""
+def test_cancelled_delivery_ends_before_next_delivery(own_lab: Lab) -> None:
+    """The worker handles the broker, and then the next delivery, while the task ends."""
     with Proxy(own_lab.broker.url) as proxy:
         app = own_lab.module(APP)
         worker = own_lab.celery(app, arguments=["-Q", app.queue], env={"BROKER_URL": proxy.url})
@@ -116,10 +116,10 @@ def _shut_down(_producer: Producer, worker: ManagedProcess, _task_id: str) -> No
     [(_terminate, "revoked"), pytest.param(_shut_down, "lost", marks=since_5_5)],
     ids=["revoke", "SIGQUIT"],
 )
-def test_a_process_that_takes_its_time_to_end_does_not_prolong_the_delivery(
+def test_slow_exit_of_process_does_not_prolong_delivery(
     end: Callable[[Producer, ManagedProcess, str], None], outcome: str, own_lab: Lab
 ) -> None:
-    """What it ran was over when the signal had ended it; the flush at its end comes after that."""
+    """The signal ended the task; the flush at the exit comes after that."""
     app = own_lab.module(APP)
     worker = own_lab.celery(app, arguments=["-Q", app.queue])
     producer = own_lab.producer(app)
@@ -136,10 +136,10 @@ def test_a_process_that_takes_its_time_to_end_does_not_prolong_the_delivery(
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_process_that_cannot_note_its_end_ended_when_it_was_shot(
+def test_delivery_of_process_killed_with_sigkill_ends_at_the_signal(
     method: str, own_lab: Lab
 ) -> None:
-    """SIGKILL is the last that happens to it, however it was started."""
+    """However the process was started."""
     app = own_lab.module(APP)
     env = {} if method == "fork" else {"CELERY_WORKER_POOL_START_METHOD": method}
     worker = own_lab.celery(app, arguments=["-Q", app.queue], env=env)

@@ -1,4 +1,4 @@
-"""Workflows, callbacks and beat on real brokers: one trace each, told on the wire."""
+"""Workflows, callbacks and beat on real brokers: one trace each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIGGER = "taskqueue.task.trigger"
 
 @pytest.fixture(scope="module")
 def shop(lab: Lab) -> Iterator[Producer]:
-    """A worker, and somebody who sends it workflows."""
+    """A worker, and a producer of workflows."""
     app = lab.module("tests.brokers.apps.celery_flows")
     lab.celery(app, concurrency=2)
     yield lab.producer(app)
@@ -26,22 +26,22 @@ def shop(lab: Lab) -> Iterator[Producer]:
 
 
 def named(spans: list[ReceivedSpan], name: str) -> list[ReceivedSpan]:
-    """Those of that name."""
+    """Return the spans of that name."""
     return [span for span in spans if span.name == name]
 
 
 def linked(span: ReceivedSpan) -> list[str]:
-    """The span ids it links to."""
+    """Return the span ids that a span links to."""
     return [link.span_id for link in span.links]
 
 
 def parents_exist(spans: list[ReceivedSpan], caller: str) -> bool:
-    """Whether every parent is the caller's span or one that arrived."""
+    """Return whether every parent is the caller's span or one that arrived."""
     return {span.parent_id for span in spans} <= {span.span_id for span in spans} | {caller}
 
 
-def test_a_chain(shop: Producer, lab: Lab) -> None:
-    """Each step is sent inside the one before; kind, id and step are on it."""
+def test_chain_is_one_trace_with_numbered_steps(shop: Producer, lab: Lab) -> None:
+    """Each step is sent inside the one before, with kind, id and step."""
     sent = shop.run("result = chain(add.s(1, 1), add.s(1), add.s(1)).delay().id")
     spans = lab.receiver.expect_trace(sent.trace_id, 6)
     sends, steps = named(spans, "send add"), named(spans, "process add")
@@ -52,8 +52,8 @@ def test_a_chain(shop: Producer, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("caller", [True, False])
-def test_a_chord(shop: Producer, lab: Lab, caller: bool) -> None:
-    """The body links to every header task, with and without a span around the call."""
+def test_chord_body_links_to_each_header_task(shop: Producer, lab: Lab, caller: bool) -> None:
+    """With and without a span around the call."""
     code = """
         pending = chord([add.s(n, n) for n in range(4)], total.s()).delay()
         result = [pending.id, pending.get(timeout=10)]
@@ -67,8 +67,8 @@ def test_a_chord(shop: Producer, lab: Lab, caller: bool) -> None:
     assert sorted(s.attributes[STEP] for s in named(spans, "process add")) == [0, 1, 2, 3]
 
 
-def test_a_group_with_chains_and_nothing_current(shop: Producer, lab: Lab) -> None:
-    """Everything that is sent at once is one trace."""
+def test_group_with_chains_sent_outside_of_span_is_one_trace(shop: Producer, lab: Lab) -> None:
+    """All that is sent at once shares a trace."""
     code = "result = group(chain(add.s(1, 1), add.s(1)), add.s(2, 2), add.s(3, 3)).delay()[0].id"
     sent = shop.run(code, caller=False)
     last = lab.receiver.expect_span("process add", messaging__message__id=sent.result)
@@ -76,8 +76,8 @@ def test_a_group_with_chains_and_nothing_current(shop: Producer, lab: Lab) -> No
     assert len({span.span_id for span in spans}) == 8
 
 
-def test_nested_and_replaced(shop: Producer, lab: Lab) -> None:
-    """A chord of chains, of replaced tasks, in a chain: one trace, every parent arrived."""
+def test_nested_workflow_with_replaced_tasks_is_one_trace(shop: Producer, lab: Lab) -> None:
+    """A chord of chains, of replaced tasks, in a chain: every parent arrived."""
     code = """
         header = [chain(add.s(1, 1), add.s(1)), swap.s(2), add.s(3, 3)]
         pending = chain(chord(header, total.s()), add.s(1)).delay()
@@ -92,8 +92,8 @@ def test_nested_and_replaced(shop: Producer, lab: Lab) -> None:
     assert len(linked(body)) == 3
 
 
-def test_a_large_chord(shop: Producer, lab: Lab) -> None:
-    """Twenty links are enough."""
+def test_chord_body_of_large_chord_has_twenty_links(shop: Producer, lab: Lab) -> None:
+    """A span has at most 20 links."""
     code = """
         result = chord([add.s(n, 0) for n in range(30)], total.s()).delay().get(timeout=20)
     """
@@ -104,8 +104,8 @@ def test_a_large_chord(shop: Producer, lab: Lab) -> None:
     assert set(linked(body)) <= {span.span_id for span in spans}
 
 
-def test_callbacks(shop: Producer, lab: Lab) -> None:
-    """`link`, an errback that is called and one that is sent: all inside the task they follow."""
+def test_callbacks_are_sent_inside_delivery_they_follow(shop: Producer, lab: Lab) -> None:
+    """`link`, an errback that is called, and one that is sent."""
     sent = shop.run("add.apply_async(link=add.s(5))")
     first, then = named(lab.receiver.expect_trace(sent.trace_id, 4), "process add")
     assert (first.attributes[TRIGGER], then.attributes[TRIGGER]) == ("call", "callback")
@@ -118,7 +118,7 @@ def test_callbacks(shop: Producer, lab: Lab) -> None:
     assert called.attributes[TRIGGER] == noted.attributes[TRIGGER] == "callback"
 
 
-def test_the_errbacks_of_a_killed_task(shop: Producer, lab: Lab) -> None:
+def test_errbacks_of_killed_task_are_children_of_its_span(shop: Producer, lab: Lab) -> None:
     """The main process calls and sends them before it knows that the child is gone."""
     sent = shop.run("sleep.apply_async(link_error=[mourn.s(), note.s()])")
     killed = lab.receiver.expect_span("process sleep", trace_id=sent.trace_id)
@@ -130,8 +130,10 @@ def test_the_errbacks_of_a_killed_task(shop: Producer, lab: Lab) -> None:
     assert {span.parent_id for span in (*called, *noted)} == {killed.span_id}
 
 
-def test_a_chord_whose_header_fails(shop: Producer, lab: Lab) -> None:
-    """The errback of the body runs in the trace of the workflow, the body never."""
+def test_chord_whose_header_fails_runs_errback_in_trace_of_workflow(
+    shop: Producer, lab: Lab
+) -> None:
+    """The body never runs."""
     code = "chord([add.s(1, 1), fail.s()], total.s().on_error(mourn.s())).delay()"
     sent = shop.run(code)
     spans = lab.receiver.expect_trace(sent.trace_id, 5)
@@ -139,8 +141,8 @@ def test_a_chord_whose_header_fails(shop: Producer, lab: Lab) -> None:
     assert not named(spans, "send total")
 
 
-def test_maps_and_chunks(shop: Producer, lab: Lab) -> None:
-    """A map is one message; chunks are a group of maps."""
+def test_map_is_one_message_and_chunks_are_group(shop: Producer, lab: Lab) -> None:
+    """Chunks are a group of maps."""
     sent = shop.run("add.starmap([(1, 1), (2, 2)]).delay()")
     lab.receiver.expect_trace(sent.trace_id, 2)
     sent = shop.run("add.chunks([(n, n) for n in range(4)], 2).delay()")
@@ -148,8 +150,8 @@ def test_maps_and_chunks(shop: Producer, lab: Lab) -> None:
     assert len(named(spans, "process celery.starmap")) == 2
 
 
-def test_beat(own_lab: Lab) -> None:
-    """Each tick is a trace of its own, triggered by the schedule; what it sends is not."""
+def test_beat_sends_trace_for_each_tick_with_trigger_schedule(own_lab: Lab) -> None:
+    """What a scheduled task sends has another trigger."""
     app = own_lab.module("tests.brokers.apps.celery_flows")
     own_lab.celery(app, pool="solo")
     beat = own_lab.beat(app)

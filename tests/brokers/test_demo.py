@@ -18,10 +18,10 @@ NOT_OURS = {"otel-queue-tests", "_kombu.binding_deadlines"}
 
 
 @pytest.mark.parametrize("framework", ["celery", "dramatiq"])
-def test_the_demo_runs_over_a_real_broker_and_leaves_nothing_on_it(
+def test_demo_on_real_broker_records_all_and_leaves_nothing_on_it(
     framework: str, own_broker: Broker, tmp_path: Path
 ) -> None:
-    """Everything arrives, spans name the broker, queues and keys of the run are gone."""
+    """All telemetry arrives, spans name the broker, and its queues and keys are deleted."""
     done = subprocess.run(
         [*COMMAND, framework, "--json", "--broker-url", own_broker.url],
         env=clean_environment(TMPDIR=str(tmp_path)),

@@ -1,4 +1,4 @@
-"""dramatiq-abort: a message that waits and one that runs are told to stop."""
+"""dramatiq-abort: the abort of a message that waits, and of one that runs."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ APP = """
 
 @pytest.fixture(scope="module", params=["first", "last"])
 def aborting(lab: Lab, request: pytest.FixtureRequest) -> Iterator[tuple[Producer, Any]]:
-    """Somebody who sends and aborts, and the worker."""
+    """A producer that sends and aborts, and a worker."""
     app, env = lab.app(APP), {"POSITION": request.param}
     producer = lab.producer(app, env)
     yield producer, lab.dramatiq(app, env=env)
     lab.close()
 
 
-def test_a_message_that_is_aborted_while_it_waits_is_skipped(
+def test_message_aborted_while_it_waits_is_skipped(
     aborting: tuple[Producer, Any], lab: Lab
 ) -> None:
-    """It is no dead letter, and never ran."""
+    """The actor does not run, and the message is not in the dead-letter queue."""
     producer, _ = aborting
     code = "message = once.send_with_options(delay=700); abort(message.message_id)"
     sent = producer.run(code)
@@ -75,10 +75,10 @@ def test_a_message_that_is_aborted_while_it_waits_is_skipped(
 
 
 @pytest.mark.parametrize(("name", "outcome"), [("once", "revoked"), ("twice", "retry")])
-def test_a_message_that_is_aborted_while_it_runs_is_interrupted(
+def test_message_aborted_while_it_runs_is_revoked_or_retry(
     aborting: tuple[Producer, Any], lab: Lab, name: str, outcome: str
 ) -> None:
-    """For good it is revoked, and no error; Retries may have it tried again, and skipped then."""
+    """Without further attempts it is revoked, and no error; `Retries` may retry it."""
     producer, worker = aborting
     ran = worker.log.count("long runs")
     retries = int(name == "twice")

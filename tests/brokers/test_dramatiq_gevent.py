@@ -45,7 +45,7 @@ APP = """
 
 
 def greenlets(lab: Lab, app: App, env: dict[str, str] | None = None) -> ManagedProcess:
-    """A worker of ten greenlets that is ready."""
+    """A worker of ten greenlets that has started."""
     command = [str(Path(sysconfig.get_path("scripts")) / "dramatiq-gevent"), app.module]
     worker = lab.processes.start(
         "dramatiq-gevent",
@@ -57,8 +57,8 @@ def greenlets(lab: Lab, app: App, env: dict[str, str] | None = None) -> ManagedP
     return worker
 
 
-def test_ten_greenlets_keep_ten_traces_apart(own_lab: Lab) -> None:
-    """Retries and all; what a stopping worker holds is exported at once."""
+def test_greenlets_of_worker_keep_their_traces_apart(own_lab: Lab) -> None:
+    """Also over retries; what a stopping worker has recorded is exported at once."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
     worker = greenlets(own_lab, app, {"OTEL_BSP_SCHEDULE_DELAY": "60000"})

@@ -1,4 +1,4 @@
-"""How messages end, on real brokers: one span for each delivery, and the outcome that is true."""
+"""Outcomes on real brokers: one span for each delivery, with the correct outcome."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Case:
 
 
 def dead(reason: str, **more: Any) -> dict[str, Any]:
-    """The attributes of a dead letter."""
+    """Return the attributes of a dead letter."""
     return {"taskqueue.dead_letter.reason": reason, **more}
 
 
@@ -122,7 +122,7 @@ _told: dict[str, int] = {}
 
 @pytest.fixture(scope="module", params=["first", "last"])
 def outcomes(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
-    """A worker with our middleware first, or last, and somebody to send it messages."""
+    """A worker with our middleware first, or last, and a producer."""
     app, env = lab.module(APP), {"POSITION": request.param}
     producer = lab.producer(app, env)
     lab.dramatiq(app, processes=2, threads=2, env=env)
@@ -131,8 +131,10 @@ def outcomes(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_outcome(outcomes: Producer, lab: Lab, name: str) -> None:
-    """One send span, one process span for each delivery, all in the caller's trace."""
+def test_message_has_one_process_span_for_each_delivery_with_its_outcome(
+    outcomes: Producer, lab: Lab, name: str
+) -> None:
+    """One send span and the process spans are all in the caller's trace."""
     case = CASES[name]
     sent = outcomes.run(f"result = QUEUE; {case.code}")
     count = _told[sent.trace_id] = 1 + len(case.outcomes)
@@ -159,8 +161,8 @@ def test_outcome(outcomes: Producer, lab: Lab, name: str) -> None:
     assert all(span.attributes["server.address"] == "127.0.0.1" for span in (send, *deliveries))
 
 
-def test_a_dead_letter_names_its_queue_and_is_there(outcomes: Producer, lab: Lab) -> None:
-    """What the span says is what the broker has."""
+def test_dead_letter_is_in_the_queue_that_its_span_names(outcomes: Producer, lab: Lab) -> None:
+    """The span agrees with what the broker has."""
     before = outcomes.run("result = dead_letters()").result
     sent = outcomes.run("fail.send(); result = QUEUE")
     _, process = lab.receiver.expect_trace(sent.trace_id, 2)
@@ -174,10 +176,10 @@ def test_a_dead_letter_names_its_queue_and_is_there(outcomes: Producer, lab: Lab
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_actor_that_sends_its_own_message_again(
+def test_actor_that_sends_its_own_message_makes_send_span_and_keeps_outcome(
     outcomes: Producer, lab: Lab, fails: bool
 ) -> None:
-    """That is a send; what became of the delivery itself is what the broker has."""
+    """The outcome of the delivery agrees with what the broker has."""
     before = outcomes.run("result = dead_letters()").result
     sent = outcomes.run(f"result = poll.send({fails}).message_id")
     spans = lab.receiver.expect_trace(sent.trace_id, 4)
@@ -200,8 +202,8 @@ def test_an_actor_that_sends_its_own_message_again(
     assert after == before + fails
 
 
-def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
-    """The delay of the user and the backoff are told apart from the wait."""
+def test_delay_and_backoff_are_no_part_of_wait(outcomes: Producer, lab: Lab) -> None:
+    """The delay of the user and the backoff are the scheduled delay."""
     late = outcomes.run("ok.send_with_options(delay=800)")
     again = outcomes.run("again.send(1, 700)")
     _, process = lab.receiver.expect_trace(late.trace_id, 2)
@@ -212,10 +214,8 @@ def test_what_was_planned_is_not_waiting(outcomes: Producer, lab: Lab) -> None:
         assert span.attributes["taskqueue.task.prefetch_wait"] < 1
 
 
-def test_baggage_and_the_current_span_are_right_in_an_async_actor(
-    outcomes: Producer, lab: Lab
-) -> None:
-    """After an await, in a task, in a thread; also when it was delayed."""
+def test_async_actor_has_baggage_and_process_span_current(outcomes: Producer, lab: Lab) -> None:
+    """After an await, in a task, in a thread; also for a delayed message."""
     sent = outcomes.run("where.send_with_options(delay=50)", carrier={"baggage": "user=7"})
     spans = lab.receiver.expect_trace(sent.trace_id, 4)
     process, send = by_name(spans, "process where"), by_name(spans, "send ok")
@@ -223,8 +223,8 @@ def test_baggage_and_the_current_span_are_right_in_an_async_actor(
     assert send.parent_id == process.span_id
 
 
-def test_a_pipeline_is_one_trace(outcomes: Producer, lab: Lab) -> None:
-    """Three steps, sent one from within the other."""
+def test_pipeline_is_one_trace(outcomes: Producer, lab: Lab) -> None:
+    """Three steps, each sent inside the one before."""
     sent = outcomes.run("pipeline([add.message(1), add.message(2), add.message(3)]).run()")
     spans = lab.receiver.expect_trace(sent.trace_id, 6)
     steps = [span for span in spans if span.kind == "consumer"]
@@ -236,8 +236,10 @@ def test_a_pipeline_is_one_trace(outcomes: Producer, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("option", ["on_success", "on_failure"])
-def test_a_callback_is_in_the_trace(outcomes: Producer, lab: Lab, option: str) -> None:
-    """Sent from within what it follows."""
+def test_callback_is_sent_inside_delivery_in_same_trace(
+    outcomes: Producer, lab: Lab, option: str
+) -> None:
+    """Its send span is a child of the delivery that it follows."""
     name = "ok" if option == "on_success" else "fail"
     sent = outcomes.run(f"{name}.send_with_options({option}='ok')")
     spans = lab.receiver.expect_trace(sent.trace_id, 4)
@@ -249,8 +251,8 @@ def test_a_callback_is_in_the_trace(outcomes: Producer, lab: Lab, option: str) -
 @pytest.mark.skipif(
     "on_retry_exhausted" not in Retries().actor_options, reason="Dramatiq has it since 1.17.1"
 )
-def test_on_retry_exhausted_is_in_the_trace(outcomes: Producer, lab: Lab) -> None:
-    """Sent from within the last attempt."""
+def test_on_retry_exhausted_is_sent_inside_last_attempt(outcomes: Producer, lab: Lab) -> None:
+    """Its send span is a child of the last attempt."""
     sent = outcomes.run("alarming.send()")
     spans = lab.receiver.expect_trace(sent.trace_id, 4)
     dead, send = by_name(spans, "process alarming"), by_name(spans, "send ok")
@@ -259,12 +261,13 @@ def test_on_retry_exhausted_is_in_the_trace(outcomes: Producer, lab: Lab) -> Non
 
 
 @pytest.mark.parametrize("name", ["fail", "gone"])
-def test_what_a_middleware_sends_about_a_dead_letter_is_inside_of_its_delivery(
+def test_middleware_sending_at_nack_makes_child_of_delivery(
     outcomes: Producer, lab: Lab, name: str, request: pytest.FixtureRequest
 ) -> None:
-    """In a worker thread, and in the consumer thread for an actor that nobody declared.
+    """In a worker thread, and in the consumer thread for an actor that is not declared.
 
-    Where ours is last in the list it is the first to hear of an end, and done with it then.
+    Where our middleware is last in the list, its after-hook comes first, and the span has ended
+    then.
     """
     sent = outcomes.run(f"enqueue('{name}', mood='mourned')")
     if request.node.callspec.params["outcomes"] == "last":
@@ -275,8 +278,8 @@ def test_what_a_middleware_sends_about_a_dead_letter_is_inside_of_its_delivery(
     assert send.parent_id == dead.span_id
 
 
-def test_a_completion_callback_links_to_every_member(outcomes: Producer, lab: Lab) -> None:
-    """Whichever worker process finishes last."""
+def test_completion_callback_links_to_each_member(outcomes: Producer, lab: Lab) -> None:
+    """It does not matter which worker process finishes last."""
     sent = outcomes.run(
         """
         members = [add.message(1), pipeline([add.message(2), add.message(3)]), add.message(4)]
@@ -293,8 +296,10 @@ def test_a_completion_callback_links_to_every_member(outcomes: Producer, lab: La
     assert joined.attributes["taskqueue.task.trigger"] == "callback"
 
 
-def test_a_send_that_cannot_be_encoded_is_an_error_span(outcomes: Producer, lab: Lab) -> None:
-    """And leaves the caller's context as it was."""
+def test_message_that_cannot_be_encoded_ends_send_span_with_error(
+    outcomes: Producer, lab: Lab
+) -> None:
+    """The caller's context is restored."""
     code = """
         span = trace.get_current_span()
         try:
@@ -308,8 +313,10 @@ def test_a_send_that_cannot_be_encoded_is_an_error_span(outcomes: Producer, lab:
     assert (send.status, send.attributes["error.type"]) == ("error", "TypeError")
 
 
-def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) -> None:
-    """After all of the above: one span for each delivery, and counters that say the same."""
+def test_all_deliveries_are_recorded_once_and_counts_agree_with_spans(
+    outcomes: Producer, lab: Lab
+) -> None:
+    """After all tests above there is one span for each delivery, and counters agree."""
     queue = outcomes.run("result = QUEUE").result
     lab.receiver.wait_for(lambda: False, 0.7)
     told = {trace_id: len(lab.receiver.trace(trace_id)) for trace_id in _told}
@@ -334,7 +341,7 @@ def test_nothing_was_told_twice_and_counts_add_up(outcomes: Producer, lab: Lab) 
 
 
 def by_name(spans: list[ReceivedSpan], name: str) -> ReceivedSpan:
-    """The only one of that name."""
+    """Return the only span of that name."""
     (found,) = [span for span in spans if span.name == name]
     return found
 

@@ -1,4 +1,4 @@
-"""Workers that are stopped, killed, or started otherwise than usual; brokers that are away."""
+"""Workers that are stopped, killed, or started in another way, and brokers that are unreachable."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OUTCOME = "taskqueue.task.outcome"
 LATER = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 
 
-def test_what_a_stopping_worker_has_done_is_exported(own_lab: Lab) -> None:
-    """Its processes run no exit handlers: nothing would get out without a flush at the end."""
+def test_stopping_worker_exports_what_it_recorded(own_lab: Lab) -> None:
+    """Its processes run no exit handlers, so a flush at the shutdown exports it."""
     app = own_lab.module(APP)
     producer = own_lab.producer(app)
     worker = own_lab.dramatiq(app, processes=2, env=LATER)
@@ -30,8 +30,8 @@ def test_what_a_stopping_worker_has_done_is_exported(own_lab: Lab) -> None:
     )
 
 
-def test_an_interrupted_message_is_a_retry_and_goes_on_in_the_next_worker(own_lab: Lab) -> None:
-    """Both attempts are in the trace of its sender."""
+def test_message_interrupted_by_shutdown_is_retry_and_runs_in_next_worker(own_lab: Lab) -> None:
+    """Both attempts are in the trace of the sender."""
     app = own_lab.module(APP)
     producer = own_lab.producer(app)
     worker = own_lab.dramatiq(app, env=LATER)
@@ -49,12 +49,12 @@ def test_an_interrupted_message_is_a_retry_and_goes_on_in_the_next_worker(own_la
     assert [link.span_id for link in second.links] == [first.span_id]
 
 
-def test_a_message_whose_worker_was_killed_is_delivered_again_in_the_same_trace(
+def test_message_of_killed_worker_is_redelivered_in_same_trace(
     own_lab: Lab,
 ) -> None:
-    """Nobody can write the span of the first; the second says what the broker knows of it.
+    """The first delivery has no span; the second has `redelivered` as far as the broker says so.
 
-    To Redis it is a message like any other: Dramatiq puts its id back into the list.
+    On Redis Dramatiq puts the id back into the list, so that it looks like any other message.
     """
     app = own_lab.module(APP)
     env = {"DIED": str(own_lab.directory / "died"), "HEARTBEAT": "1000"}
@@ -71,8 +71,8 @@ def test_a_message_whose_worker_was_killed_is_delivered_again_in_the_same_trace(
     assert process.attributes.get("taskqueue.redelivered") is known
 
 
-def test_a_worker_without_the_command_line(own_lab: Lab) -> None:
-    """`Worker(broker).start()` in a script, two of them, and a producer in the same process."""
+def test_worker_started_in_script_records_all(own_lab: Lab) -> None:
+    """`Worker(broker).start()` twice, beside a producer in the same process."""
     app = own_lab.module(APP)
     script = own_lab.script(
         f"""
@@ -97,8 +97,8 @@ def test_a_worker_without_the_command_line(own_lab: Lab) -> None:
     own_lab.receiver.expect_trace(process.trace_id, 2)
 
 
-def test_a_broker_that_is_away_fails_the_send_and_its_span(own_lab: Lab) -> None:
-    """With RabbitMQ no hook is called at all then."""
+def test_send_to_unreachable_broker_ends_span_with_error(own_lab: Lab) -> None:
+    """With RabbitMQ Dramatiq calls no hook then."""
     app = own_lab.module(APP)
     nobody = {
         "BROKER_URL": "redis://127.0.0.1:1/0"
@@ -121,8 +121,8 @@ def test_a_broker_that_is_away_fails_the_send_and_its_span(own_lab: Lab) -> None
     assert send.attributes["server.port"] == 1
 
 
-def test_the_entry_point_covers_a_process_of_its_own(own_lab: Lab) -> None:
-    """Called before Dramatiq is imported, as `sitecustomize` does it."""
+def test_entry_point_called_before_import_instruments_process(own_lab: Lab) -> None:
+    """`sitecustomize` calls it before Dramatiq is imported."""
     app = own_lab.app(
         """
         import dramatiq
@@ -147,7 +147,7 @@ def test_the_entry_point_covers_a_process_of_its_own(own_lab: Lab) -> None:
     assert process.parent_id == send.span_id
 
 
-def test_a_hanging_backend_does_not_keep_a_worker(own_lab: Lab) -> None:
+def test_worker_with_hanging_backend_ends_within_bound(own_lab: Lab) -> None:
     """The flush is bounded."""
     from tests.receiver import Fault
 

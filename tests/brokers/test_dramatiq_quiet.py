@@ -1,4 +1,4 @@
-"""With the instrumentations of redis and pika: a worker with nothing to do exports nothing."""
+"""With the instrumentations of redis and pika, an idle worker exports nothing."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _delivered(lab: Lab, count: int) -> None:
 
 
 def _beyond(spans: list[ReceivedSpan]) -> set[str]:
-    """The spans around `spans` that are not among them."""
+    """Return the ids of parents of `spans` that are not among `spans`."""
     return {span.parent_id for span in spans} - {span.span_id for span in spans}
 
 
-def test_only_sends_have_client_spans(own_lab: Lab) -> None:
+def test_client_spans_exist_for_sends_only(own_lab: Lab) -> None:
     """They are inside the send span; no poll, receive, ack, nack or second hop has one."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
@@ -82,8 +82,8 @@ def test_only_sends_have_client_spans(own_lab: Lab) -> None:
     assert "NoneType" not in worker.log
 
 
-def test_broker_spans_can_be_had(own_lab: Lab) -> None:
-    """With OTEL_QUEUE_BROKER_SPANS; RabbitMQ pushes, so there is something to see by a message."""
+def test_broker_spans_option_exports_client_spans_of_worker(own_lab: Lab) -> None:
+    """With OTEL_QUEUE_BROKER_SPANS; RabbitMQ pushes, so its client has spans for messages only."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
     own_lab.dramatiq(app, env={"OTEL_QUEUE_BROKER_SPANS": "true"})
@@ -97,8 +97,8 @@ def test_broker_spans_can_be_had(own_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_a_settle_span_holds_the_clients(own_lab: Lab, noisy: bool) -> None:
-    """The call to the broker is inside of it, where both are asked for. pika traces no acks."""
+def test_settle_span_is_parent_of_client_spans(own_lab: Lab, noisy: bool) -> None:
+    """This needs both options. The instrumentation of pika does not trace acks."""
     app = own_lab.app(APP)
     producer = own_lab.producer(app)
     wanted = {"OTEL_QUEUE_SETTLE_SPANS": "true", "OTEL_QUEUE_BROKER_SPANS": str(noisy).lower()}

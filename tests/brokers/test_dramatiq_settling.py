@@ -1,4 +1,4 @@
-"""Spans for acks and nacks on real brokers: as many as deliveries, where they are asked for."""
+"""Spans of acks and nacks on real brokers: one for each delivery, with `settle_spans`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CASES = {
 
 @pytest.fixture(scope="module", params=["first", "last"])
 def settled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
-    """A worker that tells what it settles, and somebody to send it messages."""
+    """A worker with `settle_spans`, and a producer."""
     app = lab.module(APP)
     env = {"POSITION": request.param, "OTEL_QUEUE_SETTLE_SPANS": "true"}
     producer = lab.producer(app, env)
@@ -39,8 +39,8 @@ def settled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_delivery_is_settled_once(settled: Producer, lab: Lab, name: str) -> None:
-    """The settle span is a child of the process span, begins after its end, and names the queue."""
+def test_each_delivery_has_one_settle_span(settled: Producer, lab: Lab, name: str) -> None:
+    """It is a child of the process span, begins after its end, and names the queue."""
     code, settlements = CASES[name]
     sent = settled.run(f"result = QUEUE; {code}")
     spans = lab.receiver.expect_trace(sent.trace_id, 1 + 2 * len(settlements))

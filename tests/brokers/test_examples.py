@@ -38,10 +38,10 @@ LABEL = {"send print_label": 1, "process print_label dead_letter": 1}
 
 
 @pytest.mark.parametrize("name", ["celery_app", "dramatiq_app"])
-def test_an_order_is_one_trace_from_the_request_to_the_last_task(
+def test_order_of_example_is_one_trace_from_request_to_last_task(
     name: str, own_broker: Broker, processes: Processes
 ) -> None:
-    """Request, sends and attempts hang together, whoever ran them."""
+    """Request, sends and attempts are one trace, whichever process recorded them."""
     for module in NEEDED[name]:
         pytest.importorskip(module)
     commands = _Commands(name, port=free_port())
@@ -66,7 +66,7 @@ def test_an_order_is_one_trace_from_the_request_to_the_last_task(
 
 
 class _Commands:
-    """What the README says to type; programs from this environment, and a free port."""
+    """The commands of the README, with the programs of this environment and a free port."""
 
     def __init__(self, name: str, *, port: int) -> None:
         text = (EXAMPLES / name / "README.md").read_text()
@@ -76,7 +76,7 @@ class _Commands:
         self._port = port
 
     def of(self, step: str) -> str:
-        """The command of a step, without the backend it names."""
+        """Return the command of a step, without the backend that it names."""
         lines = [line.strip() for line in self._blocks[step].splitlines()]
         (command,) = [line for line in lines if not line.startswith("export ")]
         _, _, command = command.rpartition("OTEL_SERVICE_NAME=")
@@ -98,7 +98,7 @@ def _label(span: ReceivedSpan) -> str:
 
 
 def _check_family(spans: list[ReceivedSpan]) -> None:
-    """Sends hang under what sent them, attempts under their send."""
+    """Check that sends are children of what sent them, and attempts children of their send."""
     by_id = {span.span_id: span for span in spans}
     parents = {(span.name, by_id[span.parent_id].name if span.parent_id else "") for span in spans}
     assert parents - {

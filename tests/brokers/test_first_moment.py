@@ -1,6 +1,6 @@
-"""From the moment `instrument()` returns, whatever anybody records in a process is recorded.
+"""From the moment `instrument()` returns, whatever a process records is recorded.
 
-On one broker mostly: what a process does at its start does not depend on it.
+Mostly on one broker: what a process does at its start does not depend on it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ OBTAINED = pytest.mark.parametrize(
 
 @BOTH_FRAMEWORKS
 @OBTAINED
-def test_a_span_around_a_send_is_its_parent(
+def test_send_inside_span_of_any_tracer_is_its_child(
     framework: str, parts: tuple[str, ...], own_lab: Lab
 ) -> None:
-    """One trace, with a tracer from before or after `instrument()`, and with what comes after."""
+    """The tracer may be made before or after `instrument()`; all is one trace."""
     run(
         own_lab,
         framework,
@@ -62,10 +62,10 @@ with tracer.start_as_current_span("job"):
 @REDIS
 @BOTH_FRAMEWORKS
 @OBTAINED
-def test_a_process_that_never_sends_exports(
+def test_process_that_never_sends_exports_its_telemetry(
     framework: str, parts: tuple[str, ...], own_lab: Lab
 ) -> None:
-    """Its spans, its measurements of each kind, its log records: the first of each, too."""
+    """Its spans, its measurements of each kind and its log records, from the first of each on."""
     run(
         own_lab,
         framework,
@@ -98,8 +98,8 @@ job()
 
 @REDIS
 @pytest.mark.parametrize("signal", RECORD)
-def test_each_signal_is_set_up_by_itself(signal: str, own_lab: Lab) -> None:
-    """By its first record; the others stay with the API's proxies and cost nothing."""
+def test_signal_is_set_up_by_its_first_record_alone(signal: str, own_lab: Lab) -> None:
+    """The other signals keep the API's proxies and cost nothing."""
     script = run(own_lab, "celery", BEFORE, "instrument_app()\n", RECORD[signal], FACTS, env=LOGS)
     proxies = facts(script)["proxies"]
     assert proxies == [each != signal for each in ("traces", "metrics", "logs")]
@@ -107,8 +107,8 @@ def test_each_signal_is_set_up_by_itself(signal: str, own_lab: Lab) -> None:
 
 
 @REDIS
-def test_many_threads_may_be_the_first(own_lab: Lab) -> None:
-    """They record at once, and nothing is lost or told twice."""
+def test_first_records_of_many_threads_are_exported_once(own_lab: Lab) -> None:
+    """They record at the same time, and nothing is lost or exported twice."""
     run(
         own_lab,
         "celery",
@@ -140,7 +140,7 @@ for each in threads: each.join()
 @RABBITMQ
 @BOTH_FRAMEWORKS
 @pytest.mark.parametrize("env", [{}, LOGS], ids=["", "logs"])
-def test_before_anybody_records_there_is_nothing(
+def test_process_that_records_nothing_sets_up_nothing(
     framework: str, env: dict[str, str], own_lab: Lab
 ) -> None:
     """No thread, no connection, no import of the SDK, and no request at the end."""
@@ -152,8 +152,10 @@ def test_before_anybody_records_there_is_nothing(
 
 @RABBITMQ
 @BOTH_FRAMEWORKS
-def test_where_the_environment_names_nothing_there_is_nothing(framework: str, own_lab: Lab) -> None:
-    """Whatever is recorded and sent; signals are those of Python."""
+def test_process_without_exporters_in_environment_sets_up_nothing(
+    framework: str, own_lab: Lab
+) -> None:
+    """Whatever is recorded and sent; the handlers of signals are Python's."""
     script = run(
         own_lab,
         framework,
@@ -170,8 +172,8 @@ def test_where_the_environment_names_nothing_there_is_nothing(framework: str, ow
 
 
 @REDIS
-def test_beat_exports_from_its_first_message(own_lab: Lab) -> None:
-    """All that it sent in its life. Its return code is Celery's affair: it may be in a tick."""
+def test_beat_exports_from_its_first_message_on(own_lab: Lab) -> None:
+    """All that it sent is exported. Its return code may differ: the signal may interrupt a tick."""
     app = own_lab.module("tests.brokers.apps.celery_flows")
     beat = own_lab.beat(app, env=LATER)
     beat.wait_for_log("Sending due task tick", count=3)  # it says so before it sends
@@ -182,8 +184,8 @@ def test_beat_exports_from_its_first_message(own_lab: Lab) -> None:
 
 
 @REDIS
-def test_a_management_command_is_one_trace(own_lab: Lab) -> None:
-    """`python -m django ...`: the command's own span, and three sends below it."""
+def test_management_command_is_one_trace_with_its_sends(own_lab: Lab) -> None:
+    """`python -m django ...`: the command's own span has three sends as children."""
     pytest.importorskip("django")
     env = {
         **LATER,

@@ -1,4 +1,4 @@
-"""The harness itself, with plain apps: no instrumentation, one span by hand in each task."""
+"""The harness itself, with plain apps: no instrumentation, and one manual span in each task."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SCRIPT = """
 
 @pytest.fixture(scope="module", params=["prefork", "threads", "solo"])
 def celery_producer(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Producer]:
-    """A plain Celery worker of each pool, and somebody to send it tasks."""
+    """A plain Celery worker of each pool, and a producer."""
     app = lab.app(CELERY_APP)
     producer = lab.producer(app)
     lab.celery(app, pool=request.param)
@@ -83,7 +83,7 @@ def celery_producer(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Produc
 
 @pytest.fixture(scope="module")
 def dramatiq_producer(lab: Lab) -> Iterator[Producer]:
-    """A plain Dramatiq worker of two processes, and somebody to send it messages."""
+    """A plain Dramatiq worker of two processes, and a producer."""
     app = lab.app(DRAMATIQ_APP)
     producer = lab.producer(app)
     lab.dramatiq(app, processes=2, threads=1)
@@ -92,10 +92,10 @@ def dramatiq_producer(lab: Lab) -> Iterator[Producer]:
 
 
 @pytest.mark.parametrize("text", ["first", "second"])
-def test_a_celery_task_runs_and_its_span_arrives(
+def test_span_of_celery_task_arrives(
     celery_producer: Producer, lab: Lab, text: str, request: pytest.FixtureRequest
 ) -> None:
-    """A task sent by a producer process runs in the worker; scenarios share both."""
+    """A task sent by a producer process runs in the worker; tests share both."""
     text = f"{text} {request.node.name}"
     sent = celery_producer.run(f"result = note.delay({text!r}).id")
     span = lab.receiver.expect_span("noted", text=text)
@@ -105,16 +105,14 @@ def test_a_celery_task_runs_and_its_span_arrives(
 
 
 @pytest.mark.parametrize("text", ["first", "second"])
-def test_a_dramatiq_message_runs_and_its_span_arrives(
-    dramatiq_producer: Producer, lab: Lab, text: str
-) -> None:
-    """The same for Dramatiq."""
+def test_span_of_dramatiq_message_arrives(dramatiq_producer: Producer, lab: Lab, text: str) -> None:
+    """A message sent by a producer process runs in the worker."""
     dramatiq_producer.run(f"note.send({text!r})")
     assert lab.receiver.expect_span("noted", text=text).service == "worker"
 
 
-def test_a_snippet_runs_in_the_callers_trace_and_only_there(celery_producer: Producer) -> None:
-    """The context of a snippet is the one that `run` returns, or none."""
+def test_snippet_runs_in_trace_of_caller_only(celery_producer: Producer) -> None:
+    """Its context is the one that `run` returns, or none."""
     code = """
         from opentelemetry import baggage, trace
         span = trace.get_current_span().get_span_context()
@@ -127,14 +125,14 @@ def test_a_snippet_runs_in_the_callers_trace_and_only_there(celery_producer: Pro
     assert celery_producer.run(code, caller=False).result == ["0" * 32, "0" * 16, 0, None]
 
 
-def test_a_snippet_that_raises_shows_its_traceback(celery_producer: Producer) -> None:
-    """The producer survives, and the scenario fails with the reason."""
+def test_snippet_that_raises_fails_test_with_traceback(celery_producer: Producer) -> None:
+    """The producer goes on, and the test fails with the reason."""
     with pytest.raises(ProcessError, match="ZeroDivisionError"):
         celery_producer.run("1 / 0")
     assert celery_producer.run("result = 1").result == 1
 
 
-def test_a_celery_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> None:
+def test_celery_worker_stopped_with_term_leaves_no_process(own_lab: Lab) -> None:
     """`stop` waits for the children as well."""
     worker = own_lab.celery(own_lab.app(CELERY_APP))
     children = worker.children()
@@ -143,7 +141,7 @@ def test_a_celery_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> None:
     wait_for_end(*children, timeout=1)
 
 
-def test_a_dramatiq_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> None:
+def test_dramatiq_worker_stopped_with_term_leaves_no_process(own_lab: Lab) -> None:
     """`stop` waits for the children as well."""
     worker = own_lab.dramatiq(own_lab.app(DRAMATIQ_APP))
     children = worker.children()
@@ -152,8 +150,8 @@ def test_a_dramatiq_worker_stops_on_term_and_leaves_nothing(own_lab: Lab) -> Non
     wait_for_end(*children, timeout=1)
 
 
-def test_a_killed_worker_says_so(own_lab: Lab) -> None:
-    """The return code is the signal; the group goes with it."""
+def test_killed_worker_returns_signal(own_lab: Lab) -> None:
+    """The return code is the signal; the whole process group ends."""
     worker = own_lab.celery(own_lab.app(CELERY_APP))
     children = worker.children()
     worker.kill()
@@ -161,13 +159,13 @@ def test_a_killed_worker_says_so(own_lab: Lab) -> None:
     wait_for_end(*children, timeout=1)
 
 
-def test_a_broken_app_fails_with_its_log(own_lab: Lab) -> None:
-    """A worker that cannot start is reported at once, with what it said."""
+def test_worker_that_cannot_start_fails_test_with_its_log(own_lab: Lab) -> None:
+    """The failure is reported at once."""
     with pytest.raises(ProcessError, match="no such thing"):
         own_lab.celery(own_lab.app("raise RuntimeError('no such thing')"))
 
 
-def test_a_script_is_a_process_of_its_own(own_lab: Lab) -> None:
+def test_script_runs_in_its_own_process(own_lab: Lab) -> None:
     """A short script imports the app, sends and ends; its log is kept."""
     app = own_lab.app(CELERY_APP)
     script = own_lab.script(SCRIPT.format(module=app.module), app=app)
@@ -177,8 +175,8 @@ def test_a_script_is_a_process_of_its_own(own_lab: Lab) -> None:
     own_lab.receiver.expect_span("noted", text="by script")
 
 
-def test_a_worker_can_export_over_grpc(own_lab: Lab) -> None:
-    """The same lab with the other receiver, and `OTEL_EXPORTER_OTLP_PROTOCOL` to fit."""
+def test_worker_exports_over_grpc(own_lab: Lab) -> None:
+    """The receiver for gRPC, and `OTEL_EXPORTER_OTLP_PROTOCOL` for it."""
     with GrpcReceiver() as receiver:
         lab = replace(own_lab, receiver=receiver)
         app = lab.app(CELERY_APP)
@@ -188,8 +186,8 @@ def test_a_worker_can_export_over_grpc(own_lab: Lab) -> None:
     assert own_lab.receiver.requests() == []
 
 
-def test_results_and_chords_work_on_every_broker(own_lab: Lab) -> None:
-    """A result backend is there for the scenarios that need one."""
+def test_results_and_chords_work_on_each_broker(own_lab: Lab) -> None:
+    """Every broker has a result backend for the tests that need one."""
     app = own_lab.app(CHORD_APP)
     own_lab.celery(app, pool="threads")
     code = "result = chord([add.s(1, 2), add.s(3, 4)], total.s()).delay().get(timeout=10)"

@@ -1,6 +1,6 @@
-"""The how-to about opentelemetry-instrumentation-celery: its names, and its code beside that.
+"""The how-to about opentelemetry-instrumentation-celery: its table of names, and its code.
 
-On Redis alone: what it says does not depend on the broker.
+On Redis alone: what the page says does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ IN_PRODUCER = "\nCeleryInstrumentor().instrument()\n"
 
 @on_redis
 @pytest.mark.parametrize("moved", ["producer", "worker"])
-def test_one_side_moved_from_the_contrib_package(moved: str, own_lab: Lab) -> None:
-    """Old producers and new workers, or the other way round, make one trace."""
+def test_producer_or_worker_with_contrib_package_shares_trace(moved: str, own_lab: Lab) -> None:
+    """Old producers with new workers, or new producers with old workers, make one trace."""
     pytest.importorskip(CONTRIB)
     old, new = (pages.block("how-to/migrating", "python", saying) + CHARGE for saying in (OLD, NEW))
     old_app, new_app = write(own_lab, old + IN_PRODUCER, "old"), write(own_lab, new, "new")
@@ -50,8 +50,8 @@ def test_one_side_moved_from_the_contrib_package(moved: str, own_lab: Lab) -> No
 
 
 @on_redis
-def test_metrics_besides_the_contrib_package(own_lab: Lab) -> None:
-    """Its traces as they were, our metrics with them, and no span of ours."""
+def test_metrics_beside_contrib_package_leave_its_spans_unchanged(own_lab: Lab) -> None:
+    """Our metrics are exported beside its spans, and no span of ours."""
     pytest.importorskip(CONTRIB)
     ours = pages.block("how-to/migrating", "python", "NoOpTracerProvider").replace(
         "app =", "same ="
@@ -66,8 +66,8 @@ def test_metrics_besides_the_contrib_package(own_lab: Lab) -> None:
     assert [span.name for span in spans] == ["apply_async/shop.charge", "run/shop.charge"]
 
 
-def test_each_name_of_the_contrib_package_has_a_row() -> None:
-    """What it can set is in the first column, and what is in the second one exists."""
+def test_each_name_of_contrib_package_has_row() -> None:
+    """The first column has all that it can set, and each name in the second one exists."""
     utils = pytest.importorskip(f"{CONTRIB}.utils")
     keys = {*utils.CELERY_CONTEXT_ATTRIBUTES} - RENAMED_BY_CONTRIB
     old = {f"celery.{key}" for key in keys} | {"celery.action", "celery.task_name"}

@@ -1,6 +1,6 @@
-"""The how-to about web frameworks, run as it is written: a request, a real Redis, a worker, OTLP.
+"""The how-to about web frameworks, run as written: a request, a real Redis, a worker, OTLP.
 
-On Redis alone: what it says does not depend on the broker.
+On Redis alone: what the page says does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("web", SERVERS)
-def test_producers(web: str, own_lab: Lab) -> None:
-    """From a request to the end of the task it is one trace."""
+def test_request_of_each_framework_is_one_trace_to_end_of_task(web: str, own_lab: Lab) -> None:
+    """The request, the send and the delivery are in one trace."""
     for module in (web, f"opentelemetry.instrumentation.{web}"):
         pytest.importorskip(module)
     framework, command = SERVERS[web]
@@ -88,13 +88,13 @@ def test_producers(web: str, own_lab: Lab) -> None:
 
 
 def write_web(lab: Lab, web: str, framework: str) -> App:
-    """The page's `web.py` beside the tutorial's `shop.py`."""
+    """Write the page's `web.py` beside the tutorial's `shop.py`."""
     write(lab, pages.block("how-to/producers", "python", f"from {web} import"), "web")
     return write(lab, pages.block(f"tutorial/{framework}", "python", "def charge"))
 
 
 def write_django(lab: Lab) -> App:
-    """The page's `celery.py` and `wsgi.py` in the least that Django needs beside them."""
+    """Write the page's `celery.py` and `wsgi.py`, and the least that Django needs beside them."""
     for name, code in {
         "__init__": "from shop.celery import app\n",
         "celery": pages.block("how-to/producers", "python", "app = Celery("),
@@ -108,7 +108,7 @@ def write_django(lab: Lab) -> App:
 
 
 def ask(url: str, server: ManagedProcess, method: str) -> None:
-    """One request, as soon as the server listens."""
+    """Send one request, as soon as the server listens."""
     deadline = time.monotonic() + 30
     while not listens(urlsplit(url).port or 0):
         assert time.monotonic() < deadline, server.tail()
@@ -118,13 +118,13 @@ def ask(url: str, server: ManagedProcess, method: str) -> None:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody does on this port."""
+    """Return whether a server listens on this port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_message_from_a_thread(own_lab: Lab) -> None:
-    """With its context handed over it is in the trace of the request."""
+def test_message_sent_in_thread_with_copied_context_is_in_trace_of_request(own_lab: Lab) -> None:
+    """The code of the page copies the context into the thread."""
     app = write(own_lab, pages.block("tutorial/celery", "python", "def charge"))
     write(own_lab, pages.block("how-to/producers", "python", "copy_context"), "later")
     producer = own_lab.producer(app)

@@ -1,6 +1,6 @@
-"""The how-tos, run as they are written: their code, their variables, a real Redis, OTLP.
+"""The how-tos, run as written: their code, their variables, a real Redis, OTLP.
 
-On Redis alone: what they say does not depend on the broker.
+On Redis alone: what the pages say does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 
 @pytest.mark.parametrize("framework", ["celery", "dramatiq"])
-def test_logs(framework: str, own_lab: Lab) -> None:
+def test_log_page_correlates_line_and_exported_record(framework: str, own_lab: Lab) -> None:
     """A line names its trace and task, and arrives as a record of the process span."""
     app = write(own_lab, pages.block("how-to/logs", "python", f"otel_queue_plugins.{framework}"))
     producer = own_lab.producer(app)
@@ -41,7 +41,7 @@ def test_logs(framework: str, own_lab: Lab) -> None:
 
 
 def arrived(lab: Lab, body: str) -> ReceivedLog:
-    """The one log record with this text, once it has come."""
+    """Wait for the one log record with this text."""
 
     def found() -> list[ReceivedLog]:
         return [record for record in lab.receiver.logs() if record.body == body]
@@ -51,8 +51,8 @@ def arrived(lab: Lab, body: str) -> ReceivedLog:
     return record
 
 
-def test_own_providers(own_lab: Lab) -> None:
-    """Spans go to the provider that the page sets; measurements to the one of the environment."""
+def test_provider_set_by_application_gets_spans(own_lab: Lab) -> None:
+    """Measurements go to the provider of the environment."""
     app = write(own_lab, pages.block("how-to/providers", "python", "set_tracer_provider("))
     producer = own_lab.producer(app)
     own_lab.celery(app)
@@ -64,8 +64,8 @@ def test_own_providers(own_lab: Lab) -> None:
     assert "deployment.environment.name" not in point.resource
 
 
-def test_own_providers_and_nothing_from_the_environment(own_lab: Lab) -> None:
-    """With the variable of the page no signal is set up but the one that the code sets."""
+def test_own_provider_with_variable_of_page_is_the_only_one(own_lab: Lab) -> None:
+    """No signal is set up but the one that the code sets."""
     app = write(own_lab, pages.block("how-to/providers", "python", "set_tracer_provider("))
     env = pages.exported("how-to/providers")
     producer = own_lab.producer(app, env)
@@ -77,8 +77,8 @@ def test_own_providers_and_nothing_from_the_environment(own_lab: Lab) -> None:
     assert own_lab.receiver.requests("/v1/metrics") == []
 
 
-def test_a_provider_in_an_argument(own_lab: Lab) -> None:
-    """It gets the spans of this package alone; measurements go where they went."""
+def test_provider_in_argument_gets_spans_of_this_package_only(own_lab: Lab) -> None:
+    """Measurements go to the provider of the environment."""
     app = write(own_lab, pages.block("how-to/providers", "python", "tracer_provider=provider"))
     producer = own_lab.producer(app)
     worker = own_lab.celery(app)
@@ -88,8 +88,8 @@ def test_a_provider_in_an_argument(own_lab: Lab) -> None:
     assert own_lab.receiver.requests("/v1/traces") == []
 
 
-def test_sampling(own_lab: Lab) -> None:
-    """The producer decides for both; what is not kept is counted all the same."""
+def test_sampling_by_producer_holds_for_worker(own_lab: Lab) -> None:
+    """What is not sampled is still counted."""
     app = write(own_lab, pages.block("tutorial/celery", "python", "def charge"))
     env = {**pages.exported("how-to/sampling"), "OTEL_TRACES_SAMPLER_ARG": "0"}
     producer = own_lab.producer(app, env)
@@ -101,8 +101,8 @@ def test_sampling(own_lab: Lab) -> None:
     assert own_lab.receiver.spans() == []
 
 
-def test_a_pod(own_lab: Lab) -> None:
-    """The container of the page says where it runs, and at SIGTERM sends what it has."""
+def test_container_of_page_names_its_pod_and_exports_at_sigterm(own_lab: Lab) -> None:
+    """The resource has the attributes of the pod."""
     manifest = pages.block("how-to/kubernetes", "yaml", "kind: Deployment")
     app = write(own_lab, pages.block("tutorial/celery", "python", "def charge"))
     command = json.loads(re.findall(r"command: (.*)", manifest)[0])
@@ -128,7 +128,7 @@ def test_a_pod(own_lab: Lab) -> None:
 
 
 def environment(manifest: str) -> dict[str, str]:
-    """What Kubernetes makes of the variables: fields of the pod, and `$(NAME)` of earlier ones."""
+    """Resolve the variables as Kubernetes does: fields of the pod, and earlier ones, `$(NAME)`."""
     fields = {
         "status.hostIP": "10.0.0.7",
         "spec.nodeName": "node-a",

@@ -1,6 +1,6 @@
-"""However a producer's process ends, what it had recorded gets out first, within the bound.
+"""However a producer's process ends, what it has recorded is exported first, within the bound.
 
-No timer is due in these lives. Redis, but for one scenario: ends do not depend on the broker.
+No timer is due in these tests. Mostly on Redis: an end does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ asyncio.run(main())
 
 
 @BOTH_FRAMEWORKS
-def test_sigterm_in_a_sleep(framework: str, own_lab: Lab) -> None:
-    """It dies of the signal, as it would have, and has told everything."""
+def test_sigterm_in_sleep_exports_all_and_ends_process_by_signal(
+    framework: str, own_lab: Lab
+) -> None:
+    """The process dies of the signal, as it would without us."""
     script = start(own_lab, DONE, SLEEP, framework=framework)
     assert script.stop(signal.SIGTERM) == DEFAULT
     expect_work(own_lab)
@@ -54,16 +56,16 @@ def test_sigterm_in_a_sleep(framework: str, own_lab: Lab) -> None:
 
 @REDIS
 @pytest.mark.parametrize("main", [THREADED, LOOP], ids=["a thread works", "an event loop"])
-def test_sigterm_in_other_waits(main: str, own_lab: Lab) -> None:
-    """Whatever the main thread waits in."""
+def test_sigterm_in_any_wait_exports_all(main: str, own_lab: Lab) -> None:
+    """It does not matter what the main thread waits in."""
     script = start(own_lab, main)
     assert script.stop(signal.SIGTERM) == DEFAULT
     expect_work(own_lab)
 
 
 @REDIS
-def test_sigterm_ends_a_management_command(own_lab: Lab) -> None:
-    """A Django command in a long wait."""
+def test_sigterm_in_management_command_exports_all(own_lab: Lab) -> None:
+    """A Django command that waits for long."""
     pytest.importorskip("django")
     env = {
         **LATER,
@@ -82,10 +84,10 @@ def test_sigterm_ends_a_management_command(own_lab: Lab) -> None:
 
 @REDIS
 @pytest.mark.parametrize("record", ["", "work()\n"], ids=["nothing recorded", "recorded"])
-def test_a_process_dies_at_once_where_there_is_nothing_to_wait_for(
+def test_sigterm_with_nothing_to_export_or_fast_collector_ends_process_at_once(
     record: str, own_lab: Lab
 ) -> None:
-    """Nothing recorded, or a collector that answers: the bound, 5 s, is not waited for."""
+    """The bound of 5 s is not waited for."""
     script = start(own_lab, record, 'say("done")\n', SLEEP)
     began = time.monotonic()
     assert script.stop(signal.SIGTERM) == DEFAULT
@@ -94,8 +96,8 @@ def test_a_process_dies_at_once_where_there_is_nothing_to_wait_for(
 
 
 @REDIS
-def test_a_collector_that_hangs_delays_the_death_by_the_bound(own_lab: Lab) -> None:
-    """OTEL_QUEUE_FLUSH_TIMEOUT holds for all signals together; the signal is the same.
+def test_sigterm_with_hanging_collector_ends_process_within_bound(own_lab: Lab) -> None:
+    """OTEL_QUEUE_FLUSH_TIMEOUT bounds all signals together; the process dies of the same signal.
 
     Without the bound an exporter goes on for 10 s.
     """
@@ -107,8 +109,8 @@ def test_a_collector_that_hangs_delays_the_death_by_the_bound(own_lab: Lab) -> N
 
 
 @REDIS
-def test_a_signal_that_comes_twice_does_not_cut_the_flush_short(own_lab: Lab) -> None:
-    """A supervisor may signal the group and then the process; the bound holds for both together."""
+def test_second_sigterm_does_not_interrupt_flush(own_lab: Lab) -> None:
+    """A supervisor may signal the group and then the process; one bound holds for both."""
     script = start(own_lab, DONE, SLEEP, OTEL_QUEUE_FLUSH_TIMEOUT="20")
     own_lab.receiver.fault = Fault.HANG
     script.send_signal(signal.SIGTERM)
@@ -155,8 +157,8 @@ asyncio.run(main())
         pytest.param((IN_LOOP,), id="of an event loop"),
     ],
 )
-def test_a_handler_of_the_application_is_its_own(parts: tuple[str, ...], own_lab: Lab) -> None:
-    """It is called at once, whatever the collector does, and what it decides is what happens."""
+def test_handler_of_application_is_called_at_once(parts: tuple[str, ...], own_lab: Lab) -> None:
+    """The state of the collector does not matter, and the handler decides what happens."""
     script = start(own_lab, *parts, OTEL_QUEUE_FLUSH_TIMEOUT="20")
     if 'say("set")\n' in parts:
         script.wait_for_log("^set$")
@@ -169,8 +171,8 @@ def test_a_handler_of_the_application_is_its_own(parts: tuple[str, ...], own_lab
 
 
 @REDIS
-def test_a_handler_from_before_instrument_stays(own_lab: Lab) -> None:
-    """What was set before is not replaced either."""
+def test_handler_set_before_instrument_stays(own_lab: Lab) -> None:
+    """It is not replaced."""
     before = "import signal, threading\ndef say(words): print(words, flush=True)\n"
     source = f"{before}{HANDLER}{SIGNAL}{WORK}{DONE}{WAIT}"
     script = own_lab.script(source, app=own_lab.module(""), env={**LATER, "FRAMEWORK": "dramatiq"})
@@ -190,8 +192,8 @@ def test_a_handler_from_before_instrument_stays(own_lab: Lab) -> None:
         pytest.param("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", False, id="ignored"),
     ],
 )
-def test_what_the_application_sets_last_holds(back: str, ends: bool, own_lab: Lab) -> None:
-    """The default put back, as uvicorn does, means a flush and a death; ignored means ignored."""
+def test_last_signal_setting_of_application_holds(back: str, ends: bool, own_lab: Lab) -> None:
+    """The default, as uvicorn restores it, means a flush and death; ignored means ignored."""
     taken = (
         "before = signal.signal(signal.SIGTERM, lambda *_: None)\nassert before is signal.SIG_DFL\n"
     )
@@ -203,8 +205,8 @@ def test_what_the_application_sets_last_holds(back: str, ends: bool, own_lab: La
 
 
 @REDIS
-def test_a_program_that_is_started_has_the_default_action(own_lab: Lab) -> None:
-    """What this process does at SIGTERM is not handed on to those that it runs."""
+def test_started_program_has_default_action(own_lab: Lab) -> None:
+    """What this process does at SIGTERM is not inherited by programs that it starts."""
     run = """
 import subprocess
 program = "import time; print('up', flush=True); time.sleep(60)"

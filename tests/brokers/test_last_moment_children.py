@@ -1,6 +1,6 @@
-"""Processes that a producer or a worker starts: what they record gets out before they end.
+"""Processes that a producer or a worker starts: what they record is exported before they end.
 
-No timer is due in these lives. On Redis alone: ends do not depend on the broker.
+No timer is due in these tests. On Redis alone: an end does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("method", "kind"), [*(("fork", kind) for kind in CHILDREN), *OTHERS])
-def test_children_of_multiprocessing_lose_nothing(method: str, kind: str, own_lab: Lab) -> None:
-    """Of a producer that had sent before; also those that are ended by SIGTERM, as a pool's are."""
+def test_children_of_multiprocessing_export_all(method: str, kind: str, own_lab: Lab) -> None:
+    """Children of a producer that has sent; also those that SIGTERM ends, as a pool's are."""
     framework = "dramatiq" if kind == "Process" else "celery"
     source = "".join((WORK, LINGER, MAIN.format(method=method), CHILDREN[kind]))
     script = own_lab.script(source, app=own_lab.module(""), env={**LATER, "FRAMEWORK": framework})
@@ -85,8 +85,8 @@ def test_children_of_multiprocessing_lose_nothing(method: str, kind: str, own_la
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM)"])
-def test_a_child_of_a_plain_fork_loses_nothing(end: str, own_lab: Lab) -> None:
-    """Its normal end and its end by SIGTERM are those of any process."""
+def test_child_of_plain_fork_exports_all(end: str, own_lab: Lab) -> None:
+    """At its normal end and at SIGTERM, as any process."""
     fork = f"""
 pid = os.fork()
 if pid == 0:
@@ -100,8 +100,8 @@ os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
-def test_an_embedded_beat_loses_nothing(pool: str, own_lab: Lab) -> None:
-    """`worker -B`: each tick of its life is a send and a delivery, and counted."""
+def test_embedded_beat_exports_all(pool: str, own_lab: Lab) -> None:
+    """`worker -B`: each tick is a send and a delivery, and counted."""
     app = own_lab.module("tests.brokers.apps.celery_flows")
     arguments = ["-B", "-s", str(own_lab.directory / "schedule")]
     worker = own_lab.celery(app, pool=pool, arguments=arguments, env=LATER)

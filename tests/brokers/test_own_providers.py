@@ -1,4 +1,4 @@
-"""Providers that the application sets, by `set_..._provider`, a recipe, or a wish of its own.
+"""Providers of the application: set with `set_..._provider`, by a recipe, or asked for.
 
 On Redis alone: whose providers are used does not depend on the broker.
 """
@@ -52,8 +52,10 @@ _logs.set_logger_provider(own)
 
 @pytest.mark.parametrize("place", ["before", "after", "after others recorded"])
 @pytest.mark.parametrize("signal", OWN)
-def test_a_provider_of_the_app_wins(signal: str, place: str, own_lab: Lab) -> None:
-    """For its signal, silently and from its first record; the others are the environment's.
+def test_provider_set_by_application_is_used_for_its_signal(
+    signal: str, place: str, own_lab: Lab
+) -> None:
+    """From its first record, without a log line; other signals use the environment.
 
     It may be set before or after `instrument()`, also after the other signals have recorded.
     """
@@ -76,8 +78,8 @@ def test_a_provider_of_the_app_wins(signal: str, place: str, own_lab: Lab) -> No
     assert (point.value, point.service) == (1, services["metrics"][0])
 
 
-def test_providers_can_be_asked_for(own_lab: Lab) -> None:
-    """`ensure_providers()` builds them at once, to add a processor to; `flush()` sends at once."""
+def test_ensure_providers_builds_and_flush_exports_at_once(own_lab: Lab) -> None:
+    """An application adds a processor to what `ensure_providers()` builds."""
     run(
         own_lab,
         "celery",
@@ -131,12 +133,12 @@ CONNECT, INSTRUMENT = "worker_process_init.connect(recipe, weak=False)\n", "inst
 @pytest.mark.parametrize(
     "order", [CONNECT + INSTRUMENT, INSTRUMENT + CONNECT], ids=["recipe first", "recipe last"]
 )
-def test_a_left_over_recipe_of_a_worker_works(
+def test_recipe_in_worker_process_init_gets_all_spans_of_process(
     order: str, arguments: tuple[str, ...], own_lab: Lab
 ) -> None:
-    """The provider it sets gets the spans of its process, to the last; metrics are ours.
+    """Its provider gets the spans to the last; metrics are those of the environment.
 
-    The same in either order of connection, and in processes that take others' place.
+    The order of connection does not matter, and neither do processes that replace others.
     """
     app = own_lab.app(WORKER.format(order=order))
     worker = own_lab.celery(app, arguments=arguments, env=LATER)

@@ -1,4 +1,4 @@
-"""Servers for tests: found, private, isolated; never silently missing in CI."""
+"""Servers for tests: found on the path, isolated, and never missing silently in CI."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_missing_server_skips_locally_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A green CI run has really talked to the brokers."""
+def test_missing_server_skips_locally_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A green CI run has used the real brokers."""
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no-such-server is not installed"):
         services.find_binary("no-such-server")
@@ -22,7 +22,7 @@ def test_a_missing_server_skips_locally_and_fails_in_ci(monkeypatch: pytest.Monk
         services.find_binary("no-such-server")
 
 
-def test_a_server_is_found_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_is_found_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Executable files only."""
     server = tmp_path / "some-server"
     server.touch(mode=0o755)
@@ -30,7 +30,7 @@ def test_a_server_is_found_on_the_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert services.find_binary("some-server") == str(server)
 
 
-def test_two_scopes_never_share_a_redis_database(redis_url: str) -> None:
+def test_two_scopes_use_different_redis_databases(redis_url: str) -> None:
     """Each gets an empty one, and leaves it empty."""
     redis = pytest.importorskip("redis")
     with services.redis_database(redis_url) as one, services.redis_database(redis_url) as two:

@@ -1,6 +1,6 @@
-"""What a worker says at its start: that telemetry is on, and that Prometheus cannot have it.
+"""What a worker logs at its start: that telemetry is on, or that Prometheus is refused.
 
-On Redis alone: what is said does not depend on the broker.
+On Redis alone: the log does not depend on the broker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 @pytest.fixture
 def port() -> int:
-    """One that nobody has."""
+    """A port that is not in use."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         found: int = free.getsockname()[1]
@@ -33,7 +33,7 @@ def port() -> int:
 
 
 def prometheus(port: int) -> dict[str, str]:
-    """As its users set it."""
+    """The environment of a user of Prometheus."""
     return {
         "OTEL_METRICS_EXPORTER": "prometheus",
         "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
@@ -42,7 +42,7 @@ def prometheus(port: int) -> dict[str, str]:
 
 
 def run_ten(lab: Lab, app: App, call: str, worker: ManagedProcess, done: str) -> None:
-    """Ten tasks, whose process spans arrive."""
+    """Send ten tasks, and wait for their process spans."""
     producer = lab.producer(app, {"OTEL_METRICS_EXPORTER": "none"})
     producer.run(f"for n in range(10): ok.{call}(n)")
     worker.wait_for_log(done, count=10)
@@ -52,13 +52,13 @@ def run_ten(lab: Lab, app: App, call: str, worker: ManagedProcess, done: str) ->
 
 
 def scraped(port: int) -> str:
-    """The page of Prometheus."""
+    """Return the page of Prometheus."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
         return str(page.read().decode())
 
 
-def test_a_prefork_worker_says_one_line_however_many_processes_it_starts(own_lab: Lab) -> None:
-    """With a process per task, too."""
+def test_prefork_worker_logs_one_line_for_all_its_processes(own_lab: Lab) -> None:
+    """Also with a new process for each task."""
     app = own_lab.module(CELERY)
     worker = own_lab.celery(app, arguments=["--max-tasks-per-child", "1"])
     run_ten(own_lab, app, "delay", worker, r"ok\[.*succeeded")
@@ -67,8 +67,8 @@ def test_a_prefork_worker_says_one_line_however_many_processes_it_starts(own_lab
     worker.wait_for_log(f"INFO.*{said.replace('(', '[(]').replace(')', '[)]')}")
 
 
-def test_a_dramatiq_worker_says_one_line_for_each_of_its_processes(own_lab: Lab) -> None:
-    """They start by themselves, and have no memory in common."""
+def test_dramatiq_worker_logs_one_line_for_each_process(own_lab: Lab) -> None:
+    """They start independently, and share no memory."""
     app = own_lab.module(DRAMATIQ)
     worker = own_lab.dramatiq(app, processes=2)
     run_ten(own_lab, app, "send", worker, "ok ran")
@@ -77,10 +77,10 @@ def test_a_dramatiq_worker_says_one_line_for_each_of_its_processes(own_lab: Lab)
 
 
 @pytest.mark.parametrize("framework", ["celery", "dramatiq"])
-def test_prometheus_is_refused_where_several_processes_run_tasks(
+def test_prometheus_with_several_processes_is_refused_with_one_error(
     own_lab: Lab, framework: str, port: int
 ) -> None:
-    """One ERROR line with the remedy for a whole worker, and no traceback; traces are sent."""
+    """One line with the remedy for the whole worker, and no traceback; traces are exported."""
     pytest.importorskip("opentelemetry.exporter.prometheus")
     if framework == "celery":
         app = own_lab.module(CELERY)
@@ -98,10 +98,8 @@ def test_prometheus_is_refused_where_several_processes_run_tasks(
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads", "dramatiq"])
-def test_prometheus_is_kept_where_one_process_runs_all_tasks(
-    own_lab: Lab, pool: str, port: int
-) -> None:
-    """It shows every one of them."""
+def test_prometheus_with_one_process_shows_all_tasks(own_lab: Lab, pool: str, port: int) -> None:
+    """The page has the count of every task."""
     pytest.importorskip("opentelemetry.exporter.prometheus")
     if pool == "dramatiq":
         app = own_lab.module(DRAMATIQ)
@@ -120,8 +118,8 @@ def test_prometheus_is_kept_where_one_process_runs_all_tasks(
     assert line.endswith(" 10.0")
 
 
-def test_strict_settings_keep_a_prefork_worker_from_starting(own_lab: Lab, port: int) -> None:
-    """Better no worker than one whose numbers are wrong."""
+def test_prometheus_with_strict_keeps_prefork_worker_from_starting(own_lab: Lab, port: int) -> None:
+    """A worker with wrong numbers must not start."""
     app = own_lab.module(CELERY)
     env = {**prometheus(port), "OTEL_QUEUE_STRICT": "yes"}
     worker = own_lab.celery(app, env=env, ready=REFUSED)

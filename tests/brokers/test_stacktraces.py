@@ -1,6 +1,6 @@
-"""No stack trace that leaves a worker has a frame of ours, wherever it is put.
+"""No stack trace that leaves a worker has a frame of this package.
 
-On Redis alone: an exception is the same whatever the broker.
+On Redis alone: an exception is the same with every broker.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ DRAMATIQ = """
 
 @pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 @pytest.mark.parametrize("worker", ["prefork", "threads", "dramatiq"])
-def test_spans_events_and_log_records(own_lab: Lab, worker: str) -> None:
-    """Those of the task and its send, and of the record in which the framework logs the failure."""
+def test_stacktraces_of_spans_and_log_records_have_no_frame_of_this_package(
+    own_lab: Lab, worker: str
+) -> None:
+    """On the spans of the task and its send, and on the record with which the framework logs it."""
     env = {"OTEL_LOGS_EXPORTER": "otlp"}
     app = own_lab.app(DRAMATIQ if worker == "dramatiq" else CELERY)
     producer = own_lab.producer(app)

@@ -1,4 +1,4 @@
-"""Every ending of a worker process loses nothing, with timers that are never due.
+"""No end of a worker process loses telemetry, with timers that are never due.
 
 On Redis alone: what a process does at its end does not depend on its broker.
 """
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 
 def term(worker: ManagedProcess) -> None:
-    """A warm shutdown."""
+    """Shut the worker down warmly."""
     assert worker.stop(signal.SIGTERM) == 0
 
 
 def quit_(worker: ManagedProcess) -> None:
-    """A cold shutdown."""
+    """Shut the worker down coldly."""
     worker.stop(signal.SIGQUIT)
 
 
@@ -50,10 +50,10 @@ def quit_(worker: ManagedProcess) -> None:
         pytest.param(["--max-memory-per-child=1"], "fork", term, id="max-memory"),
     ],
 )
-def test_a_celery_worker_that_ends_has_told_everything(
+def test_celery_worker_that_ends_exports_all(
     arguments: list[str], method: str, end: Ending, own_lab: Lab
 ) -> None:
-    """Each task is one process span and counted once, whichever way its process ended."""
+    """Each task has one process span and one count, in whichever way its process ended."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
     env = {**LATER, "CELERY_WORKER_POOL_START_METHOD": method}
@@ -70,7 +70,7 @@ def test_a_celery_worker_that_ends_has_told_everything(
     own_lab.receiver.expect_total(CONSUMED, tasks, timeout=2, taskqueue__task__outcome="success")
 
 
-def test_a_process_that_a_shrinking_pool_gives_up_has_told_everything(own_lab: Lab) -> None:
+def test_process_removed_from_pool_exports_all(own_lab: Lab) -> None:
     """Its telemetry arrives while the worker goes on."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
@@ -91,7 +91,7 @@ def test_a_process_that_a_shrinking_pool_gives_up_has_told_everything(own_lab: L
     assert other.name == "process hold"
 
 
-def test_a_hard_limit_costs_no_telemetry_of_others(own_lab: Lab) -> None:
+def test_hard_time_limit_loses_no_other_telemetry(own_lab: Lab) -> None:
     """Neither that of the other processes nor what the killed one had done before."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
@@ -113,10 +113,8 @@ def test_a_hard_limit_costs_no_telemetry_of_others(own_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--use-spawn"]], ids=["fork", "spawn"])
-def test_dramatiq_processes_that_end_have_told_everything(
-    arguments: list[str], own_lab: Lab
-) -> None:
-    """HUP replaces them, TERM ends them."""
+def test_dramatiq_process_that_ends_exports_all(arguments: list[str], own_lab: Lab) -> None:
+    """HUP replaces the processes, TERM ends them."""
     app = own_lab.module(DRAMATIQ)
     producer = own_lab.producer(app)
     # What HUP starts anew is the `python` of PATH.
@@ -136,10 +134,10 @@ def test_dramatiq_processes_that_end_have_told_everything(
     own_lab.receiver.expect_total(CONSUMED, 16, timeout=2, taskqueue__task__outcome="success")
 
 
-def test_children_of_one_task_lose_none(own_lab: Lab) -> None:
-    """Each task in a process of its own: as many spans, instance ids and counts as tasks.
+def test_process_for_each_task_exports_all(own_lab: Lab) -> None:
+    """As many spans, instance ids and counts as tasks.
 
-    Celery lets such a process linger for a second, so many run at once.
+    Celery keeps such a process for a second, so that many run at once.
     """
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)

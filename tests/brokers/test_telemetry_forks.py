@@ -71,10 +71,10 @@ def protocol_lab(own_lab: Lab, protocol: str) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize(("protocol", "given"), [("http", GIVEN), ("grpc", {})])
-def test_children_of_a_user_who_set_providers_count_for_themselves(
+def test_child_with_inherited_provider_of_user_counts_for_itself(
     given: dict[str, str], protocol_lab: Lab
 ) -> None:
-    """Own instance ids, counts from zero, and nothing of before the fork sent twice."""
+    """It has its own instance id, counts from zero, and exports nothing of before the fork."""
     lab = protocol_lab
     app = lab.module(CELERY)
     producer = lab.producer(app)
@@ -99,10 +99,10 @@ def test_children_of_a_user_who_set_providers_count_for_themselves(
 
 
 @pytest.mark.parametrize(("protocol", "env"), [("http", BY_USER), ("grpc", {})])
-def test_the_main_process_exports_while_its_children_work(
+def test_main_process_exports_gauges_and_killed_tasks_between_forks(
     env: dict[str, str], protocol_lab: Lab
 ) -> None:
-    """Gauges and the spans of killed tasks are its own; children forked meanwhile are whole."""
+    """Children that are forked meanwhile export all of theirs."""
     lab = protocol_lab
     app = lab.module(CELERY)
     producer = lab.producer(app)
@@ -124,7 +124,7 @@ def test_the_main_process_exports_while_its_children_work(
 
 
 def expect_gauge(lab: Lab, name: str, value: int) -> None:
-    """One series, from one process, at that value."""
+    """Wait for one series, of one process, at that value."""
 
     def values() -> list[float | None]:
         return [point.value for point in lab.receiver.latest_points(name)]
@@ -133,10 +133,12 @@ def expect_gauge(lab: Lab, name: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "env"), [("http", {}), ("grpc", {}), ("grpc", BY_USER)])
-def test_no_child_forked_in_an_outage_is_mute(env: dict[str, str], protocol_lab: Lab) -> None:
+def test_child_forked_during_outage_exports_afterwards(
+    env: dict[str, str], protocol_lab: Lab
+) -> None:
     """50 forks while the main process exports to a collector that hangs; then it comes back.
 
-    The children of that time work and tell; those that ended before have their spans counted.
+    Children of that time export; the spans of those that have ended are counted as dropped.
     """
     lab = protocol_lab
     app = lab.module(CELERY)
@@ -169,7 +171,7 @@ def test_no_child_forked_in_an_outage_is_mute(env: dict[str, str], protocol_lab:
 
 
 def wait_for_new_children(worker: ManagedProcess) -> set[int]:
-    """Until each process that has run its task is gone and another is there for it; those pids."""
+    """Wait until each process that has run its task is replaced; return the new pids."""
     used = [int(pid) for pid in re.findall(r"^ran in (\d+)$", worker.log, re.MULTILINE)]
     assert len(set(used)) == len(used) == FORKS
     wait_for_end(*used, timeout=10)
@@ -188,10 +190,12 @@ def wait_for_new_children(worker: ManagedProcess) -> set[int]:
         ("dramatiq", "grpc", True),
     ],
 )
-def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
-    """`opentelemetry-instrument celery ...` or `dramatiq ...`, and not one line in the app.
+def test_opentelemetry_instrument_command_covers_worker(
+    framework: str, distro: bool, protocol_lab: Lab
+) -> None:
+    """`opentelemetry-instrument celery ...` or `dramatiq ...`, and no line in the app.
 
-    A distribution sets providers before the first fork; without one we do, where they are needed.
+    A distribution sets providers before the first fork; without one this package does, when needed.
     """
     lab = protocol_lab
     app = lab.app(PLAIN_CELERY if framework == "celery" else PLAIN_DRAMATIQ)
@@ -214,7 +218,7 @@ def test_zero_code(framework: str, distro: bool, protocol_lab: Lab) -> None:
 
 
 def start_instrumented(framework: str, lab: Lab, app: App) -> ManagedProcess:
-    """The worker, two processes, under `opentelemetry-instrument`."""
+    """Start a worker of two processes under `opentelemetry-instrument`."""
     commands = Path(sys.executable).parent
     arguments = {
         "celery": ["-A", app.module, "worker", "-c", "2", "-l", "INFO", "--without-mingle"],

@@ -37,21 +37,23 @@ def grpc_lab(own_lab: Lab) -> Iterator[Lab]:
         lab.close()
 
 
-def test_over_http_the_hub_goes_on(own_lab: Lab) -> None:
-    """Its sockets are green."""
+def test_hanging_backend_over_http_does_not_block_hub(own_lab: Lab) -> None:
+    """The sockets of the exporter are green."""
     expect_the_hub_goes_on(own_lab, "gevent", OURS)
 
 
 @pytest.mark.parametrize(
     ("pool", "env"), [("gevent", OURS), ("eventlet", OURS), ("gevent", TOLD)], ids=str
 )
-def test_over_grpc_the_hub_goes_on(pool: str, env: dict[str, str], grpc_lab: Lab) -> None:
-    """With providers of ours, or of a user who does what our warning says."""
+def test_hanging_backend_over_grpc_does_not_block_hub(
+    pool: str, env: dict[str, str], grpc_lab: Lab
+) -> None:
+    """With our providers, or those of a user who follows our warning."""
     expect_the_hub_goes_on(grpc_lab, pool, env)
 
 
 def expect_the_hub_goes_on(lab: Lab, pool: str, env: dict[str, str]) -> None:
-    """While the collector hangs: tasks run side by side, none is late, and the worker ends."""
+    """Check with a hanging collector: tasks run side by side, none is late, the worker ends."""
     if find_spec(pool) is None:
         pytest.skip(f"{pool} is not installed")
     app = lab.module(CELERY)

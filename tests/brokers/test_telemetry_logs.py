@@ -1,4 +1,4 @@
-"""Log records of a task say which task and trace they belong to, in the log and over OTLP.
+"""Log records of a task name their task and trace, in the log and over OTLP.
 
 On Redis alone: logging does not depend on the broker.
 """
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_celery_records_say_where_they_belong(pool: str, own_lab: Lab) -> None:
-    """Also after Celery has taken the root logger; those of no task say so."""
+def test_celery_log_records_name_task_and_trace(pool: str, own_lab: Lab) -> None:
+    """Also after Celery has configured the root logger; records outside of a task have no trace."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
     worker = own_lab.celery(app, pool=pool, env=LOGGED, ready="ready")
@@ -40,16 +40,16 @@ def test_celery_records_say_where_they_belong(pool: str, own_lab: Lab) -> None:
     )
 
 
-def test_dramatiq_records_say_where_they_belong(own_lab: Lab) -> None:
-    """Through a handler of the user's and through the actor's own logger."""
+def test_dramatiq_log_records_name_task_and_trace(own_lab: Lab) -> None:
+    """Through a handler of the user, and through the actor's own logger."""
     app = own_lab.module(DRAMATIQ)
     producer = own_lab.producer(app)
     worker = own_lab.dramatiq(app, env=LOGGED)
     expect_records(own_lab, worker, producer, "result = speak.send().message_id")
 
 
-def test_logs_that_nobody_asked_for_are_not_sent(own_lab: Lab) -> None:
-    """A general endpoint is for traces and metrics; records keep their attributes to themselves."""
+def test_log_records_without_log_exporter_are_not_exported(own_lab: Lab) -> None:
+    """A general endpoint is for traces and metrics only; the records themselves are unchanged."""
     app = own_lab.module(CELERY)
     producer = own_lab.producer(app)
     worker = own_lab.celery(app)
@@ -62,7 +62,7 @@ def test_logs_that_nobody_asked_for_are_not_sent(own_lab: Lab) -> None:
 
 
 def expect_records(lab: Lab, worker: ManagedProcess, producer: Producer, code: str) -> None:
-    """Both records of one task, as the worker wrote them and as they arrived."""
+    """Wait for both records of one task, as the worker wrote them and as they arrived."""
     sent = producer.run(code)
 
     def records() -> list[ReceivedLog]:

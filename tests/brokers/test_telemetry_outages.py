@@ -1,4 +1,4 @@
-"""A backend that is away costs a worker neither its speed nor its end, and nothing of what follows.
+"""An unreachable backend makes a worker neither slower nor late, and loses nothing afterwards.
 
 On Redis alone: what an outage of the backend costs does not depend on the broker.
 """
@@ -41,16 +41,16 @@ pytestmark = [
 def start(
     framework: str, lab: Lab, app: App, env: Mapping[str, str], slots: int = 2
 ) -> ManagedProcess:
-    """A worker with that many processes."""
+    """Start a worker with that many processes."""
     if framework == "celery":
         return lab.celery(app, concurrency=slots, env=env)
     return lab.dramatiq(app, processes=slots, threads=1, env=env)
 
 
-def test_no_worker_ends_much_later(framework: str, own_lab: Lab) -> None:
-    """At most 5 s later than a worker that tells nothing, main process and children together.
+def test_worker_in_outage_ends_at_most_five_seconds_later(framework: str, own_lab: Lab) -> None:
+    """Than a worker without telemetry, main process and children together.
 
-    That one is timed before and after: what else the machine has to do is part of both.
+    That one is timed before and after, since the load of the machine is part of both.
     """
     app = own_lab.module(APPS[framework])
     producer = own_lab.producer(app)
@@ -72,8 +72,8 @@ def test_no_worker_ends_much_later(framework: str, own_lab: Lab) -> None:
     assert max(took.values()) < max(without_us) + BOUND_S, (took, without_us)
 
 
-def test_tasks_run_at_the_same_speed(framework: str, own_lab: Lab) -> None:
-    """Whether the backend takes what is sent to it or hangs, in turns; the best of each."""
+def test_tasks_in_outage_run_at_same_speed(framework: str, own_lab: Lab) -> None:
+    """A backend that answers and one that hangs take turns; the best of each is compared."""
     app = own_lab.module(APPS[framework])
     producer = own_lab.producer(app)
     worker = start(framework, own_lab, app, {}, slots=1)
@@ -90,15 +90,17 @@ def test_tasks_run_at_the_same_speed(framework: str, own_lab: Lab) -> None:
 
 
 def ticks(worker: ManagedProcess) -> list[float]:
-    """When each tick ran, by the clock of the worker."""
+    """Return when each tick ran, by the clock of the worker."""
     return [float(at) for at in re.findall(r"tick ([\d.]+)$", worker.log, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("fault", AWAY, ids=["refuse", "hang", "503"])
-def test_telemetry_goes_on_by_itself(framework: str, fault: Fault, own_lab: Lab) -> None:
-    """After the outage spans arrive again, and each of before has arrived or counts as dropped.
+def test_telemetry_after_outage_is_exported_again(
+    framework: str, fault: Fault, own_lab: Lab
+) -> None:
+    """Each span of before has arrived or counts as dropped.
 
-    One line says so, for all that Celery has forked together; for Dramatiq in each process.
+    One line says so: for all that Celery has forked together, for Dramatiq in each process.
     """
     app = own_lab.module(APPS[framework])
     producer = own_lab.producer(app)

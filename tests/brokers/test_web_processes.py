@@ -32,7 +32,7 @@ pytestmark = pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 
 
 def expect_pages(lab: Lab, pages: list[Page], *, service: str = "web") -> None:
-    """Each page is a server's span with the send below it, both of that service."""
+    """Check that each page is a server span with the send as its child, both of that service."""
     for page in pages:
         server, send = lab.receiver.expect_trace(page.trace_id, 2, timeout=5, settle=0)
         assert (server.kind, send.kind) == ("server", "producer")
@@ -41,10 +41,10 @@ def expect_pages(lab: Lab, pages: list[Page], *, service: str = "web") -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), PRELOAD], ids=["not preloaded", "preloaded"])
-def test_a_server_that_was_not_asked_anything_has_nothing(
+def test_server_before_first_request_sets_up_nothing(
     arguments: tuple[str, ...], own_lab: Lab
 ) -> None:
-    """No thread and no connection in any of its processes, before the first request."""
+    """No thread and no connection in any of its processes."""
     server = web.gunicorn(web.FLASK, "--no-control-socket", *arguments, sends_with="celery")
     site = web.start(own_lab, server)
     site.process.wait_for_log("app is imported", count=1 if arguments else server.processes)
@@ -66,12 +66,12 @@ def test_a_server_that_was_not_asked_anything_has_nothing(
         pytest.param(RECIPE, AT_IMPORT, PRELOAD, id="recipe, preloaded and recorded"),
     ],
 )
-def test_a_recipe_for_forks_wins(
+def test_provider_set_in_post_fork_gets_spans(
     recipe: tuple[str, ...], env: dict[str, str], preload: tuple[str, ...], own_lab: Lab
 ) -> None:
-    """A provider set in `post_fork` gets the spans; metrics are those of the environment.
+    """Metrics are those of the environment.
 
-    Whatever the main process has recorded before: that arrives once, from itself.
+    What the main process recorded before arrives once, from the main process.
     """
     server = web.gunicorn(web.FLASK, *recipe, *preload, sends_with="celery")
     site = web.start(own_lab, server, {**LATER, **env})
@@ -94,10 +94,10 @@ def test_a_recipe_for_forks_wins(
         pytest.param(True, ("--workers", "2"), 0, id="distribution, two workers"),
     ],
 )
-def test_uvicorn_with_zero_code(
+def test_uvicorn_with_zero_code_exports_all(
     distro: bool, arguments: tuple[str, ...], returncode: int, own_lab: Lab
 ) -> None:
-    """Not a line in the app, whoever sets up the SDK: the same spans, and none lost at the end."""
+    """No line in the app, whoever sets up the SDK: the same spans, and none lost at the end."""
     if distro:
         zero_code.install_distro(own_lab.directory)
     server = web.uvicorn(*arguments, sends_with="celery", processes=2 if arguments else 1)
@@ -114,10 +114,10 @@ def test_uvicorn_with_zero_code(
 
 
 @pytest.mark.parametrize("name", ["uWSGI", "uWSGI, lazy apps"])
-def test_uwsgi_keeps_its_signals(name: str, own_lab: Lab) -> None:
-    """HUP and TERM start its workers anew, INT ends it; a graceful end of a worker loses nothing.
+def test_uwsgi_keeps_its_signals_and_loses_nothing_at_graceful_end(name: str, own_lab: Lab) -> None:
+    """HUP and TERM restart its workers, INT ends it.
 
-    TERM and INT kill a worker that is in a request, and run nothing in it.
+    TERM and INT kill a worker that is in a request, and run no code in it.
     """
     server = web.SERVERS[name].without(*web.GRACEFULLY)
     site = web.start(own_lab, server, LATER)
@@ -142,12 +142,12 @@ def test_uwsgi_keeps_its_signals(name: str, own_lab: Lab) -> None:
         pytest.param(("--py-call-uwsgi-fork-hooks",), 1, id="hooks"),
     ],
 )
-def test_uwsgi_workers_are_whole_whatever_was_recorded_before_their_fork(
+def test_uwsgi_worker_exports_for_itself_after_fork(
     arguments: tuple[str, ...], imports: int, own_lab: Lab
 ) -> None:
     """Each exports while it runs, under its own instance id, and counts for itself alone.
 
-    uWSGI forks without Python's hooks, unless told to: what the main process records is left out.
+    uWSGI forks without Python's hooks by default: what the main process records is left out.
     """
     server = web.SERVERS["uWSGI"].with_more(*arguments)
     site = web.start(own_lab, server, AT_IMPORT)
@@ -161,8 +161,8 @@ def test_uwsgi_workers_are_whole_whatever_was_recorded_before_their_fork(
     site.process.stop()
 
 
-def test_uwsgi_as_the_page_has_it(own_lab: Lab) -> None:
-    """With its settings SIGTERM ends the server, and nothing is lost."""
+def test_uwsgi_with_settings_of_page_ends_at_sigterm_without_loss(own_lab: Lab) -> None:
+    """The settings are those of the how-to."""
     settings = pages_of_docs.block("how-to/web-processes", "ini", "[uwsgi]")
     file = own_lab.directory / "uwsgi.ini"
     file.write_text(settings.replace("shop.wsgi:application", web.FLASK))
@@ -178,8 +178,8 @@ def test_uwsgi_as_the_page_has_it(own_lab: Lab) -> None:
     "name",
     ["gunicorn sync", "gunicorn uvicorn", "uvicorn", "uWSGI", "hypercorn", "python app.py"],
 )
-def test_a_collector_that_hangs_delays_no_end(name: str, own_lab: Lab) -> None:
-    """Not by more than OTEL_QUEUE_FLUSH_TIMEOUT, and with the same return code."""
+def test_server_with_hanging_collector_ends_within_bound(name: str, own_lab: Lab) -> None:
+    """The bound is OTEL_QUEUE_FLUSH_TIMEOUT; the return code is the same."""
     server = web.SERVERS[name]
     site = web.start(own_lab, server, {**LATER, "OTEL_QUEUE_FLUSH_TIMEOUT": str(BOUND_S)})
     site.get_from_all("send", server.processes)
@@ -189,8 +189,8 @@ def test_a_collector_that_hangs_delays_no_end(name: str, own_lab: Lab) -> None:
     assert time.monotonic() - began < BOUND_S + SLACK_S
 
 
-def test_an_interrupted_uvicorn_loses_nothing(own_lab: Lab) -> None:
-    """What Ctrl-C does."""
+def test_uvicorn_interrupted_with_ctrl_c_loses_nothing(own_lab: Lab) -> None:
+    """SIGINT is what Ctrl-C sends."""
     server = web.SERVERS["uvicorn"]
     site = web.start(own_lab, server, LATER)
     pages = site.get_from_all("send", server.processes)

@@ -1,4 +1,4 @@
-"""One life of each web server, from its first request to SIGTERM, and nothing of it is lost.
+"""Each web server from its first request to SIGTERM, without a loss.
 
 No timer is due in such a life: what arrives was recorded from the first moment and sent in the
 last. On Redis alone: a web process is the same for every broker.
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.parametrize("broker", ["redis"], indirect=True, scope="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """What a server has answered and how it ended; `lab` has received what it told."""
+    """What a server has answered and how it ended; `lab` has received its telemetry."""
 
     lab: Lab
     server: web.Server
@@ -39,7 +39,7 @@ class Life:
 
 @pytest.fixture(scope="module", params=web.SERVERS)
 def life(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Life]:
-    """Every process of the server sends, one page more sends nothing; then SIGTERM."""
+    """Every process of the server sends, one more page sends nothing; then SIGTERM."""
     server = web.SERVERS[request.param]
     with FaultyReceiver() as receiver:
         own = replace(lab, receiver=receiver)
@@ -55,8 +55,8 @@ def life(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Life]:
         own.close()
 
 
-def test_each_request_is_a_trace_with_what_it_sent(life: Life) -> None:
-    """Also the first of each process: the server's span is the root, the send is below it."""
+def test_request_is_trace_with_its_send(life: Life) -> None:
+    """Also the first of each process: the server span is the root, the send is its child."""
     *sending, quiet = life.pages
     assert all(int(page.trace_id, 16) for page in life.pages), life.pages
     for page in sending:
@@ -68,8 +68,8 @@ def test_each_request_is_a_trace_with_what_it_sent(life: Life) -> None:
     assert len(life.lab.receiver.spans()) == 2 * len(sending) + 1
 
 
-def test_each_request_and_each_send_is_counted(life: Life) -> None:
-    """Requests that began and ended leave none active."""
+def test_requests_and_sends_are_counted(life: Life) -> None:
+    """Requests that have ended leave none active."""
     received = life.lab.receiver
     received.expect_total(SENT, len(life.pages) - 1, timeout=2)
     received.expect_total(DURATION, len(life.pages), timeout=2)
@@ -77,7 +77,7 @@ def test_each_request_and_each_send_is_counted(life: Life) -> None:
     assert {point.value for point in received.latest_points(ACTIVE)} == {0}
 
 
-def test_the_server_ends_as_it_does_without_us(life: Life) -> None:
-    """With its return code, and without a word of ours or OpenTelemetry's in its log."""
+def test_server_ends_as_without_instrumentation(life: Life) -> None:
+    """With its return code, and without a log line of this package or OpenTelemetry."""
     assert life.returncode == life.server.returncode
     assert in_log_of_ours(life.log) == []

@@ -1,4 +1,4 @@
-"""Web servers of a lab: start one, ask it for pages, know which of its processes answered."""
+"""Web servers of a lab: start one, request pages, and see which of its processes answered."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _TOGETHER = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """How a web server is started, on how many processes it answers, and how it ends by SIGTERM.
+    """How a web server is started, how many processes answer, and how it ends at SIGTERM.
 
-    `returncode` is what it ends with without this package, measured.
+    `returncode` is its return code without this package, as measured.
     """
 
     command: tuple[str, ...]
@@ -60,25 +60,25 @@ class Server:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def with_more(self, *arguments: str) -> Server:
-        """The same with more arguments, at the end."""
+        """Return the same server with more arguments at the end."""
         return replace(self, command=(*self.command, *arguments))
 
     def without(self, *arguments: str) -> Server:
-        """The same with less."""
+        """Return the same server without some arguments."""
         left = tuple(each for each in self.command if each not in arguments)
         return replace(self, command=left)
 
 
 def gunicorn(app: str, *arguments: str, sends_with: str, processes: int = 2) -> Server:
-    """Gunicorn with so many workers."""
+    """Return gunicorn with that many workers."""
     command = (*_GUNICORN, "-w", str(processes), *arguments, app)
     return Server(command=command, sends_with=sends_with, processes=processes)
 
 
 def uvicorn(*arguments: str, sends_with: str, processes: int = 1) -> Server:
-    """Uvicorn; alone it dies of the signal, a supervisor of workers ends by itself.
+    """Return uvicorn: alone it dies of the signal, with several workers it ends by itself.
 
-    That would kill workers which take more than 5 s to import the app.
+    The supervisor would kill workers that take more than 5 s to import the app.
     """
     options = ("--port", "{port}", "--timeout-worker-healthcheck", "60")
     command = ("-m", "uvicorn", *options, *arguments, FASTAPI)
@@ -135,14 +135,14 @@ SERVERS: Mapping[str, Server] = {
 
 
 def skip_unless_installed() -> None:
-    """Skip the test that calls this where the apps or servers are not there."""
+    """Skip the calling test where the apps or servers are not installed."""
     for module in NEEDED:
         pytest.importorskip(module)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the app said of itself while it answered."""
+    """What the app reported about itself in an answer."""
 
     pid: int
     trace_id: str
@@ -150,13 +150,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A server that runs, or did."""
+    """A server that runs, or has run."""
 
     process: ManagedProcess
     url: str
 
     def get(self, path: str, *, timeout: float = 40) -> Page:
-        """One page, over a connection of its own, as soon as the server listens."""
+        """Request one page, over a connection of its own, as soon as the server listens."""
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -169,7 +169,7 @@ class Site:
             time.sleep(0.02)
 
     def get_from_all(self, path: str, processes: int, *, timeout: float = 40) -> list[Page]:
-        """Pages, some at a time, until that many processes have answered; in no order."""
+        """Request pages in parallel until that many processes have answered, in any order."""
         pages: list[Page] = []
         deadline = time.monotonic() + timeout
         while len({page.pid for page in pages}) < processes:
@@ -182,7 +182,7 @@ class Site:
 def start(
     lab: Lab, server: Server, env: Mapping[str, str] | None = None, *, launcher: str | None = None
 ) -> Site:
-    """Start `server`. Service name `web`. It may not listen yet; `Site.get` waits.
+    """Start `server`, with service name `web`. It may not listen yet; `Site.get` waits.
 
     `launcher` is a program that starts Python in its own way.
     """
@@ -202,7 +202,7 @@ def start(
 
 
 def find_program(name: str) -> str:
-    """A program that was installed beside this interpreter, or one of the machine."""
+    """Return the path of a program beside this interpreter, or of the machine."""
     beside = shutil.which(name, path=str(Path(sys.executable).parent))
     return beside or find_binary(name)
 

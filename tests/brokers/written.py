@@ -1,4 +1,4 @@
-"""The code of a page as an app of a lab."""
+"""The code of a documentation page as an app of a lab."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK = {"celery": "shop.charge", "dramatiq": "charge"}
 
 
 def write(lab: Lab, code: str, name: str = "shop") -> App:
-    """A module with the code of a page, and the broker of the lab in it."""
+    """Write a module with the code of a page, and the broker of the lab in it."""
     path = lab.directory / f"{name}.py"
     path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(code.replace("redis://localhost", lab.broker.url))
@@ -26,7 +26,7 @@ def write(lab: Lab, code: str, name: str = "shop") -> App:
 
 
 def start(lab: Lab, framework: str, app: App, env: Mapping[str, str]) -> ManagedProcess:
-    """The worker of a page, ready."""
+    """Start the worker of a page, and wait until it is ready."""
     if framework == "celery":
         return lab.celery(app, env=env, ready=r" ready\.")
     return lab.dramatiq(app, env=env)

@@ -1,4 +1,4 @@
-"""`opentelemetry-instrument` in front of a command, with a distribution or none."""
+"""`opentelemetry-instrument` in front of a command, with or without a distribution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ configurator = a_distro:Configurator
 
 
 def install_distro(directory: Path) -> None:
-    """What `opentelemetry-distro` brings, as Python sees an installed distribution."""
+    """Write what `opentelemetry-distro` brings, as an installed distribution."""
     (directory / "a_distro.py").write_text(_DISTRO)
     info = directory / "a_distro-1.0.dist-info"
     info.mkdir()
@@ -39,7 +39,7 @@ def install_distro(directory: Path) -> None:
 
 
 def launcher() -> str:
-    """The path of `opentelemetry-instrument`; a test without it is skipped."""
+    """Return the path of `opentelemetry-instrument`; skip the test without it."""
     found = shutil.which("opentelemetry-instrument", path=str(Path(sys.executable).parent))
     if found is None:
         pytest.skip("opentelemetry-instrumentation is not installed")

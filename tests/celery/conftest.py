@@ -1,4 +1,4 @@
-"""An app over kombu's in-memory broker, its worker in a thread, and what they export."""
+"""An app on kombu's in-memory broker, its worker in a thread, and what both export."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEADLINE_S = 10.0
 
 @dataclass(slots=True)
 class Telemetry:
-    """Providers of one test, and what went through them."""
+    """Providers of one test, and what they have exported."""
 
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
@@ -48,12 +48,12 @@ class Telemetry:
         return self.tracer_provider.get_tracer("test")
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:
-        """What ended so far, by start time."""
+        """Spans that have ended, by start time."""
         found = [span for span in self.exporter.get_finished_spans() if name in (None, span.name)]
         return sorted(found, key=lambda span: span.start_time or 0)
 
     def expect(self, count: int, name: str | None = None) -> list[ReadableSpan]:
-        """Exactly `count` spans: waits for them. One too many that comes later fails `close`."""
+        """Wait for `count` spans; fail if there are more."""
         until(lambda: len(self.spans(name)) >= count, lambda: describe(self.spans()))
         found = self.spans(name)
         assert len(found) == count, describe(self.spans())
@@ -82,7 +82,7 @@ def until(condition: Callable[[], bool], what: Callable[[], str] = lambda: "") -
 
 
 def describe(spans: list[ReadableSpan]) -> str:
-    """One line for each span, to read in a failure."""
+    """One line for each span, for messages of failed assertions."""
     return "\n".join(
         f"{span.context.trace_id:032x} {span.context.span_id:016x} < "
         f"{span.parent.span_id if span.parent else 0:016x} {span.name} {span.status.status_code} "
@@ -107,7 +107,7 @@ def linked_ids(span: ReadableSpan) -> list[tuple[int, int]]:
 
 
 def memory_app(**settings: Any) -> Celery:
-    """An app with a queue that nobody else has, results in memory."""
+    """An app with a queue of its own, and results in memory."""
     app = Celery("shop", set_as_current=False)
     app.conf.update(
         broker_url="memory://",
@@ -149,8 +149,8 @@ def instrumenting(app: Celery | None = None, **options: Any) -> Iterator[Telemet
 
 
 @pytest.fixture(scope="session", autouse=True)
-def somebody_listens() -> Iterator[None]:
-    """Celery before 5.4 forgets about receivers of a signal when all there were have gone."""
+def connected_receiver() -> Iterator[None]:
+    """Celery before 5.4 loses receivers of a signal after all of them were disconnected."""
 
     def listen(**_: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Whatever stands for an app is that app; what is none is refused before anything is done."""
+"""A proxy of an app is as good as the app; other values are refused before anything is done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SlottedProxy:
-    """As those of Werkzeug: no weak references, and the class of what is behind it."""
+    """As a proxy of Werkzeug: no weak references, and the class of its target."""
 
     __slots__ = ("_behind",)
 
@@ -40,7 +40,7 @@ class SlottedProxy:
 
 
 class LazyObject:
-    """As those of Django: weak references of its own, equal to nothing else."""
+    """As a proxy of Django: weak references of its own, equal to nothing else."""
 
     def __init__(self, behind: Callable[[], Any]) -> None:
         self.__dict__["_behind"] = behind
@@ -75,8 +75,8 @@ PROXIES: dict[str, Callable[[Celery], Any]] = {
 
 
 @pytest.mark.parametrize("kind", PROXIES)
-def test_the_app_behind_a_proxy_is_covered(kind: str) -> None:
-    """It, and no other."""
+def test_instrument_with_proxy_covers_its_app_only(kind: str) -> None:
+    """The app behind the proxy is traced, and no other."""
     app, other = memory_app(), memory_app()
     with instrumenting(PROXIES[kind](app)) as telemetry:
         app.send_task("a")
@@ -86,7 +86,7 @@ def test_the_app_behind_a_proxy_is_covered(kind: str) -> None:
 
 @pytest.fixture
 def current() -> Iterator[Celery]:
-    """The app that `current_app` stands for."""
+    """The app behind `current_app`."""
     before = current_app._get_current_object()
     app = memory_app()
     app.set_current()
@@ -94,8 +94,8 @@ def current() -> Iterator[Celery]:
     before.set_current()
 
 
-def test_the_current_app_is_covered(current: Celery) -> None:
-    """As it was when it was named."""
+def test_instrument_with_current_app_covers_it(current: Celery) -> None:
+    """The app that is current when `instrument` is called stays covered."""
     with instrumenting(current_app) as telemetry:
         current_app.send_task("a")
         memory_app().set_current()
@@ -104,8 +104,8 @@ def test_the_current_app_is_covered(current: Celery) -> None:
         assert [span.name for span in telemetry.spans()] == ["send a", "send c"]
 
 
-def test_a_task_that_knows_its_app_through_a_proxy(current: Celery) -> None:
-    """A class that no app was given has `current_app`: its eager runs are traced as any."""
+def test_eager_task_with_proxy_as_app_is_traced(current: Celery) -> None:
+    """A task class without an app has `current_app`: its eager runs are traced as any others."""
 
     class Unbound(Task):
         name = "unbound"
@@ -122,16 +122,16 @@ def test_a_task_that_knows_its_app_through_a_proxy(current: Celery) -> None:
     assert processed.attributes["messaging.destination.name"] == current.conf.task_default_queue
 
 
-def test_an_app_of_a_subclass() -> None:
-    """Also with slots."""
+def test_instrument_with_subclass_of_celery_covers_it() -> None:
+    """Also a subclass with slots."""
     app = Subclass("own", broker="memory://", set_as_current=False)
     with instrumenting(app) as telemetry:
         app.send_task("a")
         telemetry.expect(1)
 
 
-def test_an_app_of_a_proxy_is_traced_in_a_worker() -> None:
-    """Both ends of a message."""
+def test_worker_of_proxied_app_is_traced() -> None:
+    """Both the send and the delivery of a message have a span."""
     app = memory_app()
 
     @app.task(shared=False, name="add")
@@ -144,7 +144,7 @@ def test_an_app_of_a_proxy_is_traced_in_a_worker() -> None:
 
 
 def unbound() -> Any:
-    """What a proxy asks that has nothing behind it."""
+    """Called by a proxy without a target."""
     raise RuntimeError("nothing is bound")
 
 
@@ -160,8 +160,8 @@ NO_APPS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", NO_APPS)
-def test_what_is_no_app_is_refused(kind: str) -> None:
-    """TypeError with the value and what would do; nothing is installed by then."""
+def test_instrument_without_app_type_raises(kind: str) -> None:
+    """TypeError has the value and what is accepted; nothing is installed by then."""
     before = [list(signal.receivers or ()) for signal in (signals.worker_init, signals.beat_init)]
     send, (make, shown) = vars(Celery)["send_task"], NO_APPS[kind]
     with pytest.raises(TypeError, match=r"is no Celery app: give one, .*current_app") as raised:

@@ -1,4 +1,4 @@
-"""celery-batches: a process span for each message of a batch, with what became of it."""
+"""celery-batches: a process span for each message of a batch, with its outcome."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NAME = "process many"
 
 
 class BatchError(Exception):
-    """What a whole batch fails with."""
+    """Raised by a whole batch."""
 
 
 def shop(body: Callable[..., Any], **options: Any) -> Celery:
@@ -64,7 +64,7 @@ def shop(body: Callable[..., Any], **options: Any) -> Celery:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """celery-batches is seen when `instrument` is called, at the latest when a worker starts."""
+    """celery-batches is patched by `instrument`, or when a worker starts."""
     with instrumenting() as telemetry:
         yield telemetry
 
@@ -80,13 +80,13 @@ def process(app: Celery, telemetry: Telemetry, pool: str = "threads") -> list[Re
 
 
 def outcomes(spans: list[ReadableSpan]) -> list[Any]:
-    """How each delivery ended."""
+    """The outcome of each delivery."""
     return [(span.attributes or {})[OUTCOME] for span in spans]
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_each_message_is_processed_in_its_own_trace(pool: str, telemetry: Telemetry) -> None:
-    """What the call sends and traces is inside the first; the others point there."""
+def test_batch_gives_each_message_a_span_in_its_own_trace(pool: str, telemetry: Telemetry) -> None:
+    """What the call sends and traces is inside the first span; the other spans link to it."""
 
     def body(app: Celery, _requests: list[Any]) -> None:
         with telemetry.tracer.start_as_current_span("work"):
@@ -113,8 +113,8 @@ def test_each_message_is_processed_in_its_own_trace(pool: str, telemetry: Teleme
         assert "taskqueue.task.max_attempts" not in attributes, "nobody tries them again"
 
 
-def test_a_batch_that_fails_is_a_failure_of_each_message(telemetry: Telemetry) -> None:
-    """celery-batches logs it and does no more; its record is as it was."""
+def test_failed_batch_is_failure_of_each_message(telemetry: Telemetry) -> None:
+    """celery-batches only logs the error; its log record is unchanged."""
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign]
@@ -143,10 +143,10 @@ def test_a_batch_that_fails_is_a_failure_of_each_message(telemetry: Telemetry) -
         ({}, SoftTimeLimitExceeded(), "timeout", True),
     ],
 )
-def test_a_batch_fails_as_a_task_does(
+def test_batch_outcome_is_that_of_a_task(
     options: dict[str, Any], error: Exception, outcome: str, is_error: bool, telemetry: Telemetry
 ) -> None:
-    """As declared, or because its time is up."""
+    """An expected exception and a time limit are recorded as for other tasks."""
 
     def body(_app: Celery, _requests: list[Any]) -> None:
         raise error
@@ -157,8 +157,8 @@ def test_a_batch_fails_as_a_task_does(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_a_call_says_of_a_message_counts_for_that(fails: bool, telemetry: Telemetry) -> None:
-    """Also when it fails afterwards; the result is stored inside the message's own span."""
+def test_marked_message_has_its_own_outcome(fails: bool, telemetry: Telemetry) -> None:
+    """Also if the call fails afterwards; the result is stored inside the message's own span."""
 
     def body(app: Celery, requests: list[Any]) -> None:
         one, two, three = requests
@@ -191,8 +191,8 @@ def test_what_a_call_says_of_a_message_counts_for_that(fails: bool, telemetry: T
     )
 
 
-def test_a_batch_that_ends_its_thread_is_lost(telemetry: Telemetry) -> None:
-    """In the threads pool nobody else would tell it."""
+def test_batch_that_ends_its_thread_is_lost(telemetry: Telemetry) -> None:
+    """In the threads pool no other process records it."""
 
     def body(_app: Celery, _requests: list[Any]) -> None:
         raise SystemExit(3)
@@ -201,8 +201,8 @@ def test_a_batch_that_ends_its_thread_is_lost(telemetry: Telemetry) -> None:
     assert outcomes(spans) == ["lost"] * 3
 
 
-def test_a_batch_in_the_caller_is_a_run_as_any_other(telemetry: Telemetry) -> None:
-    """Eagerly it is one message, and what it stores is nobody's but its own."""
+def test_eager_batch_is_one_delivery(telemetry: Telemetry) -> None:
+    """An eager call has one message, and stores no results of others."""
 
     def body(app: Celery, requests: list[Any]) -> int:
         app.backend.mark_as_done(requests[0].id, 1)
@@ -214,8 +214,8 @@ def test_a_batch_in_the_caller_is_a_run_as_any_other(telemetry: Telemetry) -> No
     assert (span.attributes or {})[OUTCOME] == "success"
 
 
-def test_an_app_that_is_not_covered_is_left_alone() -> None:
-    """Though it is in the same process."""
+def test_batch_of_uncovered_app_has_no_span() -> None:
+    """Also if it is in the same process as a covered app."""
     named, done = memory_app(), threading.Event()
     other = shop(lambda *_: done.set())
     with instrumenting(named) as telemetry, running(other):
@@ -225,7 +225,7 @@ def test_an_app_that_is_not_covered_is_left_alone() -> None:
     assert telemetry.spans() == []
 
 
-def test_nothing_of_it_is_left_behind() -> None:
+def test_uninstrument_restores_celery_batches() -> None:
     """A pool finds the function by its name: it is the one that is there, before and after."""
     inside = celery_batches.trace
     before = dict(vars(celery_batches.Batches)), inside.apply_batches_task
@@ -239,14 +239,14 @@ def test_nothing_of_it_is_left_behind() -> None:
 
 
 class Jobs(TaskPool):
-    """A prefork pool with billiard's jobs, of which none runs."""
+    """A prefork pool with jobs of billiard that never run."""
 
     def __init__(self) -> None:
         self.options = {"timeout": 9.0}
         self.takes = True
 
     def apply_async(self, _target: object, *_: Any, **options: Any) -> Any:
-        """Take a batch, which a child has begun with two seconds ago."""
+        """Accept a batch, which a child has begun two seconds ago."""
         if not self.takes:
             return None
         job = ApplyResult({}, options["callback"], options["accept_callback"])
@@ -270,14 +270,14 @@ def request_of(app: Celery, number: int) -> Request:
 def app(telemetry: Telemetry) -> Celery:
     """The main process of a worker with a prefork pool."""
     assert not telemetry.spans()
-    instrument()._setup.install_in_worker()
+    instrument()._installation.install_in_worker()
     app = shop(lambda *_: None)
     app.tasks["many"]._pool = Jobs()
     return app
 
 
 def flush(app: Celery) -> Any:
-    """Hand two messages to the pool."""
+    """Give two messages to the pool."""
     return app.tasks["many"].flush([request_of(app, number) for number in range(2)])
 
 
@@ -292,12 +292,12 @@ def report(job: Any, error: Exception) -> None:
     ("error", "outcome", "seconds"),
     [(WorkerLostError("gone"), "lost", 2.0), (TimeLimitExceeded(1.5), "timeout", 1.5)],
 )
-def test_a_batch_that_its_process_did_not_survive_is_told_here(
+def test_batch_of_lost_process_is_recorded_by_main_process(
     error: Exception, outcome: str, seconds: float, app: Celery, telemetry: Telemetry
 ) -> None:
-    """Each message once, with the pid of the dead; from when the batch began."""
+    """Each message once, with the pid of the lost process, from the start of the batch."""
     report(flush(app), error)
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     spans = telemetry.expect(2, NAME)
     assert outcomes(spans) == [outcome] * 2
     for span in spans:
@@ -306,8 +306,8 @@ def test_a_batch_that_its_process_did_not_survive_is_told_here(
         assert lasted == pytest.approx(seconds, abs=0.5 if outcome == "lost" else 0.01)
 
 
-def test_a_batch_that_is_done_is_not_told_here(app: Celery, telemetry: Telemetry) -> None:
-    """Its process has; the messages are acknowledged as ever."""
+def test_completed_batch_is_not_recorded_by_main_process(app: Celery, telemetry: Telemetry) -> None:
+    """The pool process has recorded it; the messages are acknowledged."""
     acknowledged: list[object] = []
     task = app.tasks["many"]
     task.acks_late = True
@@ -315,25 +315,25 @@ def test_a_batch_that_is_done_is_not_told_here(app: Celery, telemetry: Telemetry
     for request in requests:
         request.acknowledge = lambda: acknowledged.append(1)
     task.flush(requests)._set(None, (True, None))
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     assert telemetry.spans() == []
     assert len(acknowledged) == 2
 
 
 @pytest.mark.parametrize(("acks_late", "outcome"), [(False, "lost"), (True, "retry")])
-def test_a_batch_that_ends_with_its_worker_is_told(
+def test_batch_that_ends_with_its_worker_is_recorded(
     acks_late: bool, outcome: str, app: Celery, telemetry: Telemetry
 ) -> None:
-    """Messages that were not acknowledged come again."""
+    """Messages that were not acknowledged are delivered again."""
     app.tasks["many"].acks_late = acks_late
     job = flush(app)
     assert not job.ready()
-    instrument()._setup.work(lambda: None, None, (), {})
+    instrument()._installation.run_worker(lambda: None, None, (), {})
     assert outcomes(telemetry.expect(2, NAME)) == [outcome] * 2
 
 
-def test_a_pool_that_takes_no_more_has_nothing_to_tell(app: Celery, telemetry: Telemetry) -> None:
-    """Nor has one that never began."""
+def test_batch_for_stopped_pool_is_not_recorded(app: Celery, telemetry: Telemetry) -> None:
+    """Nor is a batch that never began."""
     app.tasks["many"]._pool.takes = False
     assert flush(app) is None
     app.tasks["many"]._pool.takes = True

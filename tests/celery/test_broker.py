@@ -1,4 +1,4 @@
-"""The broker is known from the configuration; nobody connects to learn it."""
+"""The broker address is found in the settings; no connection is opened."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ from otel_queue_plugins.core.messages import BrokerAddress, Route
         ({"broker_url": []}, "rabbitmq", "localhost", 5672),
     ],
 )
-def test_the_broker_of_a_configuration(
+def test_broker_address_is_that_of_settings(
     settings: dict[str, Any], system: str, address: str | None, port: int | None
 ) -> None:
-    """System, address and port as an operator knows them; never a user, password or key."""
+    """It has system, address and port; never a user, password or key."""
     app = Celery(set_as_current=False)
     app.conf.update(settings)
-    assert broker.of_app(app) == BrokerAddress(system=system, address=address, port=port)
+    assert broker.address_of(app) == BrokerAddress(system=system, address=address, port=port)
 
 
-def test_reading_and_writing_may_differ() -> None:
+def test_routes_for_reading_and_writing_have_their_own_broker() -> None:
     """A send span names the broker written to, a process span the one read from."""
     app = Celery(set_as_current=False)
     app.conf.update(broker_read_url="amqp://near", broker_write_url="amqp://far")
@@ -87,8 +87,8 @@ def test_reading_and_writing_may_differ() -> None:
     assert routes.find(app, "add", "", "q", reading=True).server_address == "near"
 
 
-def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The configuration is enough."""
+def test_broker_address_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings are enough."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("a connection was opened")
@@ -99,7 +99,7 @@ def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (route.system, route.destination) == ("redis", "mail")
 
 
-def test_an_app_that_is_gone_leaves_its_routes_to_nobody() -> None:
+def test_routes_of_deleted_app_are_not_used_for_another() -> None:
     """A later app may have the memory of an earlier one, but another broker."""
     routes = Routes()
     for number in range(3):
@@ -112,8 +112,8 @@ def test_an_app_that_is_gone_leaves_its_routes_to_nobody() -> None:
     assert left.isdisjoint({"gone-0", "gone-1"})
 
 
-def test_two_apps_in_turn_keep_their_routes() -> None:
-    """What was looked up is made once."""
+def test_routes_of_two_apps_are_kept() -> None:
+    """A route is made once, also if two apps send in turn."""
     routes = Routes()
     apps = [Celery(set_as_current=False, broker=f"redis://cache-{n}") for n in range(2)]
     first = [routes.find(app, "add", "", "mail", reading=False) for app in apps]

@@ -1,4 +1,4 @@
-"""A task that a worker ends is told once, whichever of child and main process comes first."""
+"""A task that a worker ends is recorded once, by its pool process or by the main process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kombu.message import Message
 from opentelemetry import trace
 
 from otel_queue_plugins.celery import instrument, translation
-from otel_queue_plugins.celery.deliveries import Unrecorded
-from otel_queue_plugins.celery.main_process.exits import Exits
+from otel_queue_plugins.celery.deliveries import UnrecordedRuntime
+from otel_queue_plugins.celery.main_process.exit_times import ExitTimes
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ OUTCOME = "taskqueue.task.outcome"
 
 
 class Job:
-    """What a pool knows of a task: its callbacks, and whether it has called one."""
+    """The job of a pool: its callbacks, and whether it has called one."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
@@ -45,7 +45,7 @@ class Job:
         return self.is_set
 
     def terminate(self, signum: int) -> None:
-        """Celery says so to jobs that it cancels."""
+        """Called by Celery for jobs that it cancels."""
 
     def report(self, callback: str, value: object) -> None:
         """What the result handler of a pool does."""
@@ -61,7 +61,7 @@ class Pool(TaskPool):
         self.reports_at_once = False
 
     def apply_async(self, _target: object, **options: Any) -> Job:
-        """Take a task and say that a child has begun with it."""
+        """Accept a task and report that a child has begun it."""
         self.jobs.append(Job(options))
         options["accept_callback"](os.getpid() + 1, time.monotonic())
         return self.jobs[-1]
@@ -74,10 +74,10 @@ class Pool(TaskPool):
 
 
 class Greenlets:
-    """A pool in this process."""
+    """A pool of greenlets, in this process."""
 
     def apply_async(self, _target: object, **options: Any) -> None:
-        """Take a task and say that it has begun."""
+        """Accept a task and report that it has begun."""
         options["accept_callback"](id(self), time.monotonic())
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
@@ -116,14 +116,14 @@ class Worker:
     def end(self) -> None:
         """What the worker does when it has stopped its pool."""
         plugin = instrument()
-        plugin._setup.work(lambda: None, self, (), {})
+        plugin._installation.run_worker(lambda: None, self, (), {})
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument()._setup.install_in_worker()
+        instrument()._installation.install_in_worker()
         yield telemetry
 
 
@@ -147,7 +147,7 @@ def app_with_hold() -> Celery:
 
 
 def terminated(signum: int = 15) -> ExceptionInfo:
-    """What billiard reports of a task whose child was terminated."""
+    """What billiard reports for a task whose child was terminated."""
     return info_of(Terminated(-signum))
 
 
@@ -163,8 +163,10 @@ def processed(telemetry: Telemetry) -> list[ReadableSpan]:
     return telemetry.spans("process hold")
 
 
-def test_a_child_that_was_faster_has_told_it(worker: Worker, telemetry: Telemetry) -> None:
-    """Its result may arrive after the task was cancelled: the child's span is the only one."""
+def test_cancelled_task_with_earlier_result_is_recorded_by_child(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """Its result may arrive after the task was cancelled: its span is the only one."""
     request = worker.run()
     request.cancel(worker.pool)
     worker.pool.jobs[0].report("callback", (0, None, 0.1))
@@ -172,21 +174,23 @@ def test_a_child_that_was_faster_has_told_it(worker: Worker, telemetry: Telemetr
     assert processed(telemetry) == []
 
 
-def test_a_result_that_nobody_has_told_counts(worker: Worker, telemetry: Telemetry) -> None:
-    """A child that had the signal leaves its result to the main process, which takes it."""
+def test_cancelled_task_with_unrecorded_result_is_recorded_once(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """A pool process that got the signal leaves the result to the main process to record."""
     request = worker.run()
     request.cancel(worker.pool)
-    worker.pool.jobs[0].report("callback", (0, None, Unrecorded(0.1)))
+    worker.pool.jobs[0].report("callback", (0, None, UnrecordedRuntime(0.1)))
     worker.end()
     [span] = processed(telemetry)
     assert (span.attributes or {})[OUTCOME] == "success"
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
-def test_a_child_that_was_ended_is_told_by_the_main_process(
+def test_cancelled_task_of_ended_child_is_recorded_by_main_process(
     worker: Worker, telemetry: Telemetry, acknowledged: bool
 ) -> None:
-    """When the pool says that it is gone, with what had become of the message."""
+    """When the pool reports that it is gone, with the outcome of the message."""
     request = worker.run()
     request.acknowledged = acknowledged
     request.cancel(worker.pool)
@@ -197,18 +201,20 @@ def test_a_child_that_was_ended_is_told_by_the_main_process(
     assert (span.attributes or {})[OUTCOME] == ("lost" if acknowledged else "retry")
 
 
-def test_a_pool_that_is_faster_than_the_announcement(worker: Worker, telemetry: Telemetry) -> None:
-    """The report comes in a thread of its own, maybe before Celery has announced anything."""
+def test_cancelled_task_reported_before_announcement_is_recorded_once(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """The pool reports in a thread of its own, maybe before Celery announces anything."""
     worker.pool.reports_at_once = True
     worker.run().cancel(worker.pool)
     worker.end()
     assert len(processed(telemetry)) == 1
 
 
-def test_what_the_pool_never_reports_is_told_when_the_worker_ends(
+def test_cancelled_task_without_report_is_recorded_when_worker_ends(
     worker: Worker, telemetry: Telemetry
 ) -> None:
-    """Never none: once the worker has ended, nobody else will tell it."""
+    """After the worker has ended, nothing else would record it."""
     worker.run().cancel(worker.pool)
     assert processed(telemetry) == []
     worker.end()
@@ -218,20 +224,18 @@ def test_what_the_pool_never_reports_is_told_when_the_worker_ends(
     assert (span.attributes or {})["process.pid"] == os.getpid() + 1
 
 
-def test_what_runs_in_this_process_is_told_where_it_runs(
+def test_cancelled_task_in_this_process_is_recorded_where_it_runs(
     worker: Worker, telemetry: Telemetry
 ) -> None:
-    """A killed greenlet has told its end itself."""
+    """The tracer of a killed greenlet records its end."""
     worker.pool = Greenlets()
     worker.run().cancel(worker.pool)
     worker.end()
     assert processed(telemetry) == []
 
 
-def test_what_is_cancelled_is_kept_no_longer_than_the_pool_keeps_it(
-    worker: Worker, telemetry: Telemetry
-) -> None:
-    """A worker may lose its broker every hour, for years."""
+def test_cancelled_task_is_released_with_its_job(worker: Worker, telemetry: Telemetry) -> None:
+    """A worker may lose its connection every hour for years, and its memory does not grow."""
     for number in range(100):
         worker.run().cancel(worker.pool)
         job = worker.pool.jobs.pop()
@@ -249,30 +253,28 @@ def end_of(span: ReadableSpan) -> float:
     return (span.end_time or 0) / 1e9
 
 
-def test_a_result_that_comes_late_has_the_time_it_was_made(
-    worker: Worker, telemetry: Telemetry
-) -> None:
-    """The main process may have been busy with other things since."""
+def test_late_result_has_the_time_of_its_end(worker: Worker, telemetry: Telemetry) -> None:
+    """The main process may read it some time after the task has ended."""
     request = worker.run()
     request.time_start = time.time() - 9
     request.cancel(worker.pool)
-    result = Unrecorded(0.1)
+    result = UnrecordedRuntime(0.1)
     result.ended_at = time.time() - 5
     worker.pool.jobs[0].report("callback", (0, None, result))
     [span] = processed(telemetry)
     assert end_of(span) == pytest.approx(result.ended_at, abs=1e-3)
 
 
-def test_a_child_says_when_a_signal_ended_its_task(
+def test_terminated_task_has_the_end_that_its_child_wrote(
     worker: Worker, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own end comes later: it cleans up, and exports what it has."""
+    """The process ends later: it cleans up, and exports its telemetry."""
     monkeypatch.setattr(current_process(), "index", 7, raising=False)
-    exits = instrument()._setup._exits
+    exits = instrument()._parts.shared.exit_times
     request = worker.run()
     request.terminate(worker.pool)
     before = time.time()
-    exits.note(translation.receipt(request.request_dict)[1])
+    exits.write(translation.receipt(request.request_dict)[1])
     after = time.time()
     time.sleep(0.05)
     worker.pool.jobs[0].report("error_callback", terminated())
@@ -281,23 +283,25 @@ def test_a_child_says_when_a_signal_ended_its_task(
     assert (span.attributes or {})[OUTCOME] == "revoked"
 
 
-def test_nobody_notes_what_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a parent that listens, in a process of no pool, for a task of no worker."""
-    exits = Exits()
-    exits.note(5)
-    assert exits.noted(5) is None
+def test_exit_time_without_shared_memory_or_pool_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without shared memory, outside of a pool, and for a delivery without a span id."""
+    exits = ExitTimes()
+    exits.write(5)
+    assert exits.read(5) is None
     exits.share()
-    exits.note(5)
+    exits.write(5)
     monkeypatch.setattr(current_process(), "index", 7, raising=False)
-    exits.note(None)
-    assert [exits.noted(5), exits.noted(None)] == [None, None]
+    exits.write(None)
+    assert [exits.read(5), exits.read(None)] == [None, None]
 
 
 @pytest.mark.parametrize("ways", [("callback", (0, None, 0.1)), None])
-def test_a_terminated_task_is_told_once(
+def test_terminated_task_is_recorded_once(
     ways: tuple[str, object] | None, worker: Worker, telemetry: Telemetry
 ) -> None:
-    """By the child that was done by then; or here, if the pool says nothing before it ends."""
+    """By the child if it had completed; else here, if the pool reports nothing before it ends."""
     worker.run().terminate(worker.pool)
     if ways is not None:
         worker.pool.jobs[0].report(*ways)
@@ -306,8 +310,10 @@ def test_a_terminated_task_is_told_once(
     assert outcomes == ([] if ways else ["revoked"])
 
 
-def test_a_pool_that_is_faster_than_the_revocation(worker: Worker, telemetry: Telemetry) -> None:
-    """As for what is cancelled."""
+def test_terminated_task_reported_before_announcement_is_recorded_once(
+    worker: Worker, telemetry: Telemetry
+) -> None:
+    """As for a cancelled task."""
     worker.pool.reports_at_once = True
     worker.run().terminate(worker.pool)
     worker.end()
@@ -315,10 +321,10 @@ def test_a_pool_that_is_faster_than_the_revocation(worker: Worker, telemetry: Te
     assert (span.attributes or {})[OUTCOME] == "revoked"
 
 
-def test_a_time_limit_that_is_never_announced_is_told_when_the_worker_ends(
+def test_time_limit_without_announcement_is_recorded_when_worker_ends(
     worker: Worker, telemetry: Telemetry
 ) -> None:
-    """Hooks are called in between, as a rule; without them the span must not be lost."""
+    """Celery usually calls hooks first; without them the span must not be lost."""
     request = worker.run()
     request.time_start = time.time() - 9
     worker.pool.jobs[0].report("error_callback", info_of(TimeLimitExceeded(2.0)))
@@ -329,8 +335,8 @@ def test_a_time_limit_that_is_never_announced_is_told_when_the_worker_ends(
     assert end_of(span) == pytest.approx(request.time_start + 2, abs=1e-3)
 
 
-def test_hooks_may_raise(worker: Worker, telemetry: Telemetry) -> None:
-    """The delivery is recorded, and their exception is Celery's to handle."""
+def test_request_hook_that_raises_is_recorded(worker: Worker, telemetry: Telemetry) -> None:
+    """The delivery is recorded, and the exception is Celery's to handle."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("no backend")
@@ -344,22 +350,22 @@ def test_hooks_may_raise(worker: Worker, telemetry: Telemetry) -> None:
     assert sorted(outcomes) == ["lost", "revoked"]
 
 
-def test_what_is_not_covered_is_left_alone() -> None:
+def test_cancelled_task_of_uncovered_app_has_no_span() -> None:
     """A worker of another app in the same process."""
     named = memory_app()
     with instrumenting(named) as telemetry:
-        setup = instrument(named)._setup
-        setup.install_in_worker()
+        installation = instrument(named)._installation
+        installation.install_in_worker()
         worker = Worker(app_with_hold())
         for end in ("cancel", "terminate"):
             getattr(worker.run(), end)(worker.pool)
             worker.pool.jobs[-1].report("error_callback", terminated())
-        setup.work(lambda: None, worker, (), {})
+        installation.run_worker(lambda: None, worker, (), {})
         assert telemetry.spans() == []
 
 
-def test_a_job_that_the_pool_forgets_is_told(worker: Worker, telemetry: Telemetry) -> None:
-    """Celery before 5.5 makes it forget all of them when the broker is lost."""
+def test_task_of_deleted_job_is_recorded(worker: Worker, telemetry: Telemetry) -> None:
+    """Celery before 5.5 has the pool delete all jobs when the connection is lost."""
     request = worker.run()
     request.cancel(worker.pool)
     assert processed(telemetry) == []
@@ -372,10 +378,10 @@ def test_a_job_that_the_pool_forgets_is_told(worker: Worker, telemetry: Telemetr
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), Reject("unwanted"), Ignore()])
-def test_what_a_child_has_told_is_not_told_again(
+def test_delivery_recorded_by_child_is_not_recorded_again(
     error: Exception, worker: Worker, telemetry: Telemetry
 ) -> None:
-    """Handlers that Celery calls for it here are inside the child's span all the same."""
+    """Receivers that Celery calls for it here are inside the span of the child."""
     inside: list[int] = []
 
     def handler(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The destination is the queue by the name its users know, however a message came there."""
+"""The destination is the queue by the name its users know, for any exchange and routing key."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from celery.exceptions import Reject
 from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
-from otel_queue_plugins.celery import dead_letters
-from otel_queue_plugins.celery.routes import CeleryRoute, Routes, destination, published_to
+from otel_queue_plugins.celery import destinations
+from otel_queue_plugins.celery.destinations import destination, published_to
+from otel_queue_plugins.celery.routes import CeleryRoute, Routes
 from tests.celery.conftest import Telemetry, instrumenting, memory_app, running
 
 EVENTS, NEWS = Exchange("events", type="topic"), Exchange("news", type="fanout")
@@ -20,7 +21,7 @@ NAME = "messaging.destination.name"
 
 
 def delayed(seconds: int, routing_key: str) -> str:
-    """What `kombu.transport.native_delayed_delivery.calculate_routing_key` makes of it."""
+    """The result of `kombu.transport.native_delayed_delivery.calculate_routing_key`."""
     return ".".join(f"{seconds:028b}") + f".{routing_key}"
 
 
@@ -65,20 +66,20 @@ def shop() -> Celery:
         ("single", "whatever", "only"),
     ],
 )
-def test_the_queue_behind_an_exchange(
+def test_destination_is_queue_behind_exchange(
     shop: Celery, exchange: str, routing_key: str, queue: str
 ) -> None:
-    """If the app can tell; else the routing key stands for it."""
+    """If the app declares a matching queue; else it is the routing key."""
     assert destination(shop, exchange, routing_key) == queue
 
 
 @pytest.mark.parametrize(
     ("exchange", "routing_key"), [("news", "celery"), ("news", "x"), ("a", "celery")]
 )
-def test_an_exchange_stands_for_its_queues_where_the_routing_key_says_nothing(
+def test_destination_without_meaningful_routing_key_is_exchange(
     shop: Celery, exchange: str, routing_key: str
 ) -> None:
-    """A fanout of several queues, or the routing key that Celery takes for want of one."""
+    """For a fanout to several queues, and for the default routing key."""
     assert destination(shop, exchange, routing_key) == exchange
 
 
@@ -89,31 +90,31 @@ def test_an_exchange_stands_for_its_queues_where_the_routing_key_says_nothing(
     ("routing_key", "queue"),
     [("bulk.key", "bulk"), ("0.1.bits", "bits"), ("order.#", "orders"), ("1.0.x", "1.0.x")],
 )
-def test_native_delayed_delivery_leaves_no_trace_in_the_name(
+def test_destination_of_delayed_message_has_no_delay(
     shop: Celery, prefix: str, exchange: str, seconds: int, routing_key: str, queue: str
 ) -> None:
-    """Any delay, any of its exchanges, any prefix; a routing key that begins with bits keeps them.
+    """For any delay, exchange and prefix; a routing key that begins with bits keeps them.
 
-    Kombu 5.5 puts a second delay before the first one when such a message is tried again.
+    Kombu 5.5 puts a second delay before the first one when such a message is retried.
     """
     through, key = f"{prefix}celery_delayed_{exchange}", delayed(seconds, routing_key)
     assert destination(shop, through, key) == queue
     assert destination(shop, through, delayed(5, key)) == queue
 
 
-def test_a_delayed_message_that_went_on_to_another_exchange(shop: Celery) -> None:
-    """A dead-letter exchange gets it with the delay."""
+def test_destination_of_delayed_message_on_other_exchange_has_no_delay(shop: Celery) -> None:
+    """A dead-letter exchange gets the message with the delay."""
     assert destination(shop, "events", delayed(3, "order.paid")) == "orders"
     assert destination(shop, "events", delayed(3, "nobody.listens")) == "nobody.listens"
 
 
-def test_an_exchange_that_is_only_called_so(shop: Celery) -> None:
-    """Without a delay there is nothing to take away."""
+def test_destination_of_exchange_with_similar_name_is_unchanged(shop: Celery) -> None:
+    """Without a delay in the routing key nothing is removed."""
     assert destination(shop, "celery_delayed_3", "0.1.mine") == "0.1.mine"
 
 
-def test_all_delays_are_one_route(shop: Celery) -> None:
-    """One metric series, and nothing looked up twice."""
+def test_routes_of_all_delays_are_one(shop: Celery) -> None:
+    """There is one metric series, and nothing is searched twice."""
     routes = Routes()
     found = {
         routes.find(shop, "add", "celery_delayed_27", delayed(n, "bulk.key"), reading=False)
@@ -122,8 +123,8 @@ def test_all_delays_are_one_route(shop: Celery) -> None:
     assert [route.destination for route in found] == ["bulk"]
 
 
-def test_a_broadcast_has_one_name_everywhere() -> None:
-    """The one that it was given, though its queue is called by a fresh id in each process."""
+def test_destination_of_broadcast_is_its_name() -> None:
+    """It is the name that users gave it, although its queue has a fresh id in each process."""
     for _ in range(2):
         app = app_with(
             Broadcast("news"),
@@ -138,15 +139,15 @@ def test_a_broadcast_has_one_name_everywhere() -> None:
     assert destination(app_with(Queue("mail")), "news", "celery") == "news"
 
 
-def test_an_alias_stands_for_a_name_that_is_made_up() -> None:
-    """Also on a direct exchange, where a message is sent by that name."""
+def test_destination_of_generated_queue_name_is_its_alias() -> None:
+    """Also on a direct exchange, where messages are sent by the generated name."""
     made_up = uuid.uuid4().hex
     app = app_with(Queue(made_up, alias="replies"))
     assert destination(app, "", made_up) == "replies"
     assert destination(app, "", "replies") == "replies"
 
 
-def test_what_celery_makes_of_a_route() -> None:
+def test_published_to_is_what_celery_publishes_to() -> None:
     """As `AMQP._create_task_sender` does: without a routing key, only an exchange is left."""
     broadcast = Broadcast("news")
     assert published_to({"queue": broadcast, "exchange": "news"}) == ("news", None)
@@ -154,7 +155,7 @@ def test_what_celery_makes_of_a_route() -> None:
     assert published_to({"queue": Queue("mail", Exchange("mail"))}) == ("", "mail")
 
 
-def test_sender_and_worker_agree_on_a_broadcast() -> None:
+def test_broadcast_has_same_destination_in_sender_and_worker() -> None:
     """Both spans and every metric have its name."""
     app = memory_app(task_queues=(Queue("plain"), Broadcast("news")))
     app.conf.task_default_queue = "plain"
@@ -176,8 +177,8 @@ def _destinations(telemetry: Telemetry) -> set[Any]:
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_a_delay_is_in_no_span_and_no_metric(protocol: int) -> None:
-    """Whatever becomes of the message: success, a retry, a reject, a task that nobody has."""
+def test_delayed_message_has_no_delay_in_spans_and_metrics(protocol: int) -> None:
+    """Whatever its outcome is: success, a retry, a reject, an unknown task."""
     jobs = Queue("jobs", Exchange("celery_delayed_delivery", type="topic"), routing_key="#")
     app = memory_app(task_protocol=protocol, task_queues=[jobs])
 
@@ -208,11 +209,11 @@ def _delayed(seconds: int) -> dict[str, Any]:
 
 
 def dead_letter_queue(app: Celery, exchange: str, routing_key: str) -> str | None:
-    """Where what came through `exchange` with `routing_key` goes when it is rejected."""
+    """The queue for rejected messages that came through `exchange` with `routing_key`."""
     app.conf.broker_url = "amqp://"
     route = Routes().find(app, "work", exchange, routing_key, reading=True)
     assert isinstance(route, CeleryRoute)
-    return dead_letters.queue_of(app, route)
+    return destinations.dead_letter_queue(app, route)
 
 
 def _jobs(exchange: str, routing_key: str | None = None) -> Queue:
@@ -241,18 +242,18 @@ SOME = Queue("some", Exchange("dead", type="topic"), routing_key="jobs.*")
         ([Queue("jobs", Exchange("jobs", type="topic"), routing_key="jobs.#")], None, None),
     ],
 )
-def test_a_dead_letter_keeps_its_routing_key_and_the_delay_in_it(
+def test_dead_letter_queue_is_found_by_routing_key_with_delay(
     queues: list[Queue], at_once: str | None, after_a_delay: str | None
 ) -> None:
-    """RabbitMQ drops what no queue is bound for, and then no queue is named."""
+    """RabbitMQ drops a message that no queue is bound for; then no queue is named."""
     app = app_with(*queues)
     assert dead_letter_queue(app, "jobs", "jobs.mail") == at_once
     through = "celery_delayed_delivery"
     assert dead_letter_queue(app, through, delayed(1, "jobs.#")) == after_a_delay
 
 
-def test_the_dead_letters_of_a_broadcast() -> None:
-    """Found by the name that it goes by."""
+def test_dead_letter_queue_of_broadcast_is_found() -> None:
+    """By the name that users know it by."""
     app = app_with(
         Broadcast("news", queue_arguments={"x-dead-letter-exchange": "dead"}),
         Queue("all", Exchange("dead", type="topic"), routing_key="#"),

@@ -1,4 +1,4 @@
-"""Eager tasks: a run span in the caller's trace, and nothing left behind."""
+"""Eager tasks: a process span in the caller's trace, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def shop(telemetry: Telemetry) -> Iterator[Celery]:
     assert current_delivery.get() is None
 
 
-def test_a_run_is_a_span_in_the_callers_trace(shop: Celery, telemetry: Telemetry) -> None:
-    """No message, so no send span; the run is a child of whatever is current."""
+def test_eager_run_is_span_in_callers_trace(shop: Celery, telemetry: Telemetry) -> None:
+    """There is no message, so no send span; the run is a child of the current span."""
     with telemetry.tracer.start_as_current_span("caller") as caller:
         assert shop.tasks["add"].delay(1, 2).get() == 3
     run = telemetry.one("process add")
@@ -72,22 +72,22 @@ def test_a_run_is_a_span_in_the_callers_trace(shop: Celery, telemetry: Telemetry
     assert "taskqueue.task.wait" not in run.attributes
 
 
-def test_apply_without_any_setting(shop: Celery, telemetry: Telemetry) -> None:
-    """`apply()` runs here whatever the app says."""
+def test_apply_without_always_eager_is_traced(shop: Celery, telemetry: Telemetry) -> None:
+    """`apply()` runs the task in the caller, whatever the settings are."""
     shop.conf.task_always_eager = False
     shop.tasks["add"].apply((1, 2), otel_relation="link")
     telemetry.one("process add")
 
 
-def test_runs_nest(shop: Celery, telemetry: Telemetry) -> None:
-    """A task called by a task is inside the span that called it."""
+def test_eager_run_inside_a_run_is_its_child(shop: Celery, telemetry: Telemetry) -> None:
+    """A task that is called by a task is inside the span that called it."""
     shop.tasks["outer"].delay()
     outer, body, inner = telemetry.expect(3)
     assert parent_ids(body) == ids(outer)
     assert parent_ids(inner) == ids(body)
 
 
-def test_retries_are_attempts_with_the_same_id(shop: Celery, telemetry: Telemetry) -> None:
+def test_eager_retries_are_attempts_with_same_id(shop: Celery, telemetry: Telemetry) -> None:
     """Celery runs them one after the other, each with its own outcome."""
     shop.tasks["again"].delay()
     runs = telemetry.expect(3)
@@ -96,8 +96,8 @@ def test_retries_are_attempts_with_the_same_id(shop: Celery, telemetry: Telemetr
     assert len({run.attributes["messaging.message.id"] for run in runs}) == 1
 
 
-def test_a_replaced_task_contains_the_other(shop: Celery, telemetry: Telemetry) -> None:
-    """`replace()` runs a task of the same id inside."""
+def test_eager_replaced_task_contains_its_replacement(shop: Celery, telemetry: Telemetry) -> None:
+    """`replace()` runs a task with the same id inside."""
     shop.tasks["swap"].delay()
     outer, inner = telemetry.expect(2)
     assert (outer.name, inner.name) == ("process swap", "process add")
@@ -105,8 +105,8 @@ def test_a_replaced_task_contains_the_other(shop: Celery, telemetry: Telemetry) 
 
 
 @pytest.mark.parametrize("propagates", [False, True])
-def test_a_failure(shop: Celery, telemetry: Telemetry, propagates: bool) -> None:
-    """Also where Celery lets the exception out to the caller."""
+def test_eager_failure_is_recorded(shop: Celery, telemetry: Telemetry, propagates: bool) -> None:
+    """Also if Celery raises the exception to the caller."""
     shop.conf.task_eager_propagates = propagates
     if propagates:
         with pytest.raises(ValueError, match="boom"):
@@ -116,15 +116,15 @@ def test_a_failure(shop: Celery, telemetry: Telemetry, propagates: bool) -> None
     assert telemetry.one("process fail").attributes[OUTCOME] == "failure"
 
 
-def test_retry_lets_the_exception_out(shop: Celery, telemetry: Telemetry) -> None:
+def test_eager_retry_with_throw_ends_the_call(shop: Celery, telemetry: Telemetry) -> None:
     """With `throw`, the first attempt ends the call."""
     with pytest.raises((Retry, ValueError)):
         shop.tasks["again"].apply(throw=True)
     assert len(telemetry.spans()) >= 1
 
 
-def test_workflows(shop: Celery, telemetry: Telemetry) -> None:
-    """Canvas, errbacks: every run is a span of the caller's trace."""
+def test_eager_workflows_are_in_callers_trace(shop: Celery, telemetry: Telemetry) -> None:
+    """Canvas and errbacks: every run is a span of the caller's trace."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     with telemetry.tracer.start_as_current_span("caller"):
         chain(add.s(1, 1), add.s(1)).delay()

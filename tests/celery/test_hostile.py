@@ -32,7 +32,7 @@ _headers = st.dictionaries(st.sampled_from(KEYS), _json | _spoilt | st.just(VALI
 
 @pytest.fixture(scope="module")
 def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
-    """A worker; what it is sent is spoilt on the way."""
+    """A worker whose messages are changed on the way."""
     app = memory_app()
 
     @app.task(shared=False, name="work")
@@ -65,8 +65,10 @@ def deliver(app: Celery, telemetry: Telemetry, headers: dict[str, Any]) -> Any:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(headers=_headers)
-def test_any_headers(shop: Celery, telemetry: Telemetry, headers: dict[str, Any]) -> None:
-    """One valid span, an outcome, and a wait that is no nonsense."""
+def test_message_with_any_headers_is_recorded(
+    shop: Celery, telemetry: Telemetry, headers: dict[str, Any]
+) -> None:
+    """It has one valid span, an outcome, and a wait that is possible."""
     span = deliver(shop, telemetry, headers)
     assert span.context.is_valid
     assert span.attributes["taskqueue.task.outcome"] == "success"
@@ -77,7 +79,7 @@ def test_any_headers(shop: Celery, telemetry: Telemetry, headers: dict[str, Any]
         assert len(str(value)) <= 256
 
 
-def test_a_time_that_is_none_ends_the_delivery(shop: Celery, telemetry: Telemetry) -> None:
+def test_message_with_impossible_eta_is_rejected(shop: Celery, telemetry: Telemetry) -> None:
     """Celery rejects a message with an ETA before the calendar; before 5.7 it runs it, too."""
     span = deliver(shop, telemetry, {"eta": "0001-01-01T00:00:00+14:00"})
     outcome = "rejected" if celery.VERSION >= (5, 7) else "success"
@@ -106,10 +108,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_people_do(
+def test_task_with_mistreated_headers_is_recorded(
     shop: Celery, telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    """The task runs under a span that any exporter can encode; its log stays readable."""
+    """The task runs in a span that any exporter can encode; its log stays readable."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     with (

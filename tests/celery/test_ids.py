@@ -1,4 +1,4 @@
-"""Ids are compared as Celery compares them: one that is no `str` is an id as any other."""
+"""Ids of any type are compared as Celery compares them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORKFLOW = "taskqueue.workflow.id"
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["protocol 1", "protocol 2"])
 def shop(request: pytest.FixtureRequest, module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
-    """Tasks that are tried again, and that other tasks follow."""
+    """Tasks that are retried, and that other tasks follow."""
     app = memory_app(task_protocol=request.param)
 
     @app.task(shared=False, name="add")
@@ -65,10 +65,10 @@ def new_id(request: pytest.FixtureRequest) -> Callable[[], Any]:
     return lambda: request.param(str(uuid.uuid4()))
 
 
-def test_a_retry_is_the_same_message(
+def test_retry_with_any_id_is_same_message(
     shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
 ) -> None:
-    """One send span; the maximum that the retry was given; the same id in every span."""
+    """There is one send span, the maximum of the retry, and the same id in every span."""
     task_id = new_id()
     shop.tasks["flaky"].apply_async(task_id=task_id)
     sent, first, second = telemetry.expect(3)
@@ -81,10 +81,10 @@ def test_a_retry_is_the_same_message(
     assert {span.attributes.get(ROOT) for span in (sent, first, second)} == {root}
 
 
-def test_what_follows_a_task_is_a_callback(
+def test_callback_with_any_id_has_trigger_callback(
     shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
 ) -> None:
-    """Celery sends it because a task of that id ended."""
+    """Celery sends it because a task with that id ended."""
     add = shop.tasks["add"]
     add.apply_async(task_id=new_id(), link=add.si())
     telemetry.expect(4)
@@ -92,7 +92,7 @@ def test_what_follows_a_task_is_a_callback(
     assert [span.attributes[TRIGGER] for span in (first, followed)] == ["call", "callback"]
 
 
-def test_what_replaces_a_task_is_a_send(
+def test_replacement_with_any_id_is_a_send(
     shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
 ) -> None:
     """It has the id of the task, and is another message."""
@@ -110,10 +110,10 @@ def test_what_replaces_a_task_is_a_send(
 
 
 @pytest.mark.parametrize("written", [(0, 0), (2, 0), (1, 2, 0, 0), (-3,)])
-def test_a_task_that_writes_how_often_it_was_tried(
+def test_retry_of_task_that_changes_its_retries_is_an_attempt(
     shop: Celery, telemetry: Telemetry, written: tuple[int, ...]
 ) -> None:
-    """Its next attempt is the same message, and the attempt is what Celery counts, from 1."""
+    """The next attempt is the same message; its number is what Celery counts, from 1."""
     shop.tasks["rewrite"].delay(*written)
     sent, *attempts = telemetry.expect(2 + len(written))
     assert [parent_ids(attempt) for attempt in attempts] == [ids(sent)] * len(attempts)
@@ -124,10 +124,10 @@ def test_a_task_that_writes_how_often_it_was_tried(
     assert {attempt.attributes[TRIGGER] for attempt in attempts} == {"call"}
 
 
-def test_the_steps_of_a_chain(
+def test_chain_with_any_id_has_its_steps(
     shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
 ) -> None:
-    """They are counted, and the chain is known by the id of its last task."""
+    """The steps are counted, and the chain has the id of its last task."""
     if shop.conf.task_protocol == 1:
         pytest.skip("the older protocol says nothing of the steps to come")
     add, task_id = shop.tasks["add"], new_id()
@@ -139,10 +139,10 @@ def test_the_steps_of_a_chain(
     assert {span.attributes["taskqueue.workflow.kind"] for span in steps} == {"chain"}
 
 
-def test_the_members_of_a_group(
+def test_group_with_any_id_has_its_members(
     shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
 ) -> None:
-    """They have its id, and their places in it."""
+    """They have the id of the group, and their index in it."""
     if shop.conf.task_protocol == 1:
         pytest.skip("the older protocol says nothing of places")
     add, group_id = shop.tasks["add"], new_id()
@@ -153,7 +153,9 @@ def test_the_members_of_a_group(
     assert {span.attributes["taskqueue.workflow.step"] for span in members} == {0, 1}
 
 
-def test_what_joins_a_group(shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]) -> None:
+def test_chord_body_with_any_id_links_to_members(
+    shop: Celery, telemetry: Telemetry, new_id: Callable[[], Any]
+) -> None:
     """It links to each of the members, whatever its own id is; Celery joins none without a str."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     chord([add.si(), add.si()], total.s().set(task_id=new_id())).delay()
@@ -163,12 +165,12 @@ def test_what_joins_a_group(shop: Celery, telemetry: Telemetry, new_id: Callable
 
 
 @given(st.integers() | st.uuids() | st.text())
-def test_an_id_is_its_text(value: object) -> None:
+def test_identity_of_id_is_its_text(value: object) -> None:
     """Whatever its type is."""
     assert translation.identity(value) == str(value)
 
 
 @pytest.mark.parametrize("value", [None, 1.5, [1], {"a": 1}, b"x"])
-def test_what_is_no_id(value: object) -> None:
-    """Is none."""
+def test_identity_of_other_value_is_none(value: object) -> None:
+    """A value that Celery does not use for ids is left out."""
     assert translation.identity(value) is None

@@ -1,4 +1,4 @@
-"""Zero-code: what is given to the instrumentor holds, as for `instrument()`."""
+"""Zero-code: arguments of the instrumentor are used as those of `instrument()`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def instrumentor() -> Iterator[CeleryInstrumentor]:
-    """One that is not active before or after."""
+    """An instrumentor that is not active before and after."""
     made = CeleryInstrumentor()
     yield made
     made.uninstrument()
@@ -30,14 +30,16 @@ def own() -> Iterator[Telemetry]:
     telemetry.close()
 
 
-def test_the_entry_point_is_the_instrumentor() -> None:
+def test_entry_point_is_the_instrumentor() -> None:
     """As pyproject.toml says."""
     (found,) = entry_points(group="opentelemetry_instrumentor", name="otel_queue_celery")
     assert found.load() is CeleryInstrumentor
 
 
-def test_providers_and_options_count(instrumentor: CeleryInstrumentor, own: Telemetry) -> None:
-    """Those of the call; what is not ours is ignored."""
+def test_instrumentor_uses_providers_and_options_of_call(
+    instrumentor: CeleryInstrumentor, own: Telemetry
+) -> None:
+    """Arguments that are not of `instrument` are ignored."""
     instrumentor.instrument(
         tracer_provider=own.tracer_provider,
         meter_provider=own.meter_provider,
@@ -62,7 +64,9 @@ def test_providers_and_options_count(instrumentor: CeleryInstrumentor, own: Tele
     assert point.value == 1
 
 
-def test_what_was_given_first_stays(instrumentor: CeleryInstrumentor, own: Telemetry) -> None:
+def test_second_instrument_keeps_first_providers(
+    instrumentor: CeleryInstrumentor, own: Telemetry
+) -> None:
     """Whoever calls it again."""
     later = Telemetry()
     instrumentor.instrument(tracer_provider=own.tracer_provider)
@@ -73,10 +77,10 @@ def test_what_was_given_first_stays(instrumentor: CeleryInstrumentor, own: Telem
     later.close()
 
 
-def test_a_bad_setting_is_one_line_and_the_app_goes_on(
+def test_wrong_setting_is_logged_and_not_raised(
     instrumentor: CeleryInstrumentor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing raises; nothing is traced."""
+    """There is one line in the log, and nothing is traced."""
     instrumentor.instrument(relation="sibling")
     memory_app().send_task("a")
     (record,) = [r for r in caplog.records if r.name == "otel_queue_plugins"]

@@ -1,4 +1,4 @@
-"""Who comes to a process of Celery's late finds out what it is, and does what was missed."""
+"""`instrument` in a running process finds its role, and does what missed signals would have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTCOME = "taskqueue.task.outcome"
 
 @pytest.fixture
 def app() -> Celery:
-    """An app with two tasks, of which one has its own way to handle messages."""
+    """An app with two tasks, of which one has its own strategy."""
     app = memory_app()
 
     @app.task(name="ok", shared=False)
@@ -40,12 +40,12 @@ def app() -> Celery:
 
 
 def strategy(*_: Any) -> Callable[..., None]:
-    """Handle messages in a way of one's own."""
+    """A strategy that only acknowledges."""
     return lambda _message, _body, ack, *_: ack()
 
 
-def test_a_worker_that_runs_in_another_thread_is_found(app: Celery) -> None:
-    """What it receives from now on is told in full."""
+def test_instrument_with_worker_in_other_thread_joins_it(app: Celery) -> None:
+    """What the worker receives from now on is recorded in full."""
     with running(app), instrumenting(app) as telemetry:
         app.send_task("ok")
         app.send_task("no.task")
@@ -56,7 +56,7 @@ def test_a_worker_that_runs_in_another_thread_is_found(app: Celery) -> None:
     assert [point.value for point in points] == [4]
 
 
-def test_who_has_a_strategy_of_his_own_keeps_it(app: Celery) -> None:
+def test_instrument_in_worker_keeps_custom_strategy(app: Celery) -> None:
     """It may hold messages that no other has."""
     with running(app):
         [consumer] = [
@@ -74,14 +74,14 @@ def test_who_has_a_strategy_of_his_own_keeps_it(app: Celery) -> None:
 
 
 def calls(frame: Any) -> Iterator[Any]:
-    """A call and those it was made in."""
+    """The frame of a call and of its callers."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
-def test_a_producer_is_nothing_to_celery() -> None:
-    """No worker, no pool process, no beat; so nothing is put in place for one."""
+def test_role_of_producer_is_none() -> None:
+    """It is no worker, no pool process and no beat; so nothing is put in place for one."""
     assert role.current() == Role()
     with instrumenting():
         assert not hasattr(WorkController.start, "__wrapped__")
@@ -111,19 +111,19 @@ def in_method_of(kind: type, module: str, method: str) -> Role:
         (WorkController, "elsewhere", "start", None),
     ],
 )
-def test_a_role_is_told_by_the_calls_in_progress(
+def test_role_is_found_in_calls_in_progress(
     kind: type, module: str, method: str, expected: str | None
 ) -> None:
-    """Methods of Celery's and billiard's that last as long as the process has the role."""
+    """Methods of Celery and billiard that last as long as the process has the role."""
     found = in_method_of(kind, module, method)
     assert found.kind == expected
-    assert found.runs_here == ((expected, method) == ("worker", "start"))
+    assert found.in_this_thread == ((expected, method) == ("worker", "start"))
 
 
-def test_what_goes_wrong_with_it_costs_the_app_nothing(
+def test_join_that_raises_leaves_the_rest_in_place(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The rest is in place all the same."""
+    """The error is logged, and sends are traced."""
 
     def fail() -> Role:
         raise RuntimeError("no frames")
@@ -134,4 +134,4 @@ def test_what_goes_wrong_with_it_costs_the_app_nothing(
         instrument(app)
         app.send_task("a")
         assert telemetry.one("send a")
-    assert "ProcessSetup.join failed" in caplog.text
+    assert "join_running_process failed" in caplog.text

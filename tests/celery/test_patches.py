@@ -1,4 +1,4 @@
-"""The table of patches is true of the Celery that is installed."""
+"""The tables of patches fit the Celery that is installed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.patching import Table
 
 TABLES: dict[str, Table] = {
-    "every process": patches.of_every_process(*[MagicMock()] * 4),
-    "main process": patches.of_main_process(*[MagicMock()] * 5),
+    "every process": patches.of_every_process(MagicMock()),
+    "main process": patches.of_main_process(MagicMock(), MagicMock()),
     "prefork": patches.of_prefork(MagicMock()),
     "threads": patches.of_threads(MagicMock()),
-    "batches": patches.of_batches(MagicMock(), MagicMock()),
+    "batches": patches.of_batches(MagicMock()),
 }
 ROWS = [
     pytest.param(place, name, row, id=f"{table}: {place} {name}")
@@ -38,8 +38,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("place", "name", "row"), ROWS)
-def test_each_row_names_a_function_that_its_version_has(place: str, name: str, row: Patch) -> None:
-    """What a version does not have is passed by in silence, so a typo would be, too."""
+def test_patch_names_a_function_of_its_version(place: str, name: str, row: Patch) -> None:
+    """A function that a version does not have is skipped silently, and so would be a typo."""
     module, _, path = place.partition(":")
     package = pytest.importorskip(module.partition(".")[0])
     assert package is not None
@@ -50,7 +50,7 @@ def test_each_row_names_a_function_that_its_version_has(place: str, name: str, r
         assert not isinstance(owner, type) or name in vars(owner)
 
 
-def test_what_a_pool_is_given_is_pickled_by_its_name() -> None:
+def test_patched_functions_are_pickled_by_name() -> None:
     """A pool that spawns its processes pickles them; there they are what is there."""
     with instrumenting():
         pickled = pickle.dumps([trace.build_tracer, prefork.process_initializer])
@@ -64,8 +64,8 @@ def test_what_a_pool_is_given_is_pickled_by_its_name() -> None:
     subprocess.run([sys.executable, "-c", program], input=pickled, check=True, timeout=60)
 
 
-def test_the_methods_of_an_app_are_pickled_with_it() -> None:
-    """As methods are, whoever patches the class."""
+def test_patched_method_of_app_is_pickled() -> None:
+    """As methods are, also if their class is patched."""
     app = memory_app()
     with instrumenting():
         found = pickle.loads(pickle.dumps(app.send_task))  # noqa: S301 - from this very line
@@ -77,7 +77,7 @@ def one() -> int:
     return 1
 
 
-def test_a_tracer_that_is_held_on_to_becomes_a_plain_call() -> None:
+def test_kept_tracer_after_uninstrument_makes_no_span() -> None:
     """Also one that Celery built while its tasks were traced."""
     app = memory_app()
     task = app.task(shared=False, name="add")(one)
@@ -87,8 +87,8 @@ def test_a_tracer_that_is_held_on_to_becomes_a_plain_call() -> None:
     assert not telemetry.spans()
 
 
-def test_nothing_is_left_of_what_a_signal_had_from_its_class() -> None:
-    """A worker's signals have a `send` of their own while it is traced, and none after."""
+def test_uninstrument_removes_send_of_signals() -> None:
+    """Signals of a worker have a `send` of their own while it is traced, and none after."""
     signals = [
         reduce(getattr, place.partition(":")[2].split("."), import_module("celery.signals"))
         for place in TABLES["main process"]

@@ -9,7 +9,7 @@ from celery import chain, chord
 from tests.celery.conftest import ids, instrumenting, linked_ids, memory_app, running
 
 
-def test_protocol_1_is_traced_both_ways() -> None:
+def test_message_of_protocol_1_is_traced_both_ways() -> None:
     """Its headers are an empty dict at first, and reach the worker under another name."""
     app = memory_app(task_protocol=1)
 

@@ -47,7 +47,7 @@ def app() -> Iterator[Celery]:
 
 
 def relation(telemetry: Telemetry, task: str) -> str:
-    """What the two spans of the only message of `task` are to each other."""
+    """The relation of the two spans of the only message of `task`."""
     sent, processed = telemetry.one(f"send {task}"), telemetry.one(f"process {task}")
     telemetry.exporter.clear()
     linked = ids(sent) in linked_ids(processed)
@@ -61,10 +61,10 @@ def relation(telemetry: Telemetry, task: str) -> str:
 
 @pytest.mark.parametrize("chosen", ["child", "link", "none"])
 @pytest.mark.parametrize("where", ["app", "environment", "call", "signature", "mapping"])
-def test_every_relation_by_every_way(
+def test_relation_by_each_way_is_used(
     app: Celery, chosen: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Baggage arrives in all of them."""
+    """Baggage is propagated with each of them."""
     options: dict[str, Any] = {}
     if where == "app":
         options["relation"] = chosen
@@ -86,7 +86,7 @@ def test_every_relation_by_every_way(
         assert relation(telemetry, "plain") == chosen
 
 
-def test_the_nearer_word_counts(app: Celery) -> None:
+def test_relation_of_call_wins_over_others(app: Celery) -> None:
     """Call before task, task before mapping, mapping before app."""
     with instrumenting(relation="none", relations={"apart": "none", "plain": "child"}) as telemetry:
         app.tasks["plain"].delay()
@@ -98,27 +98,27 @@ def test_the_nearer_word_counts(app: Celery) -> None:
 
 
 @pytest.mark.parametrize("bad", ["sibling", 7, None, [], object()])
-def test_a_bad_word_in_a_call_never_raises(app: Celery, bad: object) -> None:
-    """A typo in a call must not cost the message: the next word counts."""
+def test_wrong_relation_in_call_is_not_used(app: Celery, bad: object) -> None:
+    """A typo in a call must not cost the message: the next choice is used."""
     with instrumenting() as telemetry:
         app.tasks["apart"].apply_async(otel_relation=bad)
         assert relation(telemetry, "apart") == "link"
 
 
-def test_a_bad_word_in_a_call_is_said(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever misspelt it reads so in the log."""
+def test_wrong_relation_in_call_is_logged(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the wrong value."""
     with instrumenting():
         app.tasks["apart"].apply_async(otel_relation="misspelt")
     assert "otel_relation='misspelt'" in caplog.text
 
 
-def test_a_bad_word_in_an_option_raises() -> None:
-    """Where it cannot cost a message, it is told at once."""
+def test_wrong_relation_in_option_raises() -> None:
+    """Where it cannot cost a message, it raises at once."""
     with pytest.raises(ValueError, match="sibling"), instrumenting(relations={"a": "sibling"}):
         pass
 
 
-def test_auto_links_what_was_scheduled_and_what_is_many(app: Celery) -> None:
+def test_auto_relation_links_scheduled_and_large_group(app: Celery) -> None:
     """`auto`: prompt work is a child, a countdown or a large group is linked."""
     with instrumenting(relation="auto", auto_link_fan_out=3) as telemetry:
         plain = app.tasks["plain"]
@@ -133,8 +133,8 @@ def test_auto_links_what_was_scheduled_and_what_is_many(app: Celery) -> None:
         assert not any(span.parent for span in telemetry.expect(3, "process plain"))
 
 
-def test_a_retry_keeps_the_relation_of_its_message(app: Celery) -> None:
-    """The sender decided; attempts of one linked message are linked to it and to each other."""
+def test_retry_keeps_relation_of_its_message(app: Celery) -> None:
+    """The sender decides; attempts of one linked message are linked to it and to each other."""
     with instrumenting() as telemetry:
         app.tasks["again"].apply_async(otel_relation="link")
         first, second, third = telemetry.expect(3, "process again")

@@ -1,4 +1,4 @@
-"""Retries: one message, several attempts, nothing stale."""
+"""Retries: one message, several attempts, no stale headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CARRIED = ("traceparent", "tracestate", "baggage", "otq")
 
 @pytest.fixture(scope="module")
 def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
-    """Tasks that are tried again."""
+    """Tasks that are retried."""
     app = memory_app()
 
     @app.task(shared=False, name="stubborn", bind=True, max_retries=3)
@@ -71,10 +71,8 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
         yield app
 
 
-def test_every_attempt_is_a_sibling_linked_to_the_one_before(
-    shop: Celery, telemetry: Telemetry
-) -> None:
-    """One send span; attempts share it as parent, and each links to its predecessor."""
+def test_attempts_are_siblings_linked_to_the_one_before(shop: Celery, telemetry: Telemetry) -> None:
+    """There is one send span, the parent of all attempts; each attempt links to the one before."""
     shop.tasks["stubborn"].delay(2)
     sent, *attempts = telemetry.expect(4)
     assert [parent_ids(attempt) for attempt in attempts] == [ids(sent)] * 3
@@ -88,8 +86,8 @@ def test_every_attempt_is_a_sibling_linked_to_the_one_before(
     assert [a.status.status_code for a in attempts] == [StatusCode.UNSET] * 3
 
 
-def test_what_an_attempt_says_of_the_next(shop: Celery, telemetry: Telemetry) -> None:
-    """Delay and reason, as attributes and on the event."""
+def test_retried_attempt_has_delay_and_reason(shop: Celery, telemetry: Telemetry) -> None:
+    """As attributes and on the event."""
     shop.tasks["stubborn"].delay(1, countdown=0.25)
     first, second = telemetry.expect(2, "process stubborn")
     assert first.attributes["taskqueue.retry.delay"] == pytest.approx(0.25, abs=0.01)
@@ -105,7 +103,7 @@ def test_what_an_attempt_says_of_the_next(shop: Celery, telemetry: Telemetry) ->
     assert second.attributes["taskqueue.task.wait"] <= passed - 0.25 + 0.01
 
 
-def test_the_last_attempt_gives_up(shop: Celery, telemetry: Telemetry) -> None:
+def test_last_attempt_of_autoretry_is_failure(shop: Celery, telemetry: Telemetry) -> None:
     """Autoretry, exhausted: a failure, with the exception that was the reason."""
     shop.tasks["auto"].delay()
     *_, last = telemetry.expect(3, "process auto")
@@ -116,20 +114,18 @@ def test_the_last_attempt_gives_up(shop: Celery, telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize("positional", [False, True])
-def test_a_maximum_that_is_given_with_a_retry_is_that_of_the_attempt(
+def test_max_retries_of_retry_call_is_that_of_attempt(
     shop: Celery, telemetry: Telemetry, positional: bool
 ) -> None:
-    """It holds for the attempt that gives it, and is forgotten by the next."""
+    """It holds for the attempt that gives it, not for the next."""
     shop.tasks["patient"].delay(2, positional)
     attempts = telemetry.expect(3, "process patient")
     assert [a.attributes["taskqueue.task.max_attempts"] for a in attempts] == [6, 6, 1]
     assert [a.attributes[OUTCOME] for a in attempts] == ["retry", "retry", "success"]
 
 
-def test_a_maximum_given_with_autoretry_is_known_from_the_start(
-    shop: Celery, telemetry: Telemetry
-) -> None:
-    """`retry_kwargs` of the task; the attempt that is over it has given up."""
+def test_max_retries_of_autoretry_is_on_first_attempt(shop: Celery, telemetry: Telemetry) -> None:
+    """It is in `retry_kwargs` of the task; the attempt beyond it has the reason of giving up."""
     shop.tasks["auto_once"].delay()
     attempts = telemetry.expect(2, "process auto_once")
     assert [a.attributes["taskqueue.task.max_attempts"] for a in attempts] == [2, 2]
@@ -137,8 +133,8 @@ def test_a_maximum_given_with_autoretry_is_known_from_the_start(
     assert attempts[1].attributes["taskqueue.retry.reason"] == "max retries exceeded"
 
 
-def test_an_eta_is_not_waiting(shop: Celery, telemetry: Telemetry) -> None:
-    """Countdown and ETA are meant; what comes on top is the wait."""
+def test_wait_after_eta_excludes_the_delay(shop: Celery, telemetry: Telemetry) -> None:
+    """A countdown or an ETA is intended; the wait is the time after it."""
     eta = datetime.now(timezone.utc) + timedelta(seconds=0.4)
     shop.tasks["stubborn"].apply_async((0,), eta=eta)
     span = telemetry.one("process stubborn")
@@ -157,10 +153,12 @@ def _send_with(app: Celery, **remote: Any) -> Any:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_nothing_goes_stale(shop: Celery, telemetry: Telemetry, nested: bool) -> None:
+def test_retries_keep_creation_context_and_renew_enqueue_time(
+    shop: Celery, telemetry: Telemetry, nested: bool
+) -> None:
     """After three retries: the first context, tracestate and baggage, the newest enqueue time.
 
-    `nested`: with another tracer that keeps copies of them in a header called `headers`.
+    `nested`: with another tracer that has copies of them in a header with the name `headers`.
     """
     published: list[dict[str, Any]] = []
 
@@ -184,7 +182,7 @@ def test_nothing_goes_stale(shop: Celery, telemetry: Telemetry, nested: bool) ->
     assert times == sorted(set(times))
 
 
-def test_nothing_of_one_message_is_seen_by_the_next(shop: Celery, telemetry: Telemetry) -> None:
+def test_context_of_one_message_is_not_in_the_next(shop: Celery, telemetry: Telemetry) -> None:
     """A message without tracestate and baggage, after one with both, has neither."""
     seen: list[dict[str, Any]] = []
 
@@ -201,8 +199,8 @@ def test_nothing_of_one_message_is_seen_by_the_next(shop: Celery, telemetry: Tel
     telemetry.expect(8)
 
 
-def test_a_caller_that_copies_the_headers_of_a_request(shop: Celery, telemetry: Telemetry) -> None:
-    """Headers that the caller passes on are overwritten or removed, not believed."""
+def test_send_with_copied_headers_replaces_our_keys(shop: Celery, telemetry: Telemetry) -> None:
+    """Headers that the caller copies from a request are replaced or removed."""
     stale = {"traceparent": f"00-{5:032x}-{6:016x}-01", "tracestate": "a=1", "baggage": "k=v"}
     shop.tasks["stubborn"].apply_async((0,), headers=dict(stale))
     sent, processed = telemetry.expect(2)

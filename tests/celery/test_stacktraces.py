@@ -1,4 +1,4 @@
-"""What Celery and we have in a stack trace: its frames and the user's, none of ours."""
+"""Stack traces have frames of Celery and of the user, and none of ours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGE = f"{Path(otel_queue_plugins.__file__).parent}/"
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Celery]:
-    """Tasks that fail in code of theirs, in a send, in a call, in several ways at once."""
+    """Tasks that fail in their own code, in a send, in a call, and in several of them."""
     app = memory_app()
 
     @app.task(shared=False, name="add")
@@ -71,10 +71,10 @@ def shop() -> Iterator[Celery]:
         ),
     ],
 )
-def test_a_failed_task_shows_its_own_frames(
+def test_stacktrace_of_failed_task_has_its_own_frames(
     shop: Celery, telemetry: Telemetry, name: str, place: str
 ) -> None:
-    """Whatever of ours was between Celery and the task, or between the task and a send."""
+    """It has no frames of ours, neither before the task nor between the task and a send."""
     shop.tasks[name].delay()
     (process,) = telemetry.expect(1, f"process {name}")
     (event,) = [event for event in process.events if event.name == "exception"]
@@ -84,8 +84,8 @@ def test_a_failed_task_shows_its_own_frames(
     assert event.attributes["exception.stacktrace"] == text
 
 
-def test_a_failed_send_shows_the_frames_of_celery(shop: Celery, telemetry: Telemetry) -> None:
-    """From the call of the broker's client on."""
+def test_stacktrace_of_failed_send_has_frames_of_celery(shop: Celery, telemetry: Telemetry) -> None:
+    """From the call of the broker client on."""
     with pytest.raises(EncodeError):
         shop.tasks["add"].delay(object())
     text = telemetry.one("send add").attributes["exception.stacktrace"]

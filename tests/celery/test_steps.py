@@ -1,4 +1,4 @@
-"""The count of steps in chains that Celery rebuilds, and what it costs a message."""
+"""The steps of chains that Celery rebuilds, and how many bytes a message carries for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Flow = "Callable[[Task], Signature]"
 
 @pytest.fixture(scope="module")
 def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
-    """A worker with a task that takes what comes, and names itself."""
+    """A worker with a task that accepts any arguments and returns its name."""
     app = memory_app()
 
     @app.task(shared=False, name="step")
@@ -63,11 +63,11 @@ MEMBERS = [("chord", 0), ("chord", 1)]
 
 
 def in_order(seen: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """`seen` with members of a group, which run at once, sorted."""
+    """`seen`, with the members of a group sorted, as they run concurrently."""
     return sorted(seen, key=lambda one: (one[0] != "chain", one[1]))
 
 
-def test_a_group_in_a_chain_is_one_step(shop: Celery, telemetry: Telemetry) -> None:
+def test_group_in_chain_is_one_step(shop: Celery, telemetry: Telemetry) -> None:
     """Celery makes a chord of it; the steps after that count on."""
     step = shop.tasks["step"]
     members = group(step.s("b"), step.s("c"))
@@ -76,7 +76,7 @@ def test_a_group_in_a_chain_is_one_step(shop: Celery, telemetry: Telemetry) -> N
     assert in_order(seen) == [*[("chain", n) for n in (0, 2, 3, 4)], *MEMBERS]
 
 
-def test_two_groups_after_each_other(shop: Celery, telemetry: Telemetry) -> None:
+def test_two_groups_in_chain_are_two_steps(shop: Celery, telemetry: Telemetry) -> None:
     """A chord whose body is a chord."""
     step = shop.tasks["step"]
     members = group(step.s("b"), step.s("c"))
@@ -86,7 +86,9 @@ def test_two_groups_after_each_other(shop: Celery, telemetry: Telemetry) -> None
 
 
 @pytest.mark.parametrize("written", ["as a chain", "as a chord"])
-def test_a_chain_that_begins_with_a_group(shop: Celery, telemetry: Telemetry, written: str) -> None:
+def test_chain_that_begins_with_group_counts_it(
+    shop: Celery, telemetry: Telemetry, written: str
+) -> None:
     """The header is the first step, in whichever way it is written."""
     step = shop.tasks["step"]
     header = [step.si(0, "a"), step.si(0, "b")]
@@ -99,16 +101,16 @@ def test_a_chain_that_begins_with_a_group(shop: Celery, telemetry: Telemetry, wr
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["in between", "at the end"])
-def test_a_step_that_is_replaced(shop: Celery, telemetry: Telemetry, last: bool) -> None:
-    """What takes its place is the same step."""
+def test_replaced_step_keeps_its_number(shop: Celery, telemetry: Telemetry, last: bool) -> None:
+    """The replacement is the same step."""
     step, swap = shop.tasks["step"], shop.tasks["swap"]
     flow = chain(step.si(0, "a"), swap.s("b"), *[] if last else [step.s("c")])
     seen = steps(telemetry, flow, 6 if last else 8)
     assert [number for _, number in seen] == ([0, 1, 1] if last else [0, 1, 1, 2])
 
 
-def test_a_chain_that_is_a_callback(shop: Celery, telemetry: Telemetry) -> None:
-    """It has its own count, and the one that it is called from goes on."""
+def test_chain_as_callback_has_its_own_steps(shop: Celery, telemetry: Telemetry) -> None:
+    """The chain that it is called from counts on."""
     step = shop.tasks["step"]
     callback = chain(step.s("x"), step.s("y"))
     flow = chain(step.si(0, "a"), step.s("b").set(link=callback), step.s("c"))
@@ -121,8 +123,8 @@ def test_a_chain_that_is_a_callback(shop: Celery, telemetry: Telemetry) -> None:
     assert list(counts.values()) == [[0, 1]]
 
 
-def test_a_chain_of_one(shop: Celery, telemetry: Telemetry) -> None:
-    """Celery tells it from a plain task, so does its span."""
+def test_chain_of_one_is_no_chain(shop: Celery, telemetry: Telemetry) -> None:
+    """Celery makes a plain task of it, so its span has no step."""
     result = chain(shop.tasks["step"].si(0, "a")).apply_async()
     telemetry.expect(2)
     attributes = telemetry.one("process step").attributes
@@ -162,12 +164,12 @@ _NEEDS_GROUP_IN_BODY = pytest.mark.skipif(
     ],
 )
 @pytest.mark.parametrize("task", ["step", "again"])
-def test_what_a_message_carries_is_small(
+def test_workflow_message_carries_at_most_120_bytes(
     shop: Celery, telemetry: Telemetry, flow: Any, task: str
 ) -> None:
-    """At most 120 bytes of ours in the JSON of any message of a workflow, retries among them.
+    """In the JSON of any message of a workflow, retries among them, are at most 120 bytes of ours.
 
-    But one: the retry of a task that joins a group in the middle of a chain, which has most to say.
+    Except one: the retry of a task that joins a group in the middle of a chain carries more.
     """
     sizes: list[int] = []
 

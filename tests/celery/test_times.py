@@ -1,4 +1,4 @@
-"""A time of a message means what Celery takes it for, whatever zone the host is in."""
+"""A time in a message is read as Celery reads it, whatever zone the host is in."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def host_zone(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def naive(seconds: float) -> datetime:
-    """A time without a zone, from now on; Celery takes it for UTC."""
+    """A time without a zone, relative to now; Celery reads it as UTC."""
     return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).replace(tzinfo=None)
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=str)
 def shop(request: pytest.FixtureRequest, module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - comes first
-    """Tasks that are delayed, and tried again at a time."""
+    """Tasks that are delayed, and retried at a time."""
     app = memory_app(**request.param)
 
     @app.task(shared=False, name="work")
@@ -69,7 +69,7 @@ def shop(request: pytest.FixtureRequest, module_telemetry: Telemetry) -> Iterato
         yield app
 
 
-def test_a_time_without_a_zone(shop: Celery, telemetry: Telemetry) -> None:
+def test_time_without_zone_is_read_as_celery_does(shop: Celery, telemetry: Telemetry) -> None:
     """The wait, the delay and the deadline agree with when Celery runs the task."""
     eta, expires = naive(1), naive(60)
     shop.tasks["work"].apply_async(eta=eta, expires=expires)
@@ -84,8 +84,8 @@ def test_a_time_without_a_zone(shop: Celery, telemetry: Telemetry) -> None:
     assert processed.attributes[DELAY] == pytest.approx(max(0.0, at - sent_at), abs=0.2)
 
 
-def test_one_that_came_too_late(shop: Celery, telemetry: Telemetry) -> None:
-    """It is expired for Celery, and was so for as long as it says."""
+def test_expired_time_without_zone_is_expired(shop: Celery, telemetry: Telemetry) -> None:
+    """The message is expired for Celery, and for as long as its span says."""
     shop.tasks["work"].apply_async(expires=naive(-30))
     _, processed = telemetry.expect(2)
     assert processed.attributes["taskqueue.task.outcome"] == "expired"
@@ -93,8 +93,8 @@ def test_one_that_came_too_late(shop: Celery, telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize("form", ["time", "text"])
-def test_a_retry_at_a_time(shop: Celery, telemetry: Telemetry, form: str) -> None:
-    """The attempt says how long it will be until the next, which is meant to wait for so long."""
+def test_retry_at_time_has_delay(shop: Celery, telemetry: Telemetry, form: str) -> None:
+    """The attempt has the delay until the next one, whose wait excludes it."""
     if form == "text" and shop.conf.task_protocol == 1 and celery.VERSION < (5, 7):
         pytest.skip("Celery takes none")
     shop.tasks["again"].delay(form)
@@ -105,8 +105,8 @@ def test_a_retry_at_a_time(shop: Celery, telemetry: Telemetry, form: str) -> Non
     assert second.attributes[WAIT] < 5
 
 
-def test_a_retry_at_a_time_that_has_passed() -> None:
-    """Nobody waits for less than nothing."""
+def test_retry_at_past_time_has_no_delay() -> None:
+    """The delay until the next attempt is never negative."""
     for when in (naive(-5), -5, naive(-5).isoformat()):
         assert outcomes.of_retry(Retry(when=when)).delay == 0
     assert outcomes.of_retry(Retry(when="soon")).delay is None
@@ -130,19 +130,19 @@ NOON = 1_899_979_200.0
     ],
     ids=str,
 )
-def test_every_form_of_a_time_that_celery_reads(value: object) -> None:
+def test_timestamp_of_each_form_is_read(value: object) -> None:
     """ISO 8601 with or without a zone, short or long."""
     assert translation.timestamp(value) == NOON
 
 
 @pytest.mark.parametrize("value", [None, "", 0, 5, True, [], {"a": 1}, "soon", "2030-13-01", b"x"])
-def test_what_is_no_time(value: object) -> None:
-    """Is no time, and no error."""
+def test_timestamp_of_other_value_is_none(value: object) -> None:
+    """There is no error either."""
     assert translation.timestamp(value) is None
 
 
 @given(st.text(alphabet="0123456789-+:.TWZ \x00é", max_size=40))
-def test_a_text_that_is_nearly_a_time(text: str) -> None:
-    """A time or none, whatever it is."""
+def test_timestamp_of_similar_text_raises_nothing(text: str) -> None:
+    """It is a time or None."""
     found = translation.timestamp(text)
     assert found is None or isinstance(found, float)

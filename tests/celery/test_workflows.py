@@ -1,4 +1,4 @@
-"""Workflows: one trace, step after step, and the place of each message in it."""
+"""Workflows: one trace, and the place of each message in the workflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRIGGER = "taskqueue.task.trigger"
 
 
 class BoomError(Exception):
-    """What `fail` raises."""
+    """Raised by `fail`."""
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,10 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
         yield app
 
 
-def test_a_chain_is_one_trace_and_each_step_is_sent_inside_the_one_before(
+def test_chain_is_one_trace_with_steps_inside_each_other(
     shop: Celery, telemetry: Telemetry
 ) -> None:
-    """Step n+1 is sent inside step n; kind, id and step say where each is."""
+    """Step n+1 is sent inside step n; each has the kind, id and step."""
     add = shop.tasks["add"]
     result = chain(add.s(1, 1), add.s(1), add.s(1)).delay()
     assert result.get(timeout=10, interval=0.01) == 4
@@ -82,8 +82,8 @@ def test_a_chain_is_one_trace_and_each_step_is_sent_inside_the_one_before(
     assert {span.attributes[TRIGGER] for span in steps} == {"workflow"}
 
 
-def test_a_group_outside_of_any_span_is_one_trace(shop: Celery, telemetry: Telemetry) -> None:
-    """The members share a trace id, although nothing is current when they are sent."""
+def test_group_without_current_span_is_one_trace(shop: Celery, telemetry: Telemetry) -> None:
+    """The members share a trace id, although no span is current when they are sent."""
     add = shop.tasks["add"]
     result = group(add.s(n, n) for n in range(3)).delay()
     assert result.get(timeout=10, interval=0.01) == [0, 2, 4]
@@ -96,8 +96,8 @@ def test_a_group_outside_of_any_span_is_one_trace(shop: Celery, telemetry: Telem
     assert sorted(span.attributes[STEP] for span in runs) == [0, 1, 2]
 
 
-def test_two_groups_are_two_traces(shop: Celery, telemetry: Telemetry) -> None:
-    """What one group chose for its trace is not seen by the next, nor by a plain message."""
+def test_two_groups_without_current_span_are_two_traces(shop: Celery, telemetry: Telemetry) -> None:
+    """The trace of one group is not that of the next, nor of a plain message."""
     add = shop.tasks["add"]
     for _ in range(2):
         group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=10, interval=0.01)
@@ -106,7 +106,7 @@ def test_two_groups_are_two_traces(shop: Celery, telemetry: Telemetry) -> None:
     assert len(set(traces)) == 3
 
 
-def test_nested_groups_have_no_span_id_twice(shop: Celery, telemetry: Telemetry) -> None:
+def test_nested_groups_have_unique_span_ids(shop: Celery, telemetry: Telemetry) -> None:
     """Celery numbers the members of an inner group anew."""
     add = shop.tasks["add"]
     group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay().get(timeout=10, interval=0.01)
@@ -114,7 +114,7 @@ def test_nested_groups_have_no_span_id_twice(shop: Celery, telemetry: Telemetry)
 
 
 @pytest.mark.parametrize("immutable", [False, True])
-def test_the_body_of_a_chord_links_to_every_header_task(
+def test_chord_body_links_to_each_header_task(
     shop: Celery, telemetry: Telemetry, immutable: bool
 ) -> None:
     """The body is sent inside the header task that ended last, and links to all send spans."""
@@ -134,8 +134,8 @@ def test_the_body_of_a_chord_links_to_every_header_task(
     assert sorted(s.attributes[STEP] for s in telemetry.spans("process add")) == [0, 1, 2]
 
 
-def test_a_large_chord_links_to_twenty(shop: Celery, telemetry: Telemetry) -> None:
-    """Links are capped."""
+def test_body_of_large_chord_links_to_twenty(shop: Celery, telemetry: Telemetry) -> None:
+    """The number of links is limited."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     with telemetry.tracer.start_as_current_span("caller"):
         result = chord([add.s(n, 0) for n in range(30)], total.s()).delay()
@@ -147,8 +147,8 @@ def test_a_large_chord_links_to_twenty(shop: Celery, telemetry: Telemetry) -> No
     assert set(links) <= sent
 
 
-def test_the_body_of_a_chord_may_be_a_chain_or_a_group(shop: Celery, telemetry: Telemetry) -> None:
-    """Whatever starts because the header is complete links to it."""
+def test_chord_body_of_chain_or_group_links_to_header(shop: Celery, telemetry: Telemetry) -> None:
+    """Each message that starts because the header is complete links to it."""
     add, total, done = (shop.tasks[name] for name in ("add", "total", "done"))
     header = [add.s(1, 1), add.s(2, 2)]
     chord(header, chain(total.s(), add.s(1))).delay().get(timeout=10, interval=0.01)
@@ -160,10 +160,10 @@ def test_the_body_of_a_chord_may_be_a_chain_or_a_group(shop: Celery, telemetry: 
     assert [len(linked_ids(span)) for span in telemetry.spans("process done")] == [2, 2]
 
 
-def test_chains_in_a_header_are_joined_by_their_last_step(
+def test_chord_body_links_to_last_steps_of_chains_in_header(
     shop: Celery, telemetry: Telemetry
 ) -> None:
-    """Nested: every span is in the one trace, and every link leads to a span that exists."""
+    """Nested: every span is in the one trace, and every link is to a span that exists."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     result = chord([chain(add.s(1, 1), add.s(1)), add.s(2, 2)], total.s()).delay()
     assert result.get(timeout=10, interval=0.01) == 7
@@ -172,7 +172,7 @@ def test_chains_in_a_header_are_joined_by_their_last_step(
     assert set(linked_ids(telemetry.one("process total"))) <= {ids(span) for span in spans}
 
 
-def test_replaced_members_of_a_chord(shop: Celery, telemetry: Telemetry) -> None:
+def test_replaced_chord_members_have_own_span_ids(shop: Celery, telemetry: Telemetry) -> None:
     """A replacement has the place of the replaced one, but a span id of its own."""
     swap, add, total = (shop.tasks[name] for name in ("swap", "add", "total"))
     result = chord([swap.s(1), add.s(2, 2)], total.s()).delay()
@@ -185,7 +185,7 @@ def test_replaced_members_of_a_chord(shop: Celery, telemetry: Telemetry) -> None
     assert links == [ids(telemetry.one("send swap")), ids(add_sent)]
 
 
-def test_a_callback_is_sent_inside_its_task(shop: Celery, telemetry: Telemetry) -> None:
+def test_callback_is_sent_inside_its_task(shop: Celery, telemetry: Telemetry) -> None:
     """`link`: trigger callback, in the trace of the task that succeeded."""
     add, done = shop.tasks["add"], shop.tasks["done"]
     add.apply_async((1, 1), link=done.s())
@@ -197,10 +197,8 @@ def test_a_callback_is_sent_inside_its_task(shop: Celery, telemetry: Telemetry) 
     assert telemetry.one("process add").attributes[TRIGGER] == "call"
 
 
-def test_an_errback_that_celery_calls_is_a_span_inside_the_failed_task(
-    shop: Celery, telemetry: Telemetry
-) -> None:
-    """More than one argument: Celery calls it as a function, with no message."""
+def test_called_errback_is_span_inside_failed_task(shop: Celery, telemetry: Telemetry) -> None:
+    """With more than one argument Celery calls it as a function, without a message."""
     shop.tasks["fail"].apply_async(link_error=shop.tasks["mourn"].s())
     telemetry.expect(3)
     failed, errback = telemetry.one("process fail"), telemetry.one("process mourn")
@@ -209,8 +207,8 @@ def test_an_errback_that_celery_calls_is_a_span_inside_the_failed_task(
     assert errback.attributes["taskqueue.task.outcome"] == "success"
 
 
-def test_an_errback_that_fails_is_a_failure(shop: Celery, telemetry: Telemetry) -> None:
-    """Celery swallows what it raises; its span does not."""
+def test_errback_that_raises_is_failure(shop: Celery, telemetry: Telemetry) -> None:
+    """Celery ignores what it raises; its span does not."""
     shop.tasks["fail"].apply_async(link_error=shop.tasks["mourn_badly"].s())
     telemetry.expect(3)
     errback = telemetry.one("process mourn_badly")
@@ -218,8 +216,8 @@ def test_an_errback_that_fails_is_a_failure(shop: Celery, telemetry: Telemetry) 
     assert errback.attributes["error.type"] == "RuntimeError"
 
 
-def test_an_errback_that_is_sent(shop: Celery, telemetry: Telemetry) -> None:
-    """One argument: a message like others, sent inside the failed task."""
+def test_sent_errback_is_message_inside_failed_task(shop: Celery, telemetry: Telemetry) -> None:
+    """An errback with one argument is a message as others, sent inside the failed task."""
     shop.tasks["fail"].apply_async(link_error=shop.tasks["note"].s())
     telemetry.expect(4)
     assert telemetry.one("process note").attributes[TRIGGER] == "callback"
@@ -227,10 +225,10 @@ def test_an_errback_that_is_sent(shop: Celery, telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_errbacks_are_no_group_because_celery_sends_them_as_one(
+def test_errbacks_sent_as_group_have_no_group(
     shop: Celery, telemetry: Telemetry, count: int
 ) -> None:
-    """Celery makes a group of what takes one argument, be it alone: nobody asked for a workflow."""
+    """Celery makes a group even of a single errback with one argument; the user has made none."""
     note = shop.tasks["note"]
     shop.tasks["fail"].apply_async(link_error=[note.s() for _ in range(count)])
     telemetry.expect(2 + 2 * count)
@@ -239,10 +237,8 @@ def test_errbacks_are_no_group_because_celery_sends_them_as_one(
         assert not {KIND, ID, STEP} & errback.attributes.keys()
 
 
-def test_callbacks_are_no_group_unless_they_are_written_as_one(
-    shop: Celery, telemetry: Telemetry
-) -> None:
-    """Of several callbacks Celery makes a group, too; that of the user stays one."""
+def test_callbacks_have_group_only_if_written_as_group(shop: Celery, telemetry: Telemetry) -> None:
+    """Celery makes a group of several callbacks, too; only a group of the user is one."""
     add, done = shop.tasks["add"], shop.tasks["done"]
     add.apply_async((1, 1), link=[done.s(), done.s()])
     telemetry.expect(6)
@@ -257,7 +253,9 @@ def test_callbacks_are_no_group_unless_they_are_written_as_one(
     assert sorted(span.attributes[STEP] for span in callbacks) == [0, 1]
 
 
-def test_a_failed_header_tells_the_errbacks_of_the_body(shop: Celery, telemetry: Telemetry) -> None:
+def test_failed_chord_header_calls_errback_of_body_in_trace(
+    shop: Celery, telemetry: Telemetry
+) -> None:
     """The body never runs; its errback runs in the trace of the workflow."""
     fail, add, total, mourn = (shop.tasks[name] for name in ("fail", "add", "total", "mourn"))
     chord([fail.s(), add.s(1, 1)], total.s().on_error(mourn.s())).delay()
@@ -266,7 +264,7 @@ def test_a_failed_header_tells_the_errbacks_of_the_body(shop: Celery, telemetry:
     assert {ids(span)[0] for span in telemetry.spans()} == {ids(errback)[0]}
 
 
-def test_starmap_and_chunks(shop: Celery, telemetry: Telemetry) -> None:
+def test_starmap_is_one_message_and_chunks_are_group(shop: Celery, telemetry: Telemetry) -> None:
     """A map is one message; chunks are a group of them."""
     add = shop.tasks["add"]
     assert add.starmap([(1, 1), (2, 2)]).delay().get(timeout=10, interval=0.01) == [2, 4]
@@ -278,7 +276,7 @@ def test_starmap_and_chunks(shop: Celery, telemetry: Telemetry) -> None:
     assert len({ids(span)[0] for span in spans}) == 1
 
 
-def test_a_chain_of_groups_and_tasks(shop: Celery, telemetry: Telemetry) -> None:
+def test_chain_of_groups_and_tasks_is_one_trace(shop: Celery, telemetry: Telemetry) -> None:
     """Chains with a group become chords: one trace, and no context is left behind."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     flow = chain(add.s(1, 1), group(add.s(1), add.s(2)), total.s(), add.s(3))

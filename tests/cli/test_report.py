@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,20 @@ import pytest
 from otel_queue_plugins.cli import main as command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SECRET = "s3cret"  # noqa: S105 - it is to be looked for
+
+
+@pytest.fixture(autouse=True)
+def same_logging() -> Iterator[None]:
+    """The command sets up logging for its process; this one goes on."""
+    ours, root = logging.getLogger("otel_queue_plugins"), logging.getLogger()
+    level, handlers = ours.level, list(root.handlers)
+    yield
+    ours.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def test_whose_queues_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

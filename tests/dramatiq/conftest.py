@@ -1,4 +1,4 @@
-"""A broker in memory with our middleware, a worker that runs until nothing is left, and spans."""
+"""A broker in memory with our middleware, a worker that runs until no message is left, spans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUEUE = "default"
 
 
 class Shop:
-    """One StubBroker, what it exports, and the means to make it work."""
+    """One StubBroker, its actors, its worker, and the telemetry that was exported."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Shop:
         self.broker = StubBroker()
 
     def instrument(self, **options: Any) -> OpenTelemetryMiddleware:
-        """Our middleware, first."""
+        """Put our middleware first."""
         return instrument(self.broker, **self.providers, **options)
 
     def append(self, **options: Any) -> OpenTelemetryMiddleware:
-        """Our middleware, last."""
+        """Put our middleware last."""
         middleware = OpenTelemetryMiddleware(**self.providers, **options)
         self.broker.add_middleware(middleware)
         return middleware
@@ -64,12 +64,12 @@ class Shop:
 
     @contextmanager
     def caller(self) -> Iterator[trace.Span]:
-        """Code that runs inside a span."""
+        """Run code inside a span, as the one who sends."""
         with self.tracer.start_as_current_span("caller") as span:
             yield span
 
     def work(self, *, threads: int = 1) -> None:
-        """Run a worker until all that was sent, and all that follows from it, is done."""
+        """Run a worker until every message, and every message sent meanwhile, is processed."""
         worker = Worker(self.broker, worker_timeout=10, worker_threads=threads)
         worker.start()
         self.broker.join(QUEUE, timeout=10_000, fail_fast=False)
@@ -77,7 +77,7 @@ class Shop:
         worker.stop()
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:
-        """What was exported so far, by start time, except for the caller's."""
+        """Return the exported spans by start time, without those of the caller."""
         found = [
             span
             for span in self._exporter.get_finished_spans()
@@ -86,12 +86,12 @@ class Shop:
         return sorted(found, key=lambda span: span.start_time or 0)
 
     def span(self, name: str) -> ReadableSpan:
-        """The only span of that name."""
+        """Return the only span of that name."""
         (span,) = self.spans(name)
         return span
 
     def total(self, metric: str, **attributes: Any) -> float:
-        """The sum of a counter or the count of a histogram, over the series with `attributes`."""
+        """Return a counter's sum or a histogram's count, over the series with `attributes`."""
         wanted = {key.replace("__", "."): value for key, value in attributes.items()}
         return sum(
             getattr(point, "count", None) or getattr(point, "value", 0)
@@ -114,20 +114,20 @@ def shop(
 
 
 def outcome(span: ReadableSpan) -> object:
-    """`taskqueue.task.outcome`."""
+    """Return the attribute `taskqueue.task.outcome` of a span."""
     return attribute(span, "taskqueue.task.outcome")
 
 
 def attribute(span: ReadableSpan, name: str) -> object:
-    """An attribute, None if it is not there."""
+    """Return an attribute of a span; None if it is absent."""
     return (span.attributes or {}).get(name)
 
 
 def event_names(span: ReadableSpan) -> list[str]:
-    """The names of the span's events, in order."""
+    """Return the names of the span's events, in order."""
     return [event.name for event in span.events]
 
 
 def ids_of_links(span: ReadableSpan) -> list[int]:
-    """The span ids of its links, in order."""
+    """Return the span ids of the span's links, in order."""
     return [link.context.span_id for link in span.links]

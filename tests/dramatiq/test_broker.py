@@ -1,4 +1,4 @@
-"""Which broker and where, without a connection."""
+"""The system and the address of each kind of broker, read without a connection."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from otel_queue_plugins.dramatiq.broker import address_of
 
 
 class SQSBroker(Broker):
-    """By its class name only."""
+    """A broker that is recognised by its class name only."""
 
 
 class PostgresBroker(Broker):
-    """One that we know nothing of."""
+    """A broker of a kind that this package does not know."""
 
 
 class MyRedis(RedisBroker):
-    """A user's."""
+    """A subclass made by a user."""
 
 
 class Odd(RedisBroker):
-    """Without the usual client."""
+    """A broker whose client lacks the usual attributes."""
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,15 @@ class Odd(RedisBroker):
         ),
     ],
 )
-def test_the_address_of_each_kind_of_broker(broker: Broker, expected: BrokerAddress) -> None:
-    """From the broker's configuration."""
+def test_address_of_each_kind_of_broker_is_that_of_its_configuration(
+    broker: Broker, expected: BrokerAddress
+) -> None:
+    """The address comes from the configuration of the broker."""
     assert address_of(broker) == expected
 
 
-def test_a_broker_without_the_usual_attributes_has_no_address() -> None:
-    """No message is lost over it."""
+def test_address_of_broker_without_usual_attributes_is_none() -> None:
+    """A client with other attributes does not raise, and no message is lost."""
     odd = Odd()
     odd.client = object()
     assert address_of(odd) == BrokerAddress(system="redis")

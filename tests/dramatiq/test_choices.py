@@ -1,4 +1,4 @@
-"""What an app, an actor or a message may choose, and carriers that nobody should trust."""
+"""The options of an app, an actor or a message, and carriers with wrong content."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("where", ["app", "actor", "message"])
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
-def test_the_relation_is_chosen_by_app_actor_or_message(
-    shop: Shop, where: str, relation: str
-) -> None:
-    """The nearest choice counts; baggage and links as in the contract."""
+def test_relation_of_message_wins_over_actor_and_app(shop: Shop, where: str, relation: str) -> None:
+    """The option of the message wins over that of the actor, which wins over that of the app."""
     other = "child" if relation == "link" else "link"
     shop.instrument(relation=relation if where == "app" else other)
     chosen = {"otel_relation": relation}
@@ -31,8 +29,8 @@ def test_the_relation_is_chosen_by_app_actor_or_message(
     assert ids_of_links(process) == ([send.context.span_id] if relation == "link" else [])
 
 
-def test_a_wrong_relation_of_a_message_counts_as_none_given(shop: Shop) -> None:
-    """Nothing of ours raises into a producer."""
+def test_relation_of_message_with_wrong_value_is_ignored(shop: Shop) -> None:
+    """A wrong option of a message raises nothing in the producer."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     add.send_with_options(otel_relation=["nonsense"])
@@ -42,8 +40,8 @@ def test_a_wrong_relation_of_a_message_counts_as_none_given(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("where", ["actor", "message"])
-def test_an_actor_or_a_message_can_be_left_out(shop: Shop, where: str) -> None:
-    """No span, no count, nothing in the message, however it ends."""
+def test_message_with_otel_trace_false_records_nothing(shop: Shop, where: str) -> None:
+    """There is no span, no count and no carrier, whatever the outcome."""
     shop.instrument()
     chosen = {"otel_trace": False}
     left = [1]
@@ -62,8 +60,8 @@ def test_an_actor_or_a_message_can_be_left_out(shop: Shop, where: str) -> None:
     assert shop.total("messaging.client.consumed.messages") == 0
 
 
-def test_a_message_may_be_traced_though_its_actor_is_not(shop: Shop) -> None:
-    """The message has the last word."""
+def test_message_with_otel_trace_true_is_traced_despite_its_actor(shop: Shop) -> None:
+    """The option of the message wins over that of its actor."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add", otel_trace=False)
     add.send_with_options(otel_trace=True)
@@ -71,8 +69,8 @@ def test_a_message_may_be_traced_though_its_actor_is_not(shop: Shop) -> None:
     assert len(shop.spans()) == 2
 
 
-def test_a_message_of_a_scheduler_says_so(shop: Shop) -> None:
-    """Periodiq's messages have an option of that name; how late they start is measured."""
+def test_message_of_periodiq_has_trigger_schedule_and_drift(shop: Shop) -> None:
+    """Periodiq's messages have the option `scheduled_at`; the delay of their start is measured."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     add.send_with_options(scheduled_at="2026-01-01T00:00:00+00:00")
@@ -81,8 +79,8 @@ def test_a_message_of_a_scheduler_says_so(shop: Shop) -> None:
     assert shop.total("taskqueue.schedule.drift") == 1
 
 
-def test_spans_can_be_named_after_the_queue(shop: Shop) -> None:
-    """The strict convention."""
+def test_span_name_queue_names_spans_after_queue(shop: Shop) -> None:
+    """With `span_name="queue"` span names follow the semantic conventions strictly."""
     shop.instrument(span_name="queue")
     shop.actor(lambda: None, actor_name="add").send_with_options(delay=5)
     shop.work()
@@ -105,10 +103,8 @@ def test_spans_can_be_named_after_the_queue(shop: Shop) -> None:
         {"otq": None, "group_size": "many"},
     ],
 )
-def test_a_malformed_carrier_runs_the_actor_under_a_span_of_its_own(
-    shop: Shop, carrier: Any
-) -> None:
-    """Whatever somebody puts where our carrier belongs."""
+def test_message_with_malformed_carrier_runs_under_root_span(shop: Shop, carrier: Any) -> None:
+    """Whatever the option `otel` contains, the actor runs, and its span has no parent."""
     ran: list[int] = []
     shop.actor(lambda: ran.append(1), actor_name="add")
     options = {"otel": carrier}
@@ -135,8 +131,10 @@ def test_a_malformed_carrier_runs_the_actor_under_a_span_of_its_own(
         {"throws": "ValueError"},
     ],
 )
-def test_options_of_the_wrong_type_cost_no_message(shop: Shop, options: dict[str, Any]) -> None:
-    """What Dramatiq makes of them is its own business; the span is there."""
+def test_message_with_options_of_wrong_type_is_processed_and_traced(
+    shop: Shop, options: dict[str, Any]
+) -> None:
+    """An option that Dramatiq itself ignores or refuses does not stop the span."""
     shop.broker.middleware.clear()
     shop.instrument()
     ran: list[int] = []
@@ -149,8 +147,8 @@ def test_options_of_the_wrong_type_cost_no_message(shop: Shop, options: dict[str
     assert len(shop.spans("process add")) == 1
 
 
-def test_facts_of_an_actor_are_on_its_span(shop: Shop) -> None:
-    """Function, priority and the time a worker held it."""
+def test_process_span_has_function_priority_and_prefetch_wait(shop: Shop) -> None:
+    """The span has the facts of the actor, and the time for which a worker held the message."""
     shop.instrument(metrics=["taskqueue.task.prefetch_wait"])
     shop.actor(report_nothing, actor_name="add", priority=3).send()
     shop.work()

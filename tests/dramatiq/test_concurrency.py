@@ -1,4 +1,4 @@
-"""The right span is current wherever the code of an actor runs."""
+"""The process span is current in all code of an actor, and in no other code."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from tests.dramatiq.conftest import Shop
 
 
-def here() -> int:
-    """The id of the current span."""
+def current_span_id() -> int:
+    """Return the id of the current span."""
     return trace.get_current_span().get_span_context().span_id
 
 
-def test_the_span_is_current_in_coroutines_tasks_and_threads_of_an_async_actor(
+def test_async_actor_has_process_span_current_in_coroutines_tasks_and_threads(
     shop: Shop,
 ) -> None:
-    """Before and after an await, in a task, in a thread made by asyncio."""
+    """It is current before and after an await, in a task, and in a thread made by asyncio."""
     shop.broker.add_middleware(AsyncIO())
     shop.instrument()
     seen: list[int] = []
 
     async def part() -> None:
-        seen.append(here())
+        seen.append(current_span_id())
 
     async def run() -> None:
-        seen.append(here())
+        seen.append(current_span_id())
         await asyncio.sleep(0.01)
-        seen.append(here())
+        seen.append(current_span_id())
         await asyncio.create_task(part())
-        seen.append(await asyncio.to_thread(here))
+        seen.append(await asyncio.to_thread(current_span_id))
 
     shop.actor(run, actor_name="add").send()
     shop.work()
     assert seen == [shop.span("process add").context.span_id] * 4
 
 
-def test_a_task_that_outlives_its_actor_sends_as_its_child_and_keeps_nothing(shop: Shop) -> None:
+def test_asyncio_task_after_actor_ended_sends_children_and_keeps_no_send_span(shop: Shop) -> None:
     """What it sends is a child of the ended span; no send span stays current in it."""
     shop.broker.add_middleware(AsyncIO())
     shop.instrument()
@@ -64,7 +64,7 @@ def test_a_task_that_outlives_its_actor_sends_as_its_child_and_keeps_nothing(sho
         await ended.wait()
         for _ in range(2):
             later.send()
-            seen.append(here())
+            seen.append(current_span_id())
         over.set()
 
     async def run() -> None:
@@ -90,15 +90,15 @@ def test_a_task_that_outlives_its_actor_sends_as_its_child_and_keeps_nothing(sho
     }
 
 
-def test_many_threads_do_not_see_each_others_spans(shop: Shop) -> None:
-    """A hundred messages over eight threads."""
+def test_threads_of_worker_have_their_own_current_span(shop: Shop) -> None:
+    """A hundred messages over eight threads each have their own span."""
     shop.instrument()
     seen: dict[int, int] = {}
 
     def run(number: int) -> None:
-        first = here()
+        first = current_span_id()
         threading.Event().wait(0.001)
-        seen[number] = here() if here() == first else 0
+        seen[number] = current_span_id() if current_span_id() == first else 0
 
     add = shop.actor(run, actor_name="add")
     for number in range(100):
@@ -108,22 +108,22 @@ def test_many_threads_do_not_see_each_others_spans(shop: Shop) -> None:
     assert len(set(seen.values())) == 100
 
 
-def test_a_context_handed_to_a_thread_pool_is_the_actors(shop: Shop) -> None:
-    """As one does by hand."""
+def test_thread_pool_with_copied_context_has_process_span_current(shop: Shop) -> None:
+    """An application may copy the context into a pool of its own."""
     shop.instrument()
     seen: list[int] = []
 
     def run() -> None:
         with ThreadPoolExecutor(1) as pool:
-            seen.append(pool.submit(contextvars.copy_context().run, here).result())
+            seen.append(pool.submit(contextvars.copy_context().run, current_span_id).result())
 
     shop.actor(run, actor_name="add").send()
     shop.work()
     assert seen == [shop.span("process add").context.span_id]
 
 
-def test_log_records_can_tell_the_task(shop: Shop) -> None:
-    """The label is there in the actor and gone afterwards."""
+def test_log_correlation_names_task_in_actor_only(shop: Shop) -> None:
+    """The name of the task is set while the actor runs, and not afterwards."""
     shop.instrument()
     seen: list[Any] = []
     add = shop.actor(lambda: seen.append(task_in_progress()), actor_name="add")
@@ -132,16 +132,16 @@ def test_log_records_can_tell_the_task(shop: Shop) -> None:
     assert seen == [(message.message_id, "add")]
 
 
-def test_an_actor_called_directly_is_no_delivery(shop: Shop) -> None:
-    """It is a function call."""
+def test_actor_called_as_function_makes_no_span(shop: Shop) -> None:
+    """Calling an actor is a function call, and no delivery."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     add()
     assert shop.spans() == []
 
 
-def test_greenlets_do_not_see_each_others_spans() -> None:
-    """In a process of its own, as gevent replaces half of the standard library."""
+def test_greenlets_have_their_own_current_span() -> None:
+    """It runs in a process of its own, since gevent replaces parts of the standard library."""
     program = """
         from gevent import monkey
         monkey.patch_all()
@@ -160,13 +160,13 @@ def test_greenlets_do_not_see_each_others_spans() -> None:
         instrument(broker, tracer_provider=provider)
         seen = set()
 
-        def here():
+        def current_span_id():
             return trace.get_current_span().get_span_context().span_id
 
         def run():
-            first = here()
+            first = current_span_id()
             gevent.sleep(0.001)
-            assert here() == first
+            assert current_span_id() == first
             seen.add(first)
 
         add = dramatiq.actor(run, actor_name="add", broker=broker, max_retries=0)
@@ -197,8 +197,8 @@ def test_greenlets_do_not_see_each_others_spans() -> None:
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_a_delivery_is_in_flight_while_it_runs(shop: Shop) -> None:
-    """The gauges of the worker."""
+def test_delivery_is_counted_in_flight_while_actor_runs(shop: Shop) -> None:
+    """The gauges of the worker show capacity and deliveries in flight."""
     middleware = shop.instrument()
     seen: dict[str, float] = {}
 

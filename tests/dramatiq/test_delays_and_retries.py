@@ -1,4 +1,4 @@
-"""Delayed and retried messages: one trace, one span per attempt, times that are true."""
+"""Delayed and retried messages: one trace, one span per attempt, and correct times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def failing(times: int, error: Callable[[], Exception]) -> Callable[[], None]:
-    """A function that raises as often, and then does not."""
+    """Return a function that raises that many times, and then returns."""
     left = [times]
 
     def run() -> None:
@@ -29,8 +29,8 @@ def failing(times: int, error: Callable[[], Exception]) -> Callable[[], None]:
     return run
 
 
-def test_a_delayed_message_is_two_spans_and_its_wait_is_true(shop: Shop) -> None:
-    """The second hop gives no span; the meant delay is told apart from the wait."""
+def test_delayed_message_has_two_spans_and_wait_without_delay(shop: Shop) -> None:
+    """The second hop makes no span, and the delay is not part of the wait."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     with shop.caller():
@@ -49,8 +49,8 @@ def test_a_delayed_message_is_two_spans_and_its_wait_is_true(shop: Shop) -> None
     assert shop.total("messaging.client.sent.messages") == 1
 
 
-def test_a_delayed_message_keeps_its_baggage(shop: Shop) -> None:
-    """The thread that moves it on has none."""
+def test_delayed_message_keeps_baggage(shop: Shop) -> None:
+    """The baggage of the sender arrives, although the thread of the second hop has none."""
     shop.instrument()
     seen: list[object] = []
     add = shop.actor(lambda: seen.append(baggage.get_baggage("user")), actor_name="add")
@@ -61,8 +61,8 @@ def test_a_delayed_message_keeps_its_baggage(shop: Shop) -> None:
     assert seen == ["7"]
 
 
-def test_attempts_are_siblings_in_one_trace_linked_to_the_one_before(shop: Shop) -> None:
-    """Send and three attempts are four spans."""
+def test_attempts_are_siblings_linked_to_previous_attempt(shop: Shop) -> None:
+    """A send and three attempts are four spans of one trace."""
     shop.instrument()
     run = failing(2, lambda: ValueError("no luck"))
     shop.actor(run, actor_name="add", min_backoff=10, max_retries=3).send()
@@ -86,8 +86,8 @@ def test_attempts_are_siblings_in_one_trace_linked_to_the_one_before(shop: Shop)
     assert shop.total("messaging.client.consumed.messages", taskqueue__task__outcome="retry") == 2
 
 
-def test_a_retry_says_why_and_when(shop: Shop) -> None:
-    """An event with attempt, delay and reason; no error status, no exception event."""
+def test_retry_has_event_with_attempt_delay_and_reason(shop: Shop) -> None:
+    """The span of a retry has this event, no error status, and no exception event."""
     shop.instrument()
     shop.actor(failing(1, lambda: ValueError("no luck")), actor_name="add", min_backoff=40).send()
     shop.work()
@@ -106,8 +106,8 @@ def test_a_retry_says_why_and_when(shop: Shop) -> None:
     assert attribute(first, "taskqueue.retry.delay") == delay
 
 
-def test_the_wait_of_a_retry_begins_when_it_is_due(shop: Shop) -> None:
-    """Its backoff is the scheduled delay."""
+def test_wait_of_retry_begins_when_it_is_due(shop: Shop) -> None:
+    """Its backoff is the scheduled delay, and no part of the wait."""
     shop.instrument()
     began = time.time()
     shop.actor(failing(1, lambda: Retry("later", delay=150)), actor_name="add").send()
@@ -122,8 +122,8 @@ def test_the_wait_of_a_retry_begins_when_it_is_due(shop: Shop) -> None:
     assert wait + delay < time.time() - began
 
 
-def test_a_rate_limit_is_a_retry_with_that_reason(shop: Shop) -> None:
-    """It is no error."""
+def test_rate_limit_is_retry_with_reason_rate_limit(shop: Shop) -> None:
+    """A delivery that a rate limit ends is a retry, and no error."""
     shop.instrument()
     run = failing(1, lambda: RateLimitExceeded("too fast"))
     shop.actor(run, actor_name="add", min_backoff=10).send()
@@ -133,8 +133,8 @@ def test_a_rate_limit_is_a_retry_with_that_reason(shop: Shop) -> None:
     assert first.status.is_unset
 
 
-def test_a_retry_can_be_shown_as_an_error(shop: Shop) -> None:
-    """With the option `retry_is_error`."""
+def test_retry_is_error_option_sets_error_status(shop: Shop) -> None:
+    """With the option `retry_is_error` the span of a retry has the status ERROR."""
     shop.instrument(retry_is_error=True)
     shop.actor(failing(1, lambda: ValueError("x")), actor_name="add", min_backoff=10).send()
     shop.work()
@@ -142,8 +142,8 @@ def test_a_retry_can_be_shown_as_an_error(shop: Shop) -> None:
     assert shop.spans("process add")[0].status.status_code.name == "ERROR"
 
 
-def test_a_delayed_message_of_a_sender_without_us_has_no_send_span(shop: Shop) -> None:
-    """The consumer thread only moves on what somebody else has sent."""
+def test_delayed_message_of_uninstrumented_sender_has_no_send_span(shop: Shop) -> None:
+    """The consumer thread moves on what another process has sent; that is no send."""
     message = Message(queue_name="default", actor_name="add", args=(), kwargs={}, options={})
     shop.actor(lambda: None, actor_name="add")
     shop.broker.enqueue(message, delay=20)
@@ -153,8 +153,8 @@ def test_a_delayed_message_of_a_sender_without_us_has_no_send_span(shop: Shop) -
     assert (process.name, process.parent) == ("process add", None)
 
 
-def test_retries_of_a_sender_without_us_share_the_trace_of_the_first_attempt(shop: Shop) -> None:
-    """The first attempt takes the place of the missing context."""
+def test_retries_of_message_without_context_share_trace_of_first_attempt(shop: Shop) -> None:
+    """The first attempt takes the place of the missing creation context."""
     message = Message(queue_name="default", actor_name="add", args=(), kwargs={}, options={})
     shop.actor(failing(2, lambda: ValueError("x")), actor_name="add", min_backoff=5)
     shop.broker.enqueue(message)
@@ -165,7 +165,7 @@ def test_retries_of_a_sender_without_us_share_the_trace_of_the_first_attempt(sho
     assert len({span.context.trace_id for span in spans}) == 1
 
 
-def test_two_sends_of_a_consumer_threads_middleware_are_sends(shop: Shop) -> None:
+def test_middleware_sending_in_consumer_thread_makes_send_spans(shop: Shop) -> None:
     """Only the message that is held back takes the second hop."""
     shop.instrument()
     note = shop.actor(lambda: None, actor_name="note")

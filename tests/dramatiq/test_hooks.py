@@ -1,4 +1,4 @@
-"""Hooks in any order, doubled and missing: nothing raises, nothing is told twice, nothing stays."""
+"""Hooks in any order, repeated or left out: no exception, one record, and no context left over."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_queue_plugins.core.operation import current_delivery
-from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, uninstrument
-from otel_queue_plugins.dramatiq import attempt as attempts
+from otel_queue_plugins.dramatiq import OpenTelemetryMiddleware, delivery_state, uninstrument
 from tests.dramatiq.conftest import outcome
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ SENDS = {"send", "retry", "enqueue"}
 
 
 def message() -> Message[Any]:
-    """One that nobody has sent yet."""
+    """Return a message that has not been sent yet."""
     return Message(queue_name="default", actor_name="add", args=(), kwargs={}, options={})
 
 
@@ -57,8 +56,10 @@ def message() -> Message[Any]:
     st.booleans(),
 )
 @settings(max_examples=300)
-def test_hooks_in_any_order(calls: list[tuple[str, int]], first: bool) -> None:
-    """At most one process span per delivery, one once it has begun and is settled, no leftovers."""
+def test_hooks_in_any_order_make_at_most_one_process_span(
+    calls: list[tuple[str, int]], first: bool
+) -> None:
+    """A delivery that began and is settled has exactly one span, and leaves no context behind."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     broker = StubBroker()
@@ -86,12 +87,12 @@ def test_hooks_in_any_order(calls: list[tuple[str, int]], first: bool) -> None:
     assert sorted(ids) == sorted(begun)
     assert all(outcome(span) for span in spans)
     assert left == {}
-    assert attempts.current() is None
+    assert delivery_state.current_state() is None
     assert current_delivery.get() is None
 
 
-def test_a_delivery_without_an_end_is_lost_when_its_thread_goes_on(shop: Shop) -> None:
-    """A worker thread runs one after the other."""
+def test_delivery_without_end_is_lost_when_next_one_begins(shop: Shop) -> None:
+    """A worker thread runs one delivery after another."""
     middleware = shop.instrument()
     first, second = MessageProxy(message()), MessageProxy(message())
 
@@ -107,8 +108,8 @@ def test_a_delivery_without_an_end_is_lost_when_its_thread_goes_on(shop: Shop) -
     assert [outcome(span) for span in shop.spans()] == ["lost", "success"]
 
 
-def test_deliveries_may_nest_in_a_broker_that_runs_them_at_once(shop: Shop) -> None:
-    """As eager brokers do, with plain messages instead of proxies and without an ack."""
+def test_eager_broker_nests_deliveries(shop: Shop) -> None:
+    """Eager brokers process at once, with plain messages instead of proxies and without an ack."""
 
     class Eager(StubBroker):
         def enqueue(self, message: Any, *, delay: Any = None) -> Any:
@@ -135,8 +136,8 @@ def test_deliveries_may_nest_in_a_broker_that_runs_them_at_once(shop: Shop) -> N
     assert not context.get_current()
 
 
-def test_an_ack_in_another_thread_ends_the_span(shop: Shop) -> None:
-    """And the first thread goes on with the next delivery as if it had been its own."""
+def test_ack_in_other_thread_ends_process_span(shop: Shop) -> None:
+    """The first thread goes on with its next delivery as if the ack had been its own."""
     middleware = shop.append()
     proxy, following = MessageProxy(message()), MessageProxy(message())
     left: list[object] = []
@@ -152,7 +153,7 @@ def test_an_ack_in_another_thread_ends_the_span(shop: Shop) -> None:
         middleware.after_process_message(shop.broker, following)
         middleware.before_ack(shop.broker, following)
         left.append(trace.get_current_span() is before)
-        left.append(attempts.current())
+        left.append(delivery_state.current_state())
 
     running = threading.Thread(target=first_thread)
     running.start()
@@ -161,16 +162,16 @@ def test_an_ack_in_another_thread_ends_the_span(shop: Shop) -> None:
     assert left == [True, None]
 
 
-def test_hooks_survive_what_is_no_message(shop: Shop) -> None:
-    """Our trouble is logged, never raised."""
+def test_hooks_with_object_that_is_no_message_do_not_raise(shop: Shop) -> None:
+    """An error in this package is logged and never raised."""
     middleware = shop.instrument()
     for hook in ("begin", "done", "skip", "ack", "nack", "delay", "enqueue"):
         HOOKS[hook](middleware, shop.broker, object())
     assert shop.spans() == []
 
 
-def test_a_skip_without_an_exception_in_progress_is_a_skip(shop: Shop) -> None:
-    """A broker of another make calls the hook from elsewhere."""
+def test_skip_without_current_exception_is_skipped(shop: Shop) -> None:
+    """Another broker may call the hook outside of an exception handler."""
     middleware = shop.instrument()
     proxy = MessageProxy(message())
     middleware.before_process_message(shop.broker, proxy)
@@ -178,8 +179,8 @@ def test_a_skip_without_an_exception_in_progress_is_a_skip(shop: Shop) -> None:
     assert (shop.span("process add").attributes or {})["taskqueue.skip.reason"] == "unknown"
 
 
-def test_a_skip_raised_by_nobody_we_know_has_no_name(shop: Shop) -> None:
-    """The exception says so only for middleware of this broker."""
+def test_skip_raised_outside_of_middleware_has_reason_unknown(shop: Shop) -> None:
+    """The reason names a middleware of this broker, and nothing else."""
     middleware = shop.instrument()
     proxy = MessageProxy(message())
     middleware.before_process_message(shop.broker, proxy)

@@ -1,4 +1,4 @@
-"""Message ids that are no strings: told as text, compared as Dramatiq compares them."""
+"""Message ids that are not strings: exported as text, compared as Dramatiq compares them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAKE = {
 
 @pytest.fixture(params=MAKE)
 def make_id(request: pytest.FixtureRequest) -> Iterator[Callable[[int], Any]]:
-    """Ids of one kind, with an encoder that lets them through."""
+    """Return what makes ids of one type, with an encoder that accepts them."""
     if request.param != "int":
         dramatiq.set_encoder(PickleEncoder())
     yield MAKE[request.param]
@@ -33,14 +33,14 @@ def make_id(request: pytest.FixtureRequest) -> Iterator[Callable[[int], Any]]:
 
 
 def message(message_id: Any, **options: Any) -> Message[Any]:
-    """A message with that id."""
+    """Return a message with that id."""
     return Message(QUEUE, "add", (), {}, options, message_id=message_id)
 
 
-def test_every_message_keeps_its_trace_its_attempts_and_its_place(
+def test_message_with_id_of_any_type_keeps_trace_attempts_and_workflow(
     shop: Shop, make_id: Callable[[int], Any]
 ) -> None:
-    """Retried, delayed, in a pipeline, in a group."""
+    """This holds for a retried, a delayed, a pipelined and a grouped message."""
     shop.instrument()
     left = [1]
 

@@ -1,4 +1,4 @@
-"""Zero-code: every broker, built before or after, and no harm where that cannot be."""
+"""Zero-code instrumentation of every broker, existing or future, without harm where it fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def instrumentor() -> Iterator[DramatiqInstrumentor]:
-    """One that is not active before or after."""
+    """Return an instrumentor that is not active before or after the test."""
     made = DramatiqInstrumentor()
     yield made
     made.uninstrument()
@@ -33,20 +33,20 @@ def instrumentor() -> Iterator[DramatiqInstrumentor]:
 
 
 def ours(broker: Broker) -> list[int]:
-    """Where our middleware is."""
+    """Return the positions of our middleware in the list of a broker."""
     return [i for i, m in enumerate(broker.middleware) if isinstance(m, OpenTelemetryMiddleware)]
 
 
-def test_the_entry_point_is_the_instrumentor() -> None:
-    """As pyproject.toml says."""
+def test_entry_point_names_instrumentor() -> None:
+    """The entry point in pyproject.toml loads the instrumentor."""
     (found,) = entry_points(group="opentelemetry_instrumentor", name="otel_queue_dramatiq")
     assert found.load() is DramatiqInstrumentor
 
 
-def test_brokers_built_afterwards_are_covered(
+def test_instrument_covers_brokers_built_later(
     shop: Shop, instrumentor: DramatiqInstrumentor
 ) -> None:
-    """Also with a list of middleware of their own, by position or by name."""
+    """Also those that are given their own list of middleware, by position or by name."""
     instrumentor.instrument(**shop.providers, skip_dep_check=True, unknown=1)
     for broker in (StubBroker(), StubBroker([]), StubBroker(middleware=[])):
         assert ours(broker) == [0]
@@ -56,7 +56,7 @@ def test_brokers_built_afterwards_are_covered(
     assert len(shop.spans()) == 2
 
 
-def test_a_global_broker_built_before_is_covered(instrumentor: DramatiqInstrumentor) -> None:
+def test_instrument_covers_global_broker_built_before(instrumentor: DramatiqInstrumentor) -> None:
     """The order of imports does not matter."""
     broker = StubBroker()
     dramatiq.set_broker(broker)
@@ -64,8 +64,8 @@ def test_a_global_broker_built_before_is_covered(instrumentor: DramatiqInstrumen
     assert ours(broker) == [0]
 
 
-def test_uninstrument_restores_brokers_and_the_class(instrumentor: DramatiqInstrumentor) -> None:
-    """Those that are built later are left alone."""
+def test_uninstrument_restores_brokers_and_broker_class(instrumentor: DramatiqInstrumentor) -> None:
+    """Brokers that are built afterwards are not instrumented."""
     original = vars(Broker)["__init__"]
     instrumentor.instrument()
     broker = StubBroker()
@@ -76,8 +76,8 @@ def test_uninstrument_restores_brokers_and_the_class(instrumentor: DramatiqInstr
     instrumentor.uninstrument()
 
 
-def test_instrumenting_twice_is_instrumenting_once(instrumentor: DramatiqInstrumentor) -> None:
-    """Whoever calls it."""
+def test_instrument_twice_adds_one_middleware(instrumentor: DramatiqInstrumentor) -> None:
+    """A second call, by whichever instance, changes nothing."""
     instrumentor.instrument()
     DramatiqInstrumentor().instrument()
     assert ours(StubBroker()) == [0]
@@ -86,20 +86,20 @@ def test_instrumenting_twice_is_instrumenting_once(instrumentor: DramatiqInstrum
     assert ours(StubBroker()) == [0]
 
 
-def test_an_app_that_has_our_middleware_keeps_it(instrumentor: DramatiqInstrumentor) -> None:
-    """Its own options count."""
+def test_broker_with_our_middleware_keeps_it(instrumentor: DramatiqInstrumentor) -> None:
+    """The options that the application chose count."""
     instrumentor.instrument()
     mine = OpenTelemetryMiddleware(relation="link")
     broker = StubBroker(middleware=[mine])
     assert broker.middleware == [mine]
 
 
-def test_a_bad_setting_is_one_line_and_the_app_goes_on(
+def test_wrong_setting_is_logged_once_and_broker_is_built(
     instrumentor: DramatiqInstrumentor,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing raises out of a broker's constructor."""
+    """Nothing is raised from the constructor of a broker."""
     monkeypatch.setenv("OTEL_QUEUE_RELATION", "sibling")
     monkeypatch.setenv("OTEL_QUEUE_STRICT", "true")
     instrumentor.instrument()
@@ -109,8 +109,8 @@ def test_a_bad_setting_is_one_line_and_the_app_goes_on(
     assert "Dramatiq is not instrumented: OTEL_QUEUE_RELATION='sibling'" in record.getMessage()
 
 
-def test_a_process_that_does_not_use_dramatiq_does_not_import_it() -> None:
-    """It is instrumented when it is imported."""
+def test_instrument_without_dramatiq_does_not_import_it() -> None:
+    """Dramatiq is instrumented when the application imports it."""
     program = (
         "import sys\n"
         "from otel_queue_plugins.dramatiq.instrumentor import DramatiqInstrumentor\n"

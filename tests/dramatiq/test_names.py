@@ -1,4 +1,4 @@
-"""A queue has the name that its users know, on every way through Redis."""
+"""The destination is the queue's own name, on every way through Redis."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def spaced(shop: Shop) -> Iterator[Shop]:
     shop.broker.close()
 
 
-def test_delayed_retried_dead_and_unknown_messages(spaced: Shop) -> None:
-    """Neither the namespace nor the names of the delay queue and the dead letters are its name."""
+def test_destination_of_delayed_retried_dead_and_unknown_messages_is_queue_name(
+    spaced: Shop,
+) -> None:
+    """It contains neither the namespace nor the suffix of a delay or dead-letter queue."""
     left = [1]
 
     def run() -> None:

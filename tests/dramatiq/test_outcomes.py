@@ -1,4 +1,4 @@
-"""Exactly one outcome per delivery, and the true one."""
+"""Exactly one outcome for each delivery, and the correct one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERYWHERE = pytest.mark.parametrize("position", ["first", "last"])
 
 
 def set_up(shop: Shop, position: str) -> None:
-    """Our middleware, first or last."""
+    """Add our middleware, first or last."""
     if position == "first":
         shop.instrument()
     else:
@@ -40,13 +40,13 @@ def set_up(shop: Shop, position: str) -> None:
 
 
 def boom() -> None:
-    """Raise."""
+    """Raise an error."""
     raise ValueError("boom")
 
 
 @EVERYWHERE
-def test_an_actor_that_returns_is_a_success(shop: Shop, position: str) -> None:
-    """Nothing else is said about it."""
+def test_actor_that_returns_is_success(shop: Shop, position: str) -> None:
+    """The span of a success has no status, event or reason."""
     set_up(shop, position)
     shop.actor(lambda: None, actor_name="add").send()
     shop.work()
@@ -58,8 +58,8 @@ def test_an_actor_that_returns_is_a_success(shop: Shop, position: str) -> None:
 
 
 @EVERYWHERE
-def test_exhausted_retries_are_a_dead_letter(shop: Shop, position: str) -> None:
-    """The last span bears the error, the queue and the reason."""
+def test_exhausted_retries_are_dead_letter(shop: Shop, position: str) -> None:
+    """The last span has the error, the dead-letter queue and the reason."""
     set_up(shop, position)
     shop.actor(boom, actor_name="add", max_retries=1, min_backoff=5).send()
     shop.work()
@@ -75,10 +75,8 @@ def test_exhausted_retries_are_a_dead_letter(shop: Shop, position: str) -> None:
 
 
 @EVERYWHERE
-def test_an_error_that_the_actor_declares_is_an_expected_dead_letter(
-    shop: Shop, position: str
-) -> None:
-    """`throws` fails the message at once; its span is not an error."""
+def test_error_declared_with_throws_is_expected_dead_letter(shop: Shop, position: str) -> None:
+    """`throws` fails the message at once, and its span has no error status."""
     set_up(shop, position)
     shop.actor(boom, actor_name="add", throws=ValueError).send()
     shop.work()
@@ -88,8 +86,8 @@ def test_an_error_that_the_actor_declares_is_an_expected_dead_letter(
     assert process.status.is_unset
 
 
-def test_retry_when_that_declines_is_a_dead_letter(shop: Shop) -> None:
-    """The predicate has decided, not a number."""
+def test_retry_when_returning_false_is_dead_letter(shop: Shop) -> None:
+    """The reason names the predicate, not a number of retries."""
     shop.instrument()
     shop.actor(boom, actor_name="add", retry_when=lambda retries, error: False).send()
     shop.work()
@@ -103,10 +101,10 @@ def test_retry_when_that_declines_is_a_dead_letter(shop: Shop) -> None:
     ("error", "reason"),
     [(Retry("again"), "retries_exhausted"), (RateLimitExceeded("slow"), "rate_limit")],
 )
-def test_a_retry_that_is_not_granted_is_a_dead_letter(
+def test_retry_exception_after_last_attempt_is_dead_letter(
     shop: Shop, error: Exception, reason: str
 ) -> None:
-    """Asking for one more attempt does not make it one."""
+    """Asking for one more attempt does not make the delivery a retry."""
     shop.instrument()
 
     def ask() -> None:
@@ -117,8 +115,8 @@ def test_a_retry_that_is_not_granted_is_a_dead_letter(
     assert attribute(shop.span("process add"), "taskqueue.dead_letter.reason") == reason
 
 
-def test_on_retry_exhausted_runs_as_a_callback_in_the_same_trace(shop: Shop) -> None:
-    """Its send is inside the span of the dead letter."""
+def test_on_retry_exhausted_is_sent_as_callback_in_same_trace(shop: Shop) -> None:
+    """Its send span is a child of the span of the dead letter."""
     if "on_retry_exhausted" not in Retries().actor_options:
         pytest.skip("this version of Dramatiq has no such option")
     shop.instrument()
@@ -132,8 +130,8 @@ def test_on_retry_exhausted_runs_as_a_callback_in_the_same_trace(shop: Shop) -> 
 
 
 @EVERYWHERE
-def test_without_retries_a_failure_is_a_failure(shop: Shop, position: str) -> None:
-    """Dramatiq acks it, and nobody will retry it."""
+def test_error_without_retries_middleware_is_failure(shop: Shop, position: str) -> None:
+    """Dramatiq acks the message, and no one retries it."""
     shop.broker.middleware = [m for m in shop.broker.middleware if not isinstance(m, Retries)]
     set_up(shop, position)
     shop.actor(boom, actor_name="add").send()
@@ -145,8 +143,10 @@ def test_without_retries_a_failure_is_a_failure(shop: Shop, position: str) -> No
 
 
 @EVERYWHERE
-def test_a_message_that_is_too_old_is_skipped_and_a_dead_letter(shop: Shop, position: str) -> None:
-    """The age limit skips it, and Dramatiq moves it to the dead letters."""
+def test_message_beyond_age_limit_is_skipped_with_dead_letter_queue(
+    shop: Shop, position: str
+) -> None:
+    """`AgeLimit` skips it, and Dramatiq moves it to the dead-letter queue."""
     set_up(shop, position)
     add = shop.actor(lambda: None, actor_name="add", max_age=1)
     add.send()
@@ -177,8 +177,10 @@ class Moody(Middleware):
 
 @EVERYWHERE
 @pytest.mark.parametrize("fail", [True, False])
-def test_any_middleware_may_skip_a_message(shop: Shop, position: str, fail: bool) -> None:
-    """The reason is who did it, because the text may differ for each message."""
+def test_message_skipped_by_middleware_has_its_class_as_reason(
+    shop: Shop, position: str, fail: bool
+) -> None:
+    """The text of the exception may differ for each message, the class does not."""
     shop.broker.add_middleware(Moody(fail=fail))
     set_up(shop, position)
     ran: list[int] = []
@@ -191,8 +193,8 @@ def test_any_middleware_may_skip_a_message(shop: Shop, position: str, fail: bool
     assert not ran
 
 
-def test_a_message_that_a_middleware_fails_is_a_dead_letter(shop: Shop) -> None:
-    """`message.fail()` before the actor: it does not run, and there is no error."""
+def test_message_failed_by_middleware_is_dead_letter_without_error(shop: Shop) -> None:
+    """After `message.fail()` in a before-hook the actor does not run, and there is no error."""
 
     class Failing(Middleware):
         def before_process_message(self, broker: Any, message: Any) -> None:
@@ -212,7 +214,7 @@ class Abort(Interrupt):
 
 
 class Abortable(Middleware):
-    """Does what dramatiq-abort does: skips what has not begun, interrupts what has."""
+    """Acts as dramatiq-abort: skips what has not begun, interrupts what has."""
 
     def __init__(self, *, early: bool) -> None:
         self.early = early
@@ -222,8 +224,8 @@ class Abortable(Middleware):
             raise SkipMessage("aborted")
 
 
-def test_an_abort_before_the_start_is_skipped_and_counted_as_aborted(shop: Shop) -> None:
-    """It is acked: a naive reader would call it a success."""
+def test_abort_before_start_is_skipped_with_cancellation_aborted(shop: Shop) -> None:
+    """Dramatiq acks the message, but it is no success."""
     shop.instrument()
     shop.broker.add_middleware(Abortable(early=True))
     shop.actor(lambda: None, actor_name="add").send()
@@ -234,8 +236,10 @@ def test_an_abort_before_the_start_is_skipped_and_counted_as_aborted(shop: Shop)
 
 
 @pytest.mark.parametrize(("retries", "expected"), [(0, "revoked"), (1, "retry")])
-def test_an_abort_of_a_running_message(shop: Shop, retries: int, expected: str) -> None:
-    """For good it is revoked; Retries may try it again like any error."""
+def test_abort_of_running_message_is_revoked_or_retry(
+    shop: Shop, retries: int, expected: str
+) -> None:
+    """Without further attempts it is revoked; `Retries` may retry it like any error."""
     shop.instrument()
     aborted: list[int] = []
 
@@ -257,8 +261,8 @@ def _wait_for_an_interrupt() -> None:
 
 
 @pytest.mark.parametrize(("retries", "expected"), [(0, "timeout"), (1, "retry")])
-def test_a_time_limit(shop: Shop, retries: int, expected: str) -> None:
-    """For good it is a timeout in the dead letters; one that will be retried is a retry."""
+def test_time_limit_is_timeout_or_retry(shop: Shop, retries: int, expected: str) -> None:
+    """Without further attempts it is a timeout in the dead-letter queue."""
     shop.broker = StubBroker(middleware=[TimeLimit(interval=10), Retries()])
     shop.instrument()
     shop.broker.emit_after("process_boot")
@@ -284,7 +288,7 @@ def test_a_time_limit(shop: Shop, retries: int, expected: str) -> None:
         assert attribute(process, "taskqueue.retry.reason") == "time_limit"
 
 
-def test_a_shutdown_that_interrupts_is_a_retry(shop: Shop) -> None:
+def test_shutdown_that_interrupts_actor_is_retry(shop: Shop) -> None:
     """The message is enqueued again for the next worker."""
     shop.broker = StubBroker(middleware=[ShutdownNotifications(notify_shutdown=True), Retries()])
     shop.instrument()
@@ -305,10 +309,8 @@ def test_a_shutdown_that_interrupts_is_a_retry(shop: Shop) -> None:
 
 
 @EVERYWHERE
-def test_a_message_for_an_unknown_actor_is_an_error_in_the_senders_trace(
-    shop: Shop, position: str
-) -> None:
-    """The consumer thread rejects it, without any of the hooks of processing."""
+def test_message_for_unknown_actor_is_error_in_trace_of_sender(shop: Shop, position: str) -> None:
+    """The consumer thread nacks it, and calls no hook of processing."""
     set_up(shop, position)
     shop.broker.declare_queue("default")
     message = Message(queue_name="default", actor_name="gone", args=(), kwargs={}, options={})
@@ -325,8 +327,8 @@ def test_a_message_for_an_unknown_actor_is_an_error_in_the_senders_trace(
 
 
 @EVERYWHERE
-def test_a_retry_that_cannot_be_enqueued_is_a_lost_message(shop: Shop, position: str) -> None:
-    """Dramatiq acks it and says nothing: the only trace of it is this span."""
+def test_retry_that_cannot_be_enqueued_is_lost(shop: Shop, position: str) -> None:
+    """Dramatiq acks the message and only logs it: the span shows the loss."""
 
     class Unplugging(StubBroker):
         def enqueue(self, message: Any, *, delay: Any = None) -> Any:
@@ -365,10 +367,8 @@ class Interrupting(Middleware):
 
 
 @EVERYWHERE
-def test_an_interrupt_inside_an_after_hook_makes_a_success_a_retry(
-    shop: Shop, position: str
-) -> None:
-    """After-hooks run twice then, and the second run decides."""
+def test_interrupt_in_after_hook_turns_success_into_retry(shop: Shop, position: str) -> None:
+    """Dramatiq then calls the after-hooks again, and the second call decides."""
     shop.broker = StubBroker(middleware=[Interrupting(1), Retries()])
     set_up(shop, position)
     shop.actor(lambda: None, actor_name="add", min_backoff=5).send()
@@ -378,10 +378,10 @@ def test_an_interrupt_inside_an_after_hook_makes_a_success_a_retry(
 
 @EVERYWHERE
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_interrupt_that_kills_the_worker_thread_still_ends_the_span(
+def test_second_interrupt_that_ends_worker_thread_ends_process_span(
     shop: Shop, position: str
 ) -> None:
-    """The second interrupt leaves the message to be acked by a dying thread."""
+    """The ending thread acks the message."""
     shop.broker = StubBroker(middleware=[Interrupting(2), Retries()])
     set_up(shop, position)
     shop.actor(lambda: None, actor_name="add", min_backoff=60_000).send()
@@ -395,8 +395,8 @@ def test_an_interrupt_that_kills_the_worker_thread_still_ends_the_span(
     assert outcome(process) == "retry"
 
 
-def test_nothing_of_a_delivery_stays_on_its_thread(shop: Shop) -> None:
-    """Deliveries of one thread do not see each other, whatever their end."""
+def test_delivery_leaves_no_context_on_its_thread(shop: Shop) -> None:
+    """Deliveries of one thread are independent, whatever their outcome."""
     from opentelemetry import context
 
     shop.instrument()
@@ -420,8 +420,8 @@ def test_nothing_of_a_delivery_stays_on_its_thread(shop: Shop) -> None:
     assert len(shop.spans("process add")) == 2
 
 
-def test_the_default_age_limit_of_the_broker_counts(shop: Shop) -> None:
-    """A deadline that the actor does not set itself."""
+def test_age_limit_of_broker_sets_deadline(shop: Shop) -> None:
+    """The deadline also comes from the middleware, if the actor sets none."""
     shop.broker = StubBroker(middleware=[AgeLimit(max_age=60_000), Retries()])
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()

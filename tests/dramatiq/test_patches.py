@@ -1,4 +1,4 @@
-"""The table of patches is true of the Dramatiq that is installed, and waits for its import."""
+"""The table of patches fits the installed Dramatiq, and is applied when Dramatiq is imported."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ print([type(each).__name__ for each in StubBroker().middleware].count("OpenTelem
 
 
 @pytest.mark.parametrize(("place", "name", "row"), ROWS)
-def test_each_row_names_a_function_that_its_version_has(place: str, name: str, row: Patch) -> None:
-    """What a version does not have is passed by in silence, so a typo would be, too."""
+def test_each_row_names_existing_function(place: str, name: str, row: Patch) -> None:
+    """A function that is missing is passed over silently, and so would be a typo."""
     module, _, path = place.partition(":")
     pytest.importorskip(module)
     owner: Any = reduce(getattr, path.split("."), import_module(module))
@@ -87,8 +87,8 @@ for each in (importing, instrumenting):
     ],
     ids=["before", "after", "twice", "taken back", "once more", "in the middle"],
 )
-def test_brokers_are_instrumented_whenever_dramatiq_is_imported(body: str, expected: int) -> None:
-    """Once each, and not after it was taken back."""
+def test_import_of_dramatiq_at_any_time_instruments_brokers_once(body: str, expected: int) -> None:
+    """Each broker gets one middleware, and none after `uninstrument`."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(body=body)],
         env=clean_environment(),
@@ -100,8 +100,8 @@ def test_brokers_are_instrumented_whenever_dramatiq_is_imported(body: str, expec
     assert (done.stdout, done.stderr) == (f"{expected}\n", "")
 
 
-def test_other_imports_are_as_they_were_while_dramatiq_is_waited_for() -> None:
-    """A module has its own loader; what is missing raises as it does."""
+def test_other_imports_are_unchanged_while_waiting_for_dramatiq() -> None:
+    """A module keeps its own loader; a missing one raises the usual exception."""
     program = (
         "from otel_queue_plugins.dramatiq.instrumentor import DramatiqInstrumentor\n"
         "DramatiqInstrumentor().instrument()\n"

@@ -1,4 +1,4 @@
-"""The pika instrumentation is quiet where we ask for quiet; broker scenarios have the real one."""
+"""opentelemetry-instrumentation-pika respects suppression; tests/brokers has the real package."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import wrapt
 from opentelemetry import context
 
 from otel_queue_plugins.core.api.suppression import suppress_instrumentation
-from otel_queue_plugins.dramatiq import pika_client
+from otel_queue_plugins.dramatiq import consumers
 
 MODULE = "opentelemetry.instrumentation.pika.utils"
 
 
 class Received(wrapt.ObjectProxy):  # type: ignore[misc]
-    """What that package puts around received messages."""
+    """Stands for the proxy that the package puts around received messages."""
 
     def popleft(self) -> Any:
-        """A message, with its span."""
+        """Return a message, with its span."""
         return "span", self.__wrapped__.popleft()
 
 
@@ -35,10 +35,10 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
     return kind(deque([1, 2, 3]))
 
 
-def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None:
-    """And nowhere else; asking twice changes nothing."""
-    pika_client.respect_suppression()
-    pika_client.respect_suppression()
+def test_received_messages_with_suppression_have_no_span(received: Received) -> None:
+    """Without suppression they have one; calling it twice changes nothing."""
+    consumers.suppress_pika_spans()
+    consumers.suppress_pika_spans()
     assert received.popleft() == ("span", 1)
     token = suppress_instrumentation()
     assert received.popleft() == 2
@@ -46,12 +46,14 @@ def test_received_messages_pass_by_where_it_is_quiet(received: Received) -> None
     assert received.popleft() == ("span", 3)
 
 
-def test_nothing_is_done_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where it is not installed nor where it looks different."""
+def test_suppression_without_pika_instrumentation_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a missing module nor one with other names is changed."""
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
-    pika_client.respect_suppression()
+    consumers.suppress_pika_spans()
     other = ModuleType(MODULE)
     monkeypatch.setitem(sys.modules, MODULE, other)
     before = dict(vars(other))
-    pika_client.respect_suppression()
+    consumers.suppress_pika_spans()
     assert vars(other) == before

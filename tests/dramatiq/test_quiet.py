@@ -1,4 +1,4 @@
-"""Instrumented clients trace what user code does, not what a worker does between messages."""
+"""Client spans exist for what user code does, and not for what a worker does between messages."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.dramatiq.conftest import Shop
 
 
-def is_quiet() -> bool:
-    """As instrumentations ask, by either key; both must agree."""
+def is_suppressed() -> bool:
+    """Return whether instrumentation is suppressed; both keys must agree."""
     found = {
         bool(context.get_value(key))
         for key in ("suppress_instrumentation", _SUPPRESS_INSTRUMENTATION_KEY)
@@ -32,14 +32,14 @@ def is_quiet() -> bool:
 
 
 class Client(Consumer):
-    """A consumer that notes whether a client span would have been made, by what it did."""
+    """A consumer that records for each call whether instrumentation was suppressed."""
 
     def __init__(self, consumer: Any, seen: dict[str, set[bool]]) -> None:
         self.consumer = consumer
         self.seen = seen
 
     def note(self, what: str) -> None:
-        self.seen.setdefault(what, set()).add(is_quiet())
+        self.seen.setdefault(what, set()).add(is_suppressed())
 
     def __next__(self) -> Any:
         self.note("poll")
@@ -58,31 +58,33 @@ class Client(Consumer):
 
 
 class ClientBroker(StubBroker):
-    """A broker with such a client."""
+    """A broker with such a consumer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[str, set[bool]] = {}
 
     def consume(self, *args: Any, **kwargs: Any) -> Client:
-        """Consume."""
+        """Return such a consumer."""
         return Client(super().consume(*args, **kwargs), self.seen)
 
     def enqueue(self, message: Any, *, delay: Any = None) -> Any:
-        """Enqueue."""
+        """Enqueue, and record whether instrumentation is suppressed."""
         where = type(threading.current_thread()).__name__.strip("_")
-        self.seen.setdefault(f"enqueue by {where}", set()).add(is_quiet())
+        self.seen.setdefault(f"enqueue by {where}", set()).add(is_suppressed())
         return super().enqueue(message, delay=delay)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_what_is_quiet(shop: Shop, noisy: bool) -> None:
-    """All that a worker says to its broker of its own accord, unless `broker_spans` allows it."""
+def test_worker_calls_to_broker_are_suppressed_without_broker_spans(
+    shop: Shop, noisy: bool
+) -> None:
+    """Calls that a worker makes of its own accord are suppressed, unless `broker_spans` is set."""
     broker = shop.broker = ClientBroker()
     shop.instrument(broker_spans=noisy)
 
     def run() -> None:
-        broker.seen.setdefault("actor", set()).add(is_quiet())
+        broker.seen.setdefault("actor", set()).add(is_suppressed())
         inner.send()
 
     inner = shop.actor(lambda: None, actor_name="inner")
@@ -110,7 +112,7 @@ HOOKS = (
 
 
 class Watching(Middleware):
-    """Notes in every hook for a message which span is current, and whether it is quiet there."""
+    """Records in every hook of a message the current span, and whether suppression is on."""
 
     def __init__(self) -> None:
         self.seen: dict[tuple[str, str], tuple[int, bool]] = {}
@@ -118,8 +120,8 @@ class Watching(Middleware):
             setattr(self, hook, partial(self._note, hook))
 
     def _note(self, hook: str, _broker: Any, message: Any, **_: Any) -> None:
-        here = trace.get_current_span().get_span_context().span_id
-        self.seen[message.actor_name, hook] = here, is_quiet()
+        span_id = trace.get_current_span().get_span_context().span_id
+        self.seen[message.actor_name, hook] = span_id, is_suppressed()
 
     @property
     def actor_options(self) -> set[str]:
@@ -132,8 +134,8 @@ class Skipping(Middleware):
             raise SkipMessage
 
 
-def test_what_middleware_does_for_a_delivery_is_inside_of_it(shop: Shop) -> None:
-    """Also while it is settled, and in the consumer thread; nothing is suppressed anywhere."""
+def test_hooks_of_middleware_have_process_span_current_without_suppression(shop: Shop) -> None:
+    """Also while the message is settled, and in the consumer thread."""
     watching = Watching()
     shop.broker.add_middleware(watching)
     shop.broker.add_middleware(Skipping())
@@ -163,12 +165,12 @@ def test_what_middleware_does_for_a_delivery_is_inside_of_it(shop: Shop) -> None
         "after_nack",
     }
     assert {hook for name, hook in seen if name == "gone"} == {"before_nack", "after_nack"}
-    for (name, hook), (here, quiet) in seen.items():
-        assert (here, quiet) == (span_ids[name], False), (name, hook)
+    for (name, hook), (span_id, suppressed) in seen.items():
+        assert (span_id, suppressed) == (span_ids[name], False), (name, hook)
 
 
-def test_what_middleware_does_for_a_message_that_is_held_back_is_not_quiet(shop: Shop) -> None:
-    """It is no delivery yet, and nothing that a worker does between messages."""
+def test_hook_for_delayed_message_is_not_suppressed(shop: Shop) -> None:
+    """It is no delivery yet, and no call of the worker between messages."""
     watching = Watching()
     shop.broker.add_middleware(watching)
     shop.instrument()
@@ -177,7 +179,7 @@ def test_what_middleware_does_for_a_message_that_is_held_back_is_not_quiet(shop:
     assert watching.seen["add", "before_delay_message"] == (0, False)
 
 
-def test_a_hook_that_comes_again_before_the_broker_is_back_is_inside_as_well(shop: Shop) -> None:
+def test_repeated_nack_hooks_have_process_span_current(shop: Shop) -> None:
     """Dramatiq repeats the nack of a message for an unknown actor, with its hooks."""
     middleware = shop.instrument()
     seen: list[int] = []
@@ -199,8 +201,8 @@ def test_a_hook_that_comes_again_before_the_broker_is_back_is_inside_as_well(sho
     assert seen == [first, first, second, 0]
 
 
-def test_a_consumer_of_ours_is_as_good_as_the_brokers_own(shop: Shop) -> None:
-    """What it does not know it hands on, and after `uninstrument` it is not used."""
+def test_consumer_delegates_attributes_and_is_gone_after_uninstrument(shop: Shop) -> None:
+    """Attributes that it does not define are those of the broker's consumer."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()
     consumer = shop.broker.consume("default", timeout=7)

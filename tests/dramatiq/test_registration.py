@@ -1,4 +1,4 @@
-"""How the middleware gets into a broker, and out of it."""
+"""Adding the middleware to a broker and removing it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from tests.dramatiq.conftest import Shop
 
 
-def test_instrument_puts_it_first_and_returns_it(shop: Shop) -> None:
-    """Whatever is there already."""
+def test_instrument_puts_middleware_first_and_returns_it(shop: Shop) -> None:
+    """It comes before all middleware that is in the list."""
     middleware = shop.instrument()
     assert isinstance(middleware, OpenTelemetryMiddleware)
     assert shop.broker.middleware[0] is middleware
     assert len(shop.broker.middleware) == len(default_middleware) + 1
 
 
-def test_instrument_is_idempotent_and_moves_what_is_elsewhere(shop: Shop) -> None:
-    """The one that is there stays, and comes first."""
+def test_instrument_again_moves_existing_middleware_to_front(shop: Shop) -> None:
+    """The existing middleware stays, and no second one is added."""
     middleware = shop.append()
     assert shop.broker.middleware[-1] is middleware
     assert shop.instrument() is middleware
@@ -36,17 +36,17 @@ def test_instrument_is_idempotent_and_moves_what_is_elsewhere(shop: Shop) -> Non
     assert sum(isinstance(m, OpenTelemetryMiddleware) for m in shop.broker.middleware) == 1
 
 
-def test_instrument_says_that_new_options_are_not_used(
+def test_instrument_again_with_options_warns_that_they_are_unused(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They belong to the middleware that is there already."""
+    """The options of the existing middleware stay."""
     shop.instrument()
     instrument(shop.broker, relation="link")
     assert "relation" in caplog.text
 
 
-def test_a_broker_without_any_middleware_works(shop: Shop) -> None:
-    """There is nothing to be before."""
+def test_instrument_broker_without_middleware_traces_it(shop: Shop) -> None:
+    """An empty list of middleware is no error."""
     shop.broker = StubBroker(middleware=[])
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()
@@ -54,8 +54,8 @@ def test_a_broker_without_any_middleware_works(shop: Shop) -> None:
     assert len(shop.spans()) == 2
 
 
-def test_it_works_without_arguments_and_by_dotted_path() -> None:
-    """As django-dramatiq and others make it."""
+def test_middleware_by_dotted_path_without_arguments_works() -> None:
+    """django-dramatiq and others make a middleware this way."""
     module, _, name = "otel_queue_plugins.dramatiq.OpenTelemetryMiddleware".rpartition(".")
     middleware = getattr(importlib.import_module(module), name)()
     broker = StubBroker(middleware=[middleware, *[make() for make in default_middleware]])
@@ -66,18 +66,18 @@ def test_it_works_without_arguments_and_by_dotted_path() -> None:
     uninstrument(broker)
 
 
-def test_a_module_attribute_that_does_not_exist_is_an_attribute_error() -> None:
-    """Names are looked up late, but only the three."""
+def test_missing_attribute_of_package_raises_attribute_error() -> None:
+    """Only the three public names are looked up late."""
     import otel_queue_plugins.dramatiq as package
 
     with pytest.raises(AttributeError, match="no attribute 'middlewares'"):
         _ = package.middlewares
 
 
-def test_appended_last_it_warns_once_at_worker_boot(
+def test_middleware_that_is_not_first_warns_once_at_worker_boot(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says what would be better and how."""
+    """The warning says what is missing and how to put it first."""
     shop.append()
     shop.actor(lambda: None, actor_name="add").send()
     shop.work()
@@ -87,18 +87,20 @@ def test_appended_last_it_warns_once_at_worker_boot(
     assert "instrument(broker)" in warning.getMessage()
 
 
-def test_first_it_says_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither at boot nor ever."""
+def test_middleware_that_is_first_logs_nothing(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no log record at boot or later."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()
     shop.work()
     assert [r for r in caplog.records if r.name == "otel_queue_plugins"] == []
 
 
-def test_a_second_middleware_of_ours_does_nothing_but_warn(
+def test_second_middleware_of_ours_warns_and_records_nothing(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One span each, one count each, one warning."""
+    """Each message has one span and one count, and there is one warning."""
     shop.instrument()
     shop.append()
     shop.actor(lambda: None, actor_name="add").send()
@@ -109,8 +111,8 @@ def test_a_second_middleware_of_ours_does_nothing_but_warn(
     assert len(ours) == 1
 
 
-def test_uninstrument_restores_the_broker(shop: Shop) -> None:
-    """Attributes, middleware, and what somebody holds on to."""
+def test_uninstrument_restores_broker(shop: Shop) -> None:
+    """Its attributes and middleware are the former ones; a reference to a wrapper still works."""
     before, middleware = set(vars(shop.broker)), list(shop.broker.middleware)
     shop.instrument()
     held = shop.broker.enqueue
@@ -124,8 +126,8 @@ def test_uninstrument_restores_the_broker(shop: Shop) -> None:
     assert shop.spans() == []
 
 
-def test_uninstrument_leaves_a_wrapper_of_somebody_else_in_place(shop: Shop) -> None:
-    """Ours under it becomes a plain call."""
+def test_uninstrument_keeps_wrapper_of_other_code(shop: Shop) -> None:
+    """Our wrapper below it becomes a plain call."""
     shop.instrument()
     ours, seen = shop.broker.enqueue, []
 
@@ -140,8 +142,8 @@ def test_uninstrument_leaves_a_wrapper_of_somebody_else_in_place(shop: Shop) -> 
     assert shop.spans() == []
 
 
-def test_uninstrument_of_a_broker_without_us_does_nothing(shop: Shop) -> None:
-    """And it can be done twice."""
+def test_uninstrument_of_uninstrumented_broker_does_nothing(shop: Shop) -> None:
+    """It may be called twice."""
     uninstrument(shop.broker)
     shop.instrument()
     uninstrument(shop.broker)
@@ -149,7 +151,7 @@ def test_uninstrument_of_a_broker_without_us_does_nothing(shop: Shop) -> None:
     assert [type(m) for m in shop.broker.middleware] == default_middleware
 
 
-def test_a_broker_can_be_instrumented_again(shop: Shop) -> None:
+def test_broker_can_be_instrumented_again(shop: Shop) -> None:
     """With a new middleware, or with the one that was removed."""
     middleware = shop.instrument()
     uninstrument(shop.broker)
@@ -159,8 +161,8 @@ def test_a_broker_can_be_instrumented_again(shop: Shop) -> None:
     assert len(shop.spans()) == 2
 
 
-def test_a_middleware_may_serve_two_brokers(shop: Shop) -> None:
-    """Each with its own actors."""
+def test_middleware_on_two_brokers_traces_both(shop: Shop) -> None:
+    """Each broker has its own actors."""
     middleware = shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     first = shop.broker
@@ -173,7 +175,7 @@ def test_a_middleware_may_serve_two_brokers(shop: Shop) -> None:
     uninstrument(first)
 
 
-def test_two_brokers_with_a_middleware_each_count_together(shop: Shop) -> None:
+def test_two_brokers_with_own_middleware_share_metric_series(shop: Shop) -> None:
     """No series has two writers, and none is dropped."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add").send()
@@ -187,7 +189,7 @@ def test_two_brokers_with_a_middleware_each_count_together(shop: Shop) -> None:
     uninstrument(first)
 
 
-def test_actors_declared_before_are_covered(shop: Shop) -> None:
+def test_actors_declared_before_instrument_are_traced(shop: Shop) -> None:
     """The order of imports does not matter."""
     add = shop.actor(lambda: None, actor_name="add")
     shop.instrument()
@@ -196,8 +198,8 @@ def test_actors_declared_before_are_covered(shop: Shop) -> None:
     assert len(shop.spans()) == 2
 
 
-def test_a_worker_started_before_is_covered_from_then_on(shop: Shop) -> None:
-    """Its threads have booted without us."""
+def test_worker_started_before_instrument_is_traced_from_then_on(shop: Shop) -> None:
+    """Its threads have booted without our hooks."""
     add = shop.actor(lambda: None, actor_name="add")
     worker = Worker(shop.broker, worker_timeout=10, worker_threads=1)
     worker.start()
@@ -217,28 +219,28 @@ def test_a_worker_started_before_is_covered_from_then_on(shop: Shop) -> None:
         ({"auto_link_after": 0}, "auto_link_after: 0 is not a number above 0"),
     ],
 )
-def test_a_wrong_option_raises_in_the_constructor(options: dict[str, Any], message: str) -> None:
-    """With the value and the choices."""
+def test_constructor_with_wrong_option_raises(options: dict[str, Any], message: str) -> None:
+    """The message has the value and the choices."""
     with pytest.raises(ValueError, match=message):
         OpenTelemetryMiddleware(**options)
 
 
-def test_an_option_that_does_not_exist_raises() -> None:
+def test_constructor_with_unknown_option_raises() -> None:
     """A typo is not ignored."""
     with pytest.raises(TypeError, match="relations"):
         OpenTelemetryMiddleware(relations="link")
 
 
-def test_strict_settings_raise_in_the_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With OTEL_QUEUE_STRICT; otherwise they are logged."""
+def test_constructor_with_wrong_variable_and_strict_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `OTEL_QUEUE_STRICT` a wrong variable is logged."""
     monkeypatch.setenv("OTEL_QUEUE_STRICT", "true")
     monkeypatch.setenv("OTEL_PROPAGATORS", "no-such-thing")
     with pytest.raises(ConfigurationError, match="OTEL_PROPAGATORS"):
         OpenTelemetryMiddleware()
 
 
-def test_a_middleware_of_ours_is_found_by_subclass(shop: Shop) -> None:
-    """A user's subclass is one of ours."""
+def test_subclass_of_middleware_is_found(shop: Shop) -> None:
+    """A user's subclass counts as our middleware."""
 
     class Mine(OpenTelemetryMiddleware):
         pass
@@ -248,23 +250,23 @@ def test_a_middleware_of_ours_is_found_by_subclass(shop: Shop) -> None:
     assert shop.instrument() is mine
 
 
-def test_actor_options_are_declared(shop: Shop) -> None:
-    """Dramatiq refuses those that no middleware knows."""
+def test_actor_options_are_accepted_by_dramatiq(shop: Shop) -> None:
+    """Dramatiq refuses options that no middleware declares."""
     with pytest.raises(ValueError, match="otel_trace"):
         shop.actor(lambda: None, actor_name="a", otel_trace=False)
     shop.instrument()
     shop.actor(lambda: None, actor_name="a", otel_trace=False, otel_relation="link")
 
 
-def test_a_wrong_relation_of_an_actor_raises_where_it_is_declared(shop: Shop) -> None:
-    """With the actor, the value and the choices."""
+def test_actor_with_wrong_relation_raises_at_declaration(shop: Shop) -> None:
+    """The message has the actor, the value and the choices."""
     shop.instrument()
     with pytest.raises(ValueError, match=r"actor add: otel_relation: .*'sibling' is not one of"):
         shop.actor(lambda: None, actor_name="add", otel_relation="sibling")
 
 
-def test_without_providers_nothing_is_recorded_and_nothing_breaks() -> None:
-    """No endpoint set: the message carries nothing of ours that costs a byte worth naming."""
+def test_message_without_providers_is_processed_without_carrier() -> None:
+    """Without an endpoint a message carries nothing of this package."""
     broker = StubBroker()
     broker.add_middleware(Middleware())
     instrument(broker)

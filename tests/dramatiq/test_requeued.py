@@ -1,4 +1,4 @@
-"""A message that is enqueued again while it is delivered: by its user, or to be tried again."""
+"""A message that is enqueued again during its delivery: by user code, or for a retry."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CURRENT = CurrentMessage.get_current_message
 
 
 def in_thread(call: Callable[[], object]) -> None:
-    """Call in a new thread, and wait."""
+    """Call in a new thread, and wait for its end."""
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
 
 
 class Once(Middleware):
-    """Does something at one moment of the first delivery."""
+    """Acts in one hook of the first delivery."""
 
     def __init__(self, moment: str, act: Callable[[Any, Any], object]) -> None:
         self.left = 1
@@ -49,12 +49,12 @@ class Once(Middleware):
 
 
 def again(broker: Any, message: Any) -> None:
-    """Enqueue a copy with an option more."""
+    """Enqueue a copy with one more option."""
     broker.enqueue(message.copy(options={"turn": 1}), delay=5)
 
 
 def same(broker: Any, message: Any) -> None:
-    """Enqueue the very message that is being delivered."""
+    """Enqueue the same message object that is being delivered."""
     broker.enqueue(message)
 
 
@@ -67,32 +67,32 @@ def by_hand(broker: Any, message: Any) -> None:
 
 
 def with_context(broker: Any, message: Any) -> None:
-    """Enqueue in a thread that has got the context of the actor."""
+    """Enqueue in a thread that has a copy of the actor's context."""
     here = contextvars.copy_context()
     in_thread(lambda: here.run(again, broker, message))
 
 
-def elsewhere(broker: Any, message: Any) -> None:
-    """Enqueue in a thread that knows nothing."""
+def without_context(broker: Any, message: Any) -> None:
+    """Enqueue in a thread with an empty context."""
     in_thread(lambda: again(broker, message))
 
 
-WAYS = [again, same, by_hand, with_context, elsewhere]
+WAYS = [again, same, by_hand, with_context, without_context]
 HOOKS = ["before_process_message", "after_process_message", "before_ack", "after_ack"]
 
 
 def parent_id(span: ReadableSpan) -> int | None:
-    """The id of the span it is inside of."""
+    """Return the id of the span's parent; None for a root."""
     return span.parent.span_id if span.parent else None
 
 
 @pytest.mark.parametrize("position", ["first", "last"])
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_an_actor_that_sends_its_own_message_again_ends_as_it_ends(
+def test_actor_that_sends_its_own_message_keeps_its_outcome(
     shop: Shop, way: Callable[[Any, Any], None], fails: bool, position: str
 ) -> None:
-    """A success stays a success, a dead letter one; what it sent is a message that begins anew."""
+    """What it sends is a new send, and starts at attempt 1."""
     shop.broker.add_middleware(CurrentMessage())
     (shop.instrument if position == "first" else shop.append)()
     turns: list[int] = []
@@ -110,7 +110,7 @@ def test_an_actor_that_sends_its_own_message_again_ends_as_it_ends(
     assert [outcome(first), outcome(second)] == ["dead_letter" if fails else "success", "success"]
     assert len(shop.broker.dead_letters) == int(fails)
     assert first.status.is_unset is not fails
-    assert parent_id(sent_again) == (None if way is elsewhere else first.context.span_id)
+    assert parent_id(sent_again) == (None if way is without_context else first.context.span_id)
     assert [parent_id(first), parent_id(second)] == [
         sent.context.span_id,
         sent_again.context.span_id,
@@ -122,8 +122,8 @@ def test_an_actor_that_sends_its_own_message_again_ends_as_it_ends(
     assert (shop.total(SENT), shop.total(RETRIES)) == (2, 0)
 
 
-def test_it_may_be_tried_again_besides(shop: Shop) -> None:
-    """What Retries enqueues is the retry, with the creation context and the number that are its."""
+def test_actor_that_sends_its_own_message_may_be_retried(shop: Shop) -> None:
+    """What `Retries` enqueues is the retry, with its creation context and its attempt."""
     shop.broker.add_middleware(CurrentMessage())
     shop.instrument()
     turns: list[int] = []
@@ -146,8 +146,8 @@ def test_it_may_be_tried_again_besides(shop: Shop) -> None:
     assert (shop.total(SENT), shop.total(RETRIES)) == (2, 1)
 
 
-def test_a_link_relation_holds_for_what_is_sent_again(shop: Shop) -> None:
-    """A trace of its own, with a link to its send span, which is inside of the delivery."""
+def test_relation_link_holds_for_message_sent_again(shop: Shop) -> None:
+    """It has a trace of its own, with a link to its send span inside the first delivery."""
     shop.broker.add_middleware(CurrentMessage())
     shop.instrument(relation="link")
     left = [1]
@@ -163,10 +163,10 @@ def test_a_link_relation_holds_for_what_is_sent_again(shop: Shop) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("place", ["before Retries", "after Retries"])
-def test_a_middleware_of_the_user_that_sends_it_again_sends(
+def test_middleware_that_enqueues_current_message_makes_send_span(
     shop: Shop, hook: str, place: str
 ) -> None:
-    """At whatever moment: the delivery goes its way."""
+    """This holds for every hook, and the outcome of the delivery is unchanged."""
     where = {"before": Retries} if place == "before Retries" else {}
     shop.broker.add_middleware(Once(hook, again), **where)
     shop.instrument()
@@ -180,8 +180,10 @@ def test_a_middleware_of_the_user_that_sends_it_again_sends(
 
 @pytest.mark.parametrize("place", ["before Retries", "after Retries"])
 @pytest.mark.parametrize("retries", [0, 1])
-def test_beside_retries_nobody_else_retries(shop: Shop, place: str, retries: int) -> None:
-    """A middleware that sends what has failed does not change what became of it."""
+def test_middleware_that_enqueues_failed_message_beside_retries_makes_send_span(
+    shop: Shop, place: str, retries: int
+) -> None:
+    """The outcome of the delivery is what `Retries` decides."""
     where = {"before": Retries} if place == "before Retries" else {}
     shop.broker.add_middleware(Once("after_process_message", by_hand), **where)
     shop.instrument()
@@ -202,8 +204,8 @@ def test_beside_retries_nobody_else_retries(shop: Shop, place: str, retries: int
     assert len(shop.broker.dead_letters) == 1 - retries
 
 
-def test_a_middleware_that_postpones_a_message_skips_it_and_sends_it(shop: Shop) -> None:
-    """As one does that limits rates before the actor runs."""
+def test_middleware_that_postpones_message_skips_and_sends_it(shop: Shop) -> None:
+    """A middleware that limits rates before the actor runs does so."""
 
     def postpone(broker: Any, message: Any) -> None:
         again(broker, message)
@@ -219,7 +221,7 @@ def test_a_middleware_that_postpones_a_message_skips_it_and_sends_it(shop: Shop)
 
 
 class OtherRetries(Middleware):
-    """Somebody's replacement of Dramatiq's Retries, which knows nothing of that."""
+    """A replacement of Dramatiq's `Retries` that does not derive from it."""
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
@@ -233,7 +235,7 @@ class OtherRetries(Middleware):
 
 
 class TimedRetries(Retries):
-    """Somebody's version of Retries."""
+    """A subclass of `Retries`."""
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
@@ -246,10 +248,10 @@ class TimedRetries(Retries):
 @pytest.mark.parametrize(
     "error", [ValueError(), RateLimitExceeded("slow"), Retry("later", delay=5)]
 )
-def test_a_compatible_retry_middleware_retries(
+def test_other_retry_middleware_makes_retries(
     shop: Shop, kind: type[Middleware], error: Exception, position: str
 ) -> None:
-    """One send span, attempts that count, and a dead letter at the end."""
+    """There is one send span, the attempts count up, and the last one is a dead letter."""
     shop.broker = StubBroker(middleware=[kind()])
     (shop.instrument if position == "first" else shop.append)()
 
@@ -267,8 +269,8 @@ def test_a_compatible_retry_middleware_retries(
     assert (shop.total(SENT), shop.total(RETRIES)) == (1, 2)
 
 
-def test_without_retries_an_actor_that_sends_itself_and_fails_is_a_failure(shop: Shop) -> None:
-    """Nobody tries that delivery again."""
+def test_actor_that_sends_itself_and_raises_without_retries_is_failure(shop: Shop) -> None:
+    """No one retries that delivery."""
     shop.broker = StubBroker(middleware=[CurrentMessage()])
     shop.instrument()
     left = [1]
@@ -285,8 +287,8 @@ def test_without_retries_an_actor_that_sends_itself_and_fails_is_a_failure(shop:
     assert shop.total(SENT) == 2
 
 
-def test_a_pipeline_may_have_the_same_message_twice(shop: Shop) -> None:
-    """Its second step is sent by the first, which is a success."""
+def test_pipeline_with_same_message_twice_has_two_steps(shop: Shop) -> None:
+    """The first step is a success, and sends the second."""
     shop.instrument()
     poll = shop.actor(lambda: None, actor_name="poll")
     message = poll.message_with_options(pipe_ignore=True)
@@ -299,8 +301,8 @@ def test_a_pipeline_may_have_the_same_message_twice(shop: Shop) -> None:
     assert shop.total(SENT) == 2
 
 
-def test_a_step_that_sends_itself_again_keeps_its_place(shop: Shop) -> None:
-    """Pipeline, id and number; it was not the pipeline that sent it."""
+def test_pipeline_step_that_sends_itself_keeps_workflow(shop: Shop) -> None:
+    """Id and step are unchanged; the trigger is the call, not the pipeline."""
     shop.broker.add_middleware(CurrentMessage())
     shop.instrument()
     left = [1]
@@ -323,8 +325,8 @@ def test_a_step_that_sends_itself_again_keeps_its_place(shop: Shop) -> None:
     assert attribute(second, "taskqueue.task.trigger") == "call"
 
 
-def test_a_scheduled_message_that_sends_itself_again_was_not_scheduled(shop: Shop) -> None:
-    """The scheduler's option is copied with all others; the drift is that of the first."""
+def test_scheduled_message_that_sends_itself_has_trigger_call(shop: Shop) -> None:
+    """The copy has the scheduler's option too; the drift is measured for the first only."""
     shop.broker.add_middleware(CurrentMessage())
     shop.instrument()
     left = [1]
@@ -339,8 +341,8 @@ def test_a_scheduled_message_that_sends_itself_again_was_not_scheduled(shop: Sho
     assert shop.total("taskqueue.schedule.drift") == 1
 
 
-def test_a_copy_sent_from_a_hook_of_the_consumer_thread_is_a_send(shop: Shop) -> None:
-    """The message that is held back takes its second hop all the same."""
+def test_copy_sent_in_hook_of_consumer_thread_makes_send_span(shop: Shop) -> None:
+    """The message that is held back still takes its second hop."""
 
     class Mirror(Middleware):
         def before_delay_message(self, broker: Any, message: Any) -> None:
@@ -362,8 +364,8 @@ def test_a_copy_sent_from_a_hook_of_the_consumer_thread_is_a_send(shop: Shop) ->
 
 
 @pytest.mark.parametrize("hook", ["before_enqueue", "after_enqueue"])
-def test_a_copy_sent_from_a_hook_of_the_send_is_a_send(shop: Shop, hook: str) -> None:
-    """A middleware that mirrors what it sees to another queue, under the same id."""
+def test_copy_sent_in_hook_of_send_makes_send_span(shop: Shop, hook: str) -> None:
+    """A middleware may mirror messages to another queue, under the same id."""
     mirror = Once(hook, lambda broker, message: broker.enqueue(message.copy(queue_name="mirror")))
     shop.broker.add_middleware(mirror)
     shop.instrument()

@@ -1,4 +1,4 @@
-"""One send span per message, however it is sent and however that ends."""
+"""One send span for each message, however it is sent and however that ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Seen(Middleware):
-    """Notes the current span and the message while a message is enqueued."""
+    """Records the current span and the message in `before_enqueue`."""
 
     def __init__(self) -> None:
         self.span_ids: list[int] = []
@@ -37,8 +37,8 @@ class Refusing(Middleware):
         raise MiddlewareError("not today")
 
 
-def test_a_message_is_a_send_span_and_a_process_span_in_the_callers_trace(shop: Shop) -> None:
-    """The send span is the child of the caller, and the parent of the other: that needs no link."""
+def test_message_has_send_and_process_span_in_trace_of_caller(shop: Shop) -> None:
+    """The send span is a child of the caller's span and the parent of the process span."""
     shop.instrument()
     add = shop.actor(lambda x: None, actor_name="add")
     with shop.caller() as caller:
@@ -60,7 +60,7 @@ def test_a_message_is_a_send_span_and_a_process_span_in_the_callers_trace(shop: 
     assert attribute(process, "taskqueue.task.max_attempts") == 21
 
 
-def test_without_a_caller_a_message_is_a_trace_of_its_own(shop: Shop) -> None:
+def test_send_outside_of_span_starts_trace(shop: Shop) -> None:
     """A scheduler or a script sends outside of any span."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
@@ -71,7 +71,7 @@ def test_without_a_caller_a_message_is_a_trace_of_its_own(shop: Shop) -> None:
     assert process.context.trace_id == send.context.trace_id
 
 
-def test_the_send_span_is_current_while_the_broker_is_called(shop: Shop) -> None:
+def test_send_span_is_current_during_call_to_broker(shop: Shop) -> None:
     """Spans of an instrumented client are its children."""
     seen = Seen()
     shop.instrument()
@@ -82,7 +82,7 @@ def test_the_send_span_is_current_while_the_broker_is_called(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("how", ["send", "send_with_options", "enqueue", "by keyword", "delayed"])
-def test_every_way_of_sending_is_one_span(shop: Shop, how: str) -> None:
+def test_each_way_of_sending_makes_one_send_span(shop: Shop, how: str) -> None:
     """The span belongs to the message, not to the method."""
     shop.instrument()
     add = shop.actor(lambda x: None, actor_name="add")
@@ -99,8 +99,8 @@ def test_every_way_of_sending_is_one_span(shop: Shop, how: str) -> None:
     assert shop.total("messaging.client.operation.duration") == 1
 
 
-def test_what_is_sent_at_once_by_pipelines_and_groups_is_sent_by_user_code(shop: Shop) -> None:
-    """A pipeline sends its first message, a group all of them."""
+def test_first_messages_of_pipelines_and_groups_have_trigger_call(shop: Shop) -> None:
+    """A pipeline sends its first message at once, a group all of its messages."""
     shop.instrument()
     add = shop.actor(lambda x: None, actor_name="add")
     pipeline([add.message(1), add.message()], broker=shop.broker).run()
@@ -109,8 +109,8 @@ def test_what_is_sent_at_once_by_pipelines_and_groups_is_sent_by_user_code(shop:
     assert len(shop.spans("send add")) == 3
 
 
-def test_a_message_that_cannot_be_encoded_is_an_ended_error_span(shop: Shop) -> None:
-    """`after_enqueue` never comes; the caller's context is as it was."""
+def test_message_that_cannot_be_encoded_ends_send_span_with_error(shop: Shop) -> None:
+    """`after_enqueue` is not called then; the caller's context is restored."""
     shop.instrument()
     add = shop.actor(lambda x: None, actor_name="add")
     with shop.caller() as caller:
@@ -124,8 +124,8 @@ def test_a_message_that_cannot_be_encoded_is_an_ended_error_span(shop: Shop) -> 
     assert shop.total("messaging.client.sent.messages", error__type="TypeError") == 1
 
 
-def test_a_failed_send_shows_the_frames_of_dramatiq_and_the_actor_only(shop: Shop) -> None:
-    """What of ours was between them is in neither of the two stack traces."""
+def test_failed_send_shows_no_frame_of_this_package(shop: Shop) -> None:
+    """Neither the recorded stack trace nor the exception of the caller has one."""
     shop.instrument()
     add = shop.actor(lambda x: None, actor_name="add")
     shop.actor(lambda: add.send(object()), actor_name="outer", max_retries=0).send()
@@ -137,8 +137,10 @@ def test_a_failed_send_shows_the_frames_of_dramatiq_and_the_actor_only(shop: Sho
 
 
 @pytest.mark.parametrize("position", ["after us", "before us"])
-def test_a_middleware_that_refuses_a_message_fails_its_send_span(shop: Shop, position: str) -> None:
-    """Whatever else was called or not called."""
+def test_middleware_that_raises_in_before_enqueue_ends_send_span_with_error(
+    shop: Shop, position: str
+) -> None:
+    """The order of the middleware does not matter."""
     shop.instrument()
     shop.broker.add_middleware(Refusing())
     if position == "before us":
@@ -150,8 +152,8 @@ def test_a_middleware_that_refuses_a_message_fails_its_send_span(shop: Shop, pos
     assert not context.get_current()
 
 
-def test_a_send_that_fails_before_any_hook_is_an_ended_error_span(shop: Shop) -> None:
-    """As when RabbitMQ cannot be reached: nobody is told anything."""
+def test_send_that_fails_before_any_hook_ends_send_span_with_error(shop: Shop) -> None:
+    """Dramatiq calls no hook if it cannot connect to RabbitMQ."""
     shop.instrument()
     message = Message(queue_name="nowhere", actor_name="x", args=(), kwargs={}, options={})
     with pytest.raises(QueueNotFound):
@@ -160,8 +162,8 @@ def test_a_send_that_fails_before_any_hook_is_an_ended_error_span(shop: Shop) ->
     assert not context.get_current()
 
 
-def test_a_send_inside_a_send_nests(shop: Shop) -> None:
-    """An outbox or audit middleware sends from its own hook."""
+def test_send_in_hook_of_send_is_child_of_outer_send(shop: Shop) -> None:
+    """An outbox or audit middleware sends in its own hook."""
     shop.instrument()
     audit = shop.actor(lambda: None, actor_name="audit")
 
@@ -178,8 +180,8 @@ def test_a_send_inside_a_send_nests(shop: Shop) -> None:
     assert not context.get_current()
 
 
-def test_one_send_that_emits_its_hook_six_times_is_one_span(shop: Shop) -> None:
-    """RabbitMQ's reconnect loop does, around one `enqueue`."""
+def test_send_with_repeated_hook_makes_one_send_span(shop: Shop) -> None:
+    """The reconnect loop for RabbitMQ repeats the hook inside one `enqueue`."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
     enqueue = type(shop.broker).enqueue
@@ -202,8 +204,8 @@ def test_one_send_that_emits_its_hook_six_times_is_one_span(shop: Shop) -> None:
     shop.broker = broker
 
 
-def test_the_options_of_the_user_arrive_untouched_and_the_carrier_is_small_json(shop: Shop) -> None:
-    """One key more, of strings, at most 120 bytes."""
+def test_message_options_of_user_are_unchanged_and_carrier_is_small_json(shop: Shop) -> None:
+    """The carrier is one more option: a dict of strings of at most 120 bytes."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
     with shop.caller():
@@ -216,7 +218,7 @@ def test_the_options_of_the_user_arrive_untouched_and_the_carrier_is_small_json(
     assert len(json.dumps({"otel": carrier})) <= 120
 
 
-def test_a_message_sent_twice_gets_a_fresh_carrier_and_copies_do_not_share_it(shop: Shop) -> None:
+def test_message_sent_twice_has_new_carrier(shop: Shop) -> None:
     """`copy` is shallow, so a carrier is replaced and never changed."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
@@ -228,8 +230,8 @@ def test_a_message_sent_twice_gets_a_fresh_carrier_and_copies_do_not_share_it(sh
     assert message.options["otel"]["traceparent"] != first["traceparent"]
 
 
-def test_baggage_arrives(shop: Shop) -> None:
-    """What the caller put there, the actor reads."""
+def test_baggage_of_caller_arrives_in_actor(shop: Shop) -> None:
+    """The actor reads the baggage that the caller has set."""
     shop.instrument()
     seen: list[object] = []
     add = shop.actor(lambda: seen.append(baggage.get_baggage("user")), actor_name="add")
@@ -241,8 +243,8 @@ def test_baggage_arrives(shop: Shop) -> None:
     assert baggage.get_baggage("user") is None
 
 
-def test_what_an_actor_sends_is_a_child_of_its_process_span(shop: Shop) -> None:
-    """The actor's span is current in the actor."""
+def test_message_sent_by_actor_is_child_of_its_process_span(shop: Shop) -> None:
+    """The process span is current in the actor."""
     shop.instrument()
     inner = shop.actor(lambda: None, actor_name="inner")
     outer = shop.actor(lambda: inner.send() and None, actor_name="outer")
@@ -253,8 +255,8 @@ def test_what_an_actor_sends_is_a_child_of_its_process_span(shop: Shop) -> None:
     assert send.parent.span_id == process.context.span_id
 
 
-def test_the_first_message_through_an_unseen_broker_is_traced(shop: Shop) -> None:
-    """Appended by hand to a broker that declares nothing, the first hook is `before_enqueue`."""
+def test_first_message_after_middleware_was_appended_is_traced(shop: Shop) -> None:
+    """On a broker that declares nothing more, the first hook is `before_enqueue`."""
     shop.broker.declare_queue("default")
     middleware = shop.append()
     middleware.remove(shop.broker)

@@ -1,4 +1,4 @@
-"""Spans for acks and nacks, for those who ask for them and for nobody else."""
+"""Spans of acks and nacks with the option `settle_spans`, and none without it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from dramatiq.middleware import Middleware, SkipMessage
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_queue_plugins.dramatiq.consumers import QuietConsumer, TracedConsumer
+from otel_queue_plugins.dramatiq.consumers import SuppressingConsumer, TracedConsumer
 from tests.dramatiq.conftest import QUEUE, Shop, attribute
-from tests.dramatiq.test_quiet import is_quiet
+from tests.dramatiq.test_quiet import is_suppressed
 
 if TYPE_CHECKING:
     from dramatiq import MessageProxy
 
 
 class Settling(TracedConsumer):
-    """A broker's own consumer, whose acks may be observed and fail."""
+    """A broker's own consumer, whose acks are recorded and may raise."""
 
     def __init__(self, consumer: Any, broker: SettlingBroker) -> None:
         super().__init__(consumer)
         self._self_broker = broker
 
     def ack(self, message: MessageProxy) -> None:
-        self._self_broker.seen.append((trace.get_current_span(), is_quiet()))
+        self._self_broker.seen.append((trace.get_current_span(), is_suppressed()))
         if self._self_broker.errors:
             raise self._self_broker.errors.pop()
         self.__wrapped__.ack(message)
 
 
 class SettlingBroker(StubBroker):
-    """A broker with such consumers; raises its `errors` first."""
+    """A broker with such consumers; they raise its `errors` first."""
 
     def __init__(self, *errors: BaseException) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class SettlingBroker(StubBroker):
 
 
 @pytest.mark.parametrize("position", ["first", "last"])
-def test_every_delivery_has_a_settle_span(shop: Shop, position: str) -> None:
-    """A retry is acked, a dead letter nacked; each is a child of its own delivery."""
+def test_each_delivery_has_settle_span_as_child(shop: Shop, position: str) -> None:
+    """A retry is acked, a dead letter is nacked."""
     (shop.instrument if position == "first" else shop.append)(settle_spans=True)
     shop.actor(lambda: 1 / 0, actor_name="bad", max_retries=1, min_backoff=5, max_backoff=5).send()
     shop.work()
@@ -71,8 +71,8 @@ def test_every_delivery_has_a_settle_span(shop: Shop, position: str) -> None:
         assert attribute(span, "messaging.system") == "stub"
 
 
-def test_an_unknown_task_is_nacked_under_its_process_span(shop: Shop) -> None:
-    """The consumer thread does both."""
+def test_message_for_unknown_actor_has_nack_span_as_child(shop: Shop) -> None:
+    """The consumer thread makes both spans."""
     shop.instrument(settle_spans=True)
     shop.broker.declare_queue(QUEUE)
     shop.broker.enqueue(
@@ -84,19 +84,21 @@ def test_an_unknown_task_is_nacked_under_its_process_span(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_the_client_is_quiet_under_the_settle_span(shop: Shop, noisy: bool) -> None:
-    """The span is current during the call; what the client traces follows `broker_spans`."""
+def test_settle_span_is_current_and_suppression_follows_broker_spans(
+    shop: Shop, noisy: bool
+) -> None:
+    """Client spans inside it exist only with `broker_spans`."""
     broker = shop.broker = SettlingBroker()
     shop.instrument(settle_spans=True, broker_spans=noisy)
     shop.actor(lambda: None, actor_name="add").send()
     shop.work()
-    ((current, quiet),) = broker.seen
+    ((current, suppressed),) = broker.seen
     assert current.get_span_context() == shop.span("ack default").get_span_context()
-    assert quiet is not noisy
+    assert suppressed is not noisy
 
 
-def test_a_settling_that_fails_is_an_error_and_one_more_span(shop: Shop) -> None:
-    """Dramatiq tries again where the broker may come back: each call is told."""
+def test_ack_that_raises_is_error_and_each_call_has_span(shop: Shop) -> None:
+    """Dramatiq tries again after a lost connection, and each call has a span."""
     shop.broker = SettlingBroker(ConnectionClosed("gone"))
     shop.broker.emit_after("process_boot")
     shop.instrument(settle_spans=True)
@@ -119,8 +121,8 @@ def test_a_settling_that_fails_is_an_error_and_one_more_span(shop: Shop) -> None
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_what_has_no_process_span_has_no_settle_span(shop: Shop) -> None:
-    """The first hop of a delayed message, and what is not traced at all."""
+def test_message_without_process_span_has_no_settle_span(shop: Shop) -> None:
+    """This holds for the first hop of a delayed message, and for what is not traced."""
     shop.instrument(settle_spans=True)
     shop.actor(lambda: None, actor_name="add").send_with_options(delay=5)
     shop.actor(lambda: None, actor_name="untold", otel_trace=False).send()
@@ -128,8 +130,8 @@ def test_what_has_no_process_span_has_no_settle_span(shop: Shop) -> None:
     assert [span.name for span in shop.spans()] == ["send add", "process add", "ack default"]
 
 
-def test_a_skipped_message_is_acked_under_its_span(shop: Shop) -> None:
-    """Skipping is an end like others."""
+def test_skipped_message_has_ack_span_as_child(shop: Shop) -> None:
+    """A skipped delivery is settled like any other."""
 
     class Moody(Middleware):
         def before_process_message(self, _broker: Any, _message: Any) -> None:
@@ -142,10 +144,10 @@ def test_a_skipped_message_is_acked_under_its_span(shop: Shop) -> None:
     assert shop.span("ack default").parent == shop.span("process add").get_span_context()
 
 
-def test_nothing_of_it_is_there_by_default(shop: Shop) -> None:
-    """No span, and no wrapper: it costs nothing."""
+def test_default_options_make_no_settle_span_and_no_wrapper(shop: Shop) -> None:
+    """Without the option there is no cost."""
     shop.instrument()
     shop.actor(lambda: 1 / 0, actor_name="bad", max_retries=0).send()
     shop.work()
     assert [span.name for span in shop.spans()] == ["send bad", "process bad"]
-    assert type(shop.broker.consume(QUEUE)) is QuietConsumer
+    assert type(shop.broker.consume(QUEUE)) is SuppressingConsumer

@@ -1,4 +1,4 @@
-"""Times of a message mean what Dramatiq takes them for; what is no time costs nothing else."""
+"""Times are read as Dramatiq reads them; a wrong time is left out, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NO_TIMES = [None, "yesterday", [1], 10**400, float("inf"), float("-inf"), float(
 
 
 def message(**facts: Any) -> Message[Any]:
-    """A message made by hand."""
+    """Return a message made by hand."""
     options = facts.pop("options", {})
     return Message(QUEUE, "add", (), {}, options, **facts)
 
 
 def waited(span: ReadableSpan, name: str) -> float:
-    """A time in `taskqueue.task`."""
+    """Return a time in `taskqueue.task`."""
     found = attribute(span, f"taskqueue.task.{name}")
     assert isinstance(found, float)
     return found
@@ -36,8 +36,10 @@ def waited(span: ReadableSpan, name: str) -> float:
 
 @pytest.mark.parametrize("born", NO_TIMES, ids=repr)
 @pytest.mark.parametrize("instrumented", [True, False])
-def test_a_message_that_was_never_born_is_told(shop: Shop, born: Any, instrumented: bool) -> None:
-    """Dramatiq reads `message_timestamp` only where age is limited; a span does not need it."""
+def test_message_with_wrong_timestamp_is_traced_without_times(
+    shop: Shop, born: Any, instrumented: bool
+) -> None:
+    """Dramatiq reads `message_timestamp` only for an age limit; a span does not need it."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
     if not instrumented:
@@ -51,7 +53,7 @@ def test_a_message_that_was_never_born_is_told(shop: Shop, born: Any, instrument
     assert attribute(process, "taskqueue.task.deadline_remaining") is None
 
 
-def test_a_message_with_an_eta_of_its_own_waits_from_then_on(shop: Shop) -> None:
+def test_message_with_option_eta_has_scheduled_delay_until_then(shop: Shop) -> None:
     """Dramatiq's consumers hold it back as if it had been sent with a delay."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
@@ -65,8 +67,8 @@ def test_a_message_with_an_eta_of_its_own_waits_from_then_on(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("retried", [False, True])
-def test_a_delay_given_by_a_sender_without_us_is_no_waiting(shop: Shop, retried: bool) -> None:
-    """The consumer thread, which knows when the message is due, tells the worker thread."""
+def test_delay_of_uninstrumented_sender_is_no_wait(shop: Shop, retried: bool) -> None:
+    """The consumer thread, which has the eta, writes it for the worker thread."""
     shop.actor(lambda: None, actor_name="add")
     options = {"requeue_timestamp": int(time.time() * 1000), "retries": 1} if retried else {}
     an_hour_ago = int(time.time() * 1000) - 3_600_000
@@ -82,8 +84,8 @@ def test_a_delay_given_by_a_sender_without_us_is_no_waiting(shop: Shop, retried:
 
 
 @pytest.mark.parametrize("eta", [None, "soon", float("nan")], ids=repr)
-def test_an_eta_that_is_none(shop: Shop, eta: object) -> None:
-    """Nothing was planned then."""
+def test_message_with_wrong_eta_is_sent_with_span(shop: Shop, eta: object) -> None:
+    """A wrong eta counts as absent."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
     shop.broker.enqueue(message(options={"eta": eta}))
@@ -93,8 +95,10 @@ def test_an_eta_that_is_none(shop: Shop, eta: object) -> None:
 @pytest.mark.parametrize(
     "delay", [timedelta(seconds=1), "soon", object()], ids=["timedelta", "text", "object"]
 )
-def test_a_delay_that_dramatiq_refuses_is_a_failed_send(shop: Shop, delay: object) -> None:
-    """Its exception, and an ended span that says so."""
+def test_send_with_delay_that_dramatiq_refuses_ends_span_with_error(
+    shop: Shop, delay: object
+) -> None:
+    """The caller gets Dramatiq's exception."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")
     with pytest.raises(TypeError):
@@ -102,8 +106,8 @@ def test_a_delay_that_dramatiq_refuses_is_a_failed_send(shop: Shop, delay: objec
     assert attribute(shop.span("send add"), "error.type") == "TypeError"
 
 
-def test_a_retry_after_a_delay_that_dramatiq_refuses_is_lost(shop: Shop) -> None:
-    """It is acked, and nothing was enqueued in its place."""
+def test_retry_with_delay_that_dramatiq_refuses_is_lost(shop: Shop) -> None:
+    """Dramatiq acks the message and enqueues no other."""
     shop.instrument()
 
     def run() -> None:
@@ -119,8 +123,10 @@ def test_a_retry_after_a_delay_that_dramatiq_refuses_is_lost(shop: Shop) -> None
 
 @pytest.mark.parametrize("max_age", [60_000, 60_000.0])
 @pytest.mark.parametrize("where", ["middleware", "actor", "message"])
-def test_what_is_left_of_a_maximal_age(shop: Shop, where: str, max_age: float) -> None:
-    """From the birth of the message, whoever limits it; any number will do."""
+def test_deadline_remaining_counts_from_message_timestamp(
+    shop: Shop, where: str, max_age: float
+) -> None:
+    """The middleware, the actor or the message may set the limit, as any number."""
     chosen = {"max_age": max_age}
     shop.broker = StubBroker(middleware=[AgeLimit(**(chosen if where == "middleware" else {}))])
     shop.instrument()
@@ -133,8 +139,8 @@ def test_what_is_left_of_a_maximal_age(shop: Shop, where: str, max_age: float) -
 
 
 @pytest.mark.parametrize("limiter", ["actor", "nobody"])
-def test_an_age_that_nobody_looks_at_is_no_limit(shop: Shop, limiter: str) -> None:
-    """An actor may take the limit of all others off; without AgeLimit there is none."""
+def test_age_limit_that_is_off_sets_no_deadline(shop: Shop, limiter: str) -> None:
+    """An actor may switch the broker's limit off; without `AgeLimit` there is none."""
     middleware = [AgeLimit(max_age=60_000)] if limiter == "actor" else []
     shop.broker = StubBroker(middleware=middleware)
     shop.instrument()
@@ -155,10 +161,10 @@ def test_an_age_that_nobody_looks_at_is_no_limit(shop: Shop, limiter: str) -> No
         ({"retry_when": lambda *_: False}, {"max_retries": 2}, None),
     ],
 )
-def test_how_many_attempts_there_may_be(
+def test_max_attempts_follow_options_as_retries_reads_them(
     shop: Shop, actor: dict[str, Any], options: dict[str, Any], most: int | None
 ) -> None:
-    """As Retries reads it: a predicate wins over any number."""
+    """`retry_when` wins over any number."""
     shop.instrument()
     shop.actor(lambda: None, actor_name="add", **actor)
     shop.broker.enqueue(message(options=options))
@@ -166,8 +172,8 @@ def test_how_many_attempts_there_may_be(
     assert attribute(shop.span("process add"), "taskqueue.task.max_attempts") == most
 
 
-def test_without_retries_a_number_of_them_means_nothing(shop: Shop) -> None:
-    """Nobody reads it."""
+def test_max_retries_without_retries_middleware_is_ignored(shop: Shop) -> None:
+    """No middleware reads the option then."""
     shop.broker.middleware = [m for m in shop.broker.middleware if not isinstance(m, Retries)]
     shop.instrument()
     shop.actor(lambda: None, actor_name="add")

@@ -1,4 +1,4 @@
-"""Pipelines, groups and callbacks: one trace, and everybody's place in it."""
+"""Pipelines, groups and callbacks: one trace, and the workflow of each message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYWHERE = pytest.mark.parametrize("position", ["first", "last"])
 
 
 def set_up(shop: Shop, position: str) -> Any:
-    """Our middleware beside group callbacks, and an actor that returns what it gets."""
+    """Add our middleware and group callbacks; return an actor that counts its arguments."""
     shop.broker.add_middleware(GroupCallbacks(StubBackend()))
     if position == "first":
         shop.instrument()
@@ -31,13 +31,13 @@ def set_up(shop: Shop, position: str) -> Any:
 
 
 def place(span: ReadableSpan) -> tuple[object, ...]:
-    """Kind and step of a workflow."""
+    """Return the kind and the step of a span's workflow."""
     return tuple(attribute(span, f"taskqueue.workflow.{name}") for name in ("kind", "step"))
 
 
 @EVERYWHERE
-def test_a_pipeline_is_one_trace_of_numbered_steps(shop: Shop, position: str) -> None:
-    """Each step is sent from within the one before; the first message's id names them all."""
+def test_pipeline_is_one_trace_with_numbered_steps(shop: Shop, position: str) -> None:
+    """Each step is sent inside the one before; the id is that of the first message."""
     add = set_up(shop, position)
     first = add.message(1)
     with shop.caller() as caller:
@@ -66,8 +66,10 @@ def test_a_pipeline_is_one_trace_of_numbered_steps(shop: Shop, position: str) ->
 
 @EVERYWHERE
 @pytest.mark.parametrize("option", ["on_success", "on_failure"])
-def test_a_callback_is_sent_from_within_and_says_so(shop: Shop, position: str, option: str) -> None:
-    """Both kinds, in the trace of what they follow."""
+def test_callback_is_sent_inside_delivery_with_trigger_callback(
+    shop: Shop, position: str, option: str
+) -> None:
+    """This holds for `on_success` and `on_failure`."""
     set_up(shop, position)
     after = shop.actor(lambda message, result: None, actor_name="after")
 
@@ -87,8 +89,8 @@ def test_a_callback_is_sent_from_within_and_says_so(shop: Shop, position: str, o
 
 
 @EVERYWHERE
-def test_a_group_with_a_completion_callback_is_joined(shop: Shop, position: str) -> None:
-    """The callback links to the send span of every member, a pipeline's first step included."""
+def test_completion_callback_links_to_each_member_of_group(shop: Shop, position: str) -> None:
+    """It links to every send span, of a pipeline to that of the first step."""
     add = set_up(shop, position)
     done = shop.actor(lambda: None, actor_name="done")
     steps = pipeline([add.message(2), add.message(3)], broker=shop.broker)
@@ -112,8 +114,8 @@ def test_a_group_with_a_completion_callback_is_joined(shop: Shop, position: str)
     assert len({span.context.trace_id for span in shop.spans()}) == 1
 
 
-def test_a_completion_callback_joins_what_was_sent_outside_of_any_trace(shop: Shop) -> None:
-    """Members without a caller share a trace, so that they can be found."""
+def test_completion_callback_links_to_members_sent_outside_of_span(shop: Shop) -> None:
+    """Members that are sent without a current span share a trace."""
     add = set_up(shop, "first")
     done = shop.actor(lambda: None, actor_name="done")
     together = group([add.message(1), add.message(2)], broker=shop.broker)
@@ -124,8 +126,8 @@ def test_a_completion_callback_joins_what_was_sent_outside_of_any_trace(shop: Sh
     assert sends == set(ids_of_links(shop.span("process done")))
 
 
-def test_a_large_group_is_linked_to_in_part(shop: Shop) -> None:
-    """At most 20 links on a span."""
+def test_completion_callback_of_large_group_has_twenty_links(shop: Shop) -> None:
+    """A span has at most 20 links."""
     add = set_up(shop, "first")
     done = shop.actor(lambda: None, actor_name="done")
     together = group([add.message(i) for i in range(30)], broker=shop.broker)
@@ -135,8 +137,8 @@ def test_a_large_group_is_linked_to_in_part(shop: Shop) -> None:
     assert len(shop.span("process done").links) == 20
 
 
-def test_the_callbacks_of_the_users_group_are_as_they_were(shop: Shop) -> None:
-    """What travels with them is not left on them; a group can run twice."""
+def test_group_run_leaves_completion_callbacks_unchanged(shop: Shop) -> None:
+    """What is added for sending is removed, so that a group can run twice."""
     add = set_up(shop, "first")
     done = shop.actor(lambda: None, actor_name="done")
     message = done.message()
@@ -150,8 +152,8 @@ def test_the_callbacks_of_the_users_group_are_as_they_were(shop: Shop) -> None:
     assert len(shop.spans("process done")) == 2
 
 
-def test_a_group_without_callbacks_is_a_group_too(shop: Shop) -> None:
-    """Its members have a place and share an id."""
+def test_group_without_callbacks_gives_members_workflow_and_trace(shop: Shop) -> None:
+    """Its members have a step and share an id."""
     add = set_up(shop, "first")
     group([add.message(1), add.message(2)], broker=shop.broker).run(delay=5)
     shop.work()
@@ -161,8 +163,8 @@ def test_a_group_without_callbacks_is_a_group_too(shop: Shop) -> None:
     assert len({step.context.trace_id for step in steps}) == 1
 
 
-def test_a_large_fan_out_is_linked_with_auto(shop: Shop) -> None:
-    """From `auto_link_fan_out` on, a member is the root of a trace of its own."""
+def test_relation_auto_links_members_of_large_group(shop: Shop) -> None:
+    """From `auto_link_fan_out` members on, each is the root of its own trace."""
     shop.instrument(relation="auto", auto_link_fan_out=3)
     add = shop.actor(lambda x: None, actor_name="add")
     group([add.message(1), add.message(2)], broker=shop.broker).run()
@@ -173,7 +175,7 @@ def test_a_large_fan_out_is_linked_with_auto(shop: Shop) -> None:
     assert [span.parent for span in shop.spans("process add")][2:] == [None] * 3
 
 
-def test_retries_keep_their_place(shop: Shop) -> None:
+def test_retry_keeps_workflow_step(shop: Shop) -> None:
     """The second attempt is the same step."""
     add = set_up(shop, "first")
     left = [1]
@@ -189,8 +191,8 @@ def test_retries_keep_their_place(shop: Shop) -> None:
     assert [place(span) for span in shop.spans("process flaky")] == [("pipeline", 1)] * 2
 
 
-def test_groups_of_other_brokers_are_left_alone_and_run_is_restored(shop: Shop) -> None:
-    """`group.run` is wrapped while somebody needs it."""
+def test_group_of_uninstrumented_broker_is_unchanged_and_run_is_restored(shop: Shop) -> None:
+    """`group.run` is patched only while a broker is instrumented."""
     from dramatiq.brokers.stub import StubBroker
 
     original = vars(group)["run"]

@@ -81,4 +81,4 @@ def test_page_has_the_table_of_proven_versions() -> None:
 def test_page_has_the_costs_without_the_fast_path() -> None:
     """In microseconds per message, in the order of the columns."""
     *most, last = [part.cost.removesuffix(" us") for part in gate.PARTS.values()]
-    assert f"about {', '.join(most)} and {last} us for the four" in PAGE
+    assert f"about {', '.join(most)} and {last} us, in the order of the columns" in PAGE

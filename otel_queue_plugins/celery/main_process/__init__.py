@@ -1,1 +1,1 @@
-"""What only the process that receives a worker's messages sees."""
+"""The parts that work only in the main process of a worker, which receives the messages."""

@@ -1,4 +1,4 @@
-"""What Celery decides about a task whose process is gone, in the process that receives messages."""
+"""What Celery decides about a task whose process is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _lost() -> Ending:
 
 
 class Decisions:
-    """Endings by request (`celery.worker.request.Request`): the last word counts."""
+    """The endings that Celery has decided, by request; a later decision replaces an earlier one."""
 
     def __init__(self) -> None:
         self._endings: weakref.WeakKeyDictionary[Any, Ending] = weakref.WeakKeyDictionary()
@@ -23,7 +23,7 @@ class Decisions:
     def success_was_stored(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `Request._success_was_stored()`: a task may be done before its process is lost."""
+        """Wrap `Request._success_was_stored()`: a task may succeed before its process is lost."""
         stored = wrapped(*args, **kwargs)
         if stored:
             self._endings[request] = SUCCEEDED
@@ -32,7 +32,7 @@ class Decisions:
     def retry_worker_lost(
         self, wrapped: Any, request: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `Request._retry_worker_lost(exc, exc_info)`, which says whether it did."""
+        """Wrap `Request._retry_worker_lost(exc, exc_info)`, which returns whether it retries."""
         retried = wrapped(*args, **kwargs)
         if retried:
             info = args[1] if len(args) > 1 else kwargs.get("exc_info")
@@ -40,32 +40,36 @@ class Decisions:
         return retried
 
     @never_raises(do_nothing)
-    def cancelled(self, request: Any) -> None:
-        """Whether Celery has let the message go counts now: soon it may try in vain."""
+    def set_cancelled(self, request: Any) -> None:
+        """Decide on the ending of a task that Celery cancels, as its message is acknowledged now.
+
+        Later Celery may try to acknowledge it in vain, as the connection is lost.
+        """
         self._endings[request] = outcomes.of_cancelled(request)
 
     @never_raises(_lost)
-    def of(self, request: Any, delivery: Delivery, info: Any, sent: str) -> Ending:
-        """The ending, once Celery has decided. `info` is what the pool reported, None if nothing.
+    def ending_of(self, request: Any, delivery: Delivery, info: Any, signal: str) -> Ending:
+        """Return the ending, once Celery has decided.
 
-        `sent` is the name of the signal that the process was sent.
+        `info` is the ExceptionInfo that the pool reported, None if it has not. `signal` is the name
+        of the signal that the process was sent.
         """
         decided = self._endings.pop(request, None)
-        return decided or outcomes.of_lost(info, request, delivery, f"terminated by {sent}")
+        return decided or outcomes.of_lost(info, request, delivery, f"terminated by {signal}")
 
 
-def failure(
+def failure_arguments(
     exc_info: Any = None,
     _send_failed_event: object = True,  # noqa: FBT002 - as Celery has it
     return_ok: object = False,  # noqa: FBT002 - likewise
     *_: object,
     **__: object,
 ) -> tuple[Any, bool]:
-    """`exc_info` and `return_ok` of a call of `Request.on_failure`."""
+    """Return `exc_info` and `return_ok` of a call of `Request.on_failure`."""
     return exc_info, bool(return_ok)
 
 
-def revocation(
+def revocation_arguments(
     reason: object = None,
     terminated: object = None,
     signum: Any = None,
@@ -73,5 +77,5 @@ def revocation(
     *_: object,
     **__: object,
 ) -> tuple[object, object, Any, object]:
-    """The arguments of a call of `Request._announce_revoked`."""
+    """Return the arguments of a call of `Request._announce_revoked`."""
     return reason, terminated, signum, expired

@@ -1,4 +1,4 @@
-"""Deliveries that run in a pool, as the process that receives messages knows them."""
+"""The deliveries that run in a pool, as the main process knows them."""
 
 from __future__ import annotations
 
@@ -11,92 +11,91 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import outcomes, translation
-from otel_queue_plugins.celery.main_process import exits
-from otel_queue_plugins.celery.main_process.exits import Exits
-from otel_queue_plugins.celery.main_process.receipt import received_at
-from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.collaborators import Collaborators
+from otel_queue_plugins.celery.main_process import exit_times
+from otel_queue_plugins.celery.main_process.receipts import received_at
 from otel_queue_plugins.core.messages import Delivery, Ending
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.sdk import relay
 
-ELSEWHERE: Final = "otel_queue_elsewhere"
-"""The attribute of a request class whose tasks run in processes that may die."""
+IN_POOL_PROCESS: Final = "otel_queue_in_pool_process"
+"""The attribute of a request class: whether its tasks run in pool processes."""
 
-_within: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_within", default=None)
-"""The request that this thread does something about."""
+_handled_request: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_request", default=None)
+"""The request that this thread handles."""
 
 
 def _now() -> float | None:
-    """The end of which nothing better is known."""
+    """Return the fallback for the time of an end: None is now."""
     return None
 
 
-class Signalled(NamedTuple):
-    """What a task was sent: the time in seconds since the epoch, and the signal."""
+class SentSignal(NamedTuple):
+    """The signal that a pool process was sent, and the time in seconds since the epoch."""
 
     at: float
     number: int | None
 
 
-class Held(NamedTuple):
-    """A delivery that was sent a signal, and what tells of the end of the pool's job."""
+class HeldDelivery(NamedTuple):
+    """A delivery whose process was sent a signal, and a reference to the job of the pool."""
 
     operation: ProcessOperation
     watch: weakref.ref[Any] | None
 
 
-class Ends:
-    """The deliveries whose end is seen here: each is recorded once, here or by who ran it.
+class PoolDeliveries:
+    """Keeps each delivery recorded once: in this process, or in the one that ran the task.
 
-    What was sent a signal is held until the pool reports. Who takes a delivery records it; what is
-    dropped is recorded elsewhere. `forgotten` is called with a request that is held when the pool
-    has forgotten its job, as Celery before 5.5 makes it do when the broker is lost.
+    A delivery whose process was sent a signal is held until the pool reports its end. The caller of
+    `take` records the delivery. A delivery that is dropped is recorded by the process that ran it.
+
+    Args:
+        shared: What the parts of the plugin use in common.
+        on_forgotten: Called with the request of a held delivery when the pool has deleted its job,
+            as Celery before 5.5 has it do when the connection is lost.
     """
 
-    def __init__(
-        self,
-        telemetry: QueueTelemetry,
-        routes: Routes,
-        noted: Exits,
-        forgotten: Callable[[Any], None],
-    ) -> None:
-        self._telemetry = telemetry
-        self._routes = routes
-        self._exits = noted
-        self._signals: weakref.WeakKeyDictionary[Any, Signalled] = weakref.WeakKeyDictionary()
-        self._forgotten = forgotten
-        self.held: dict[Any, Held] = {}
+    def __init__(self, shared: Collaborators, on_forgotten: Callable[[Any], None]) -> None:
+        self._telemetry = shared.telemetry
+        self._routes = shared.routes
+        self._exit_times = shared.exit_times
+        self._signals: weakref.WeakKeyDictionary[Any, SentSignal] = weakref.WeakKeyDictionary()
+        self._on_forgotten = on_forgotten
+        self.held: dict[Any, HeldDelivery] = {}
 
     @never_raises(ProcessOperation)
     def hold(self, request: Any, number: int | None) -> ProcessOperation:
-        """The delivery that was sent signal `number`; a stand-in if the pool has reported it."""
-        if not getattr(request, ELSEWHERE, False) or is_reported(request):
+        """Hold the delivery whose process was sent signal `number`; None if that is unknown.
+
+        Returns a reference to it if the pool has reported it, or has no processes.
+        """
+        if not getattr(request, IN_POOL_PROCESS, False) or is_reported(request):
             return self.reference_process(request)
-        self._signals[request] = Signalled(time.time(), number)
+        self._signals[request] = SentSignal(time.time(), number)
         job = job_of(request)
-        watch = None if job is None else weakref.ref(job, lambda _: self._forgotten(request))
-        return self.held.setdefault(request, Held(self._open(request), watch)).operation
+        watch = None if job is None else weakref.ref(job, lambda _: self._on_forgotten(request))
+        return self.held.setdefault(request, HeldDelivery(self._open(request), watch)).operation
 
     @never_raises(ProcessOperation)
     def take(self, request: Any) -> ProcessOperation:
-        """The delivery, for the caller to record."""
+        """Return the delivery for the caller to record; it is held no longer."""
         held = self.held.pop(request, None)
         return self._open(request) if held is None else held.operation
 
     @never_raises(do_nothing)
     def drop(self, request: Any) -> None:
-        """Who ran the delivery has recorded it."""
+        """Hold the delivery no longer: the process that ran it has recorded it."""
         held = self.held.pop(request, None)
         if held is not None:
             self._telemetry.abandon_process(held.operation)
 
     @never_raises(bool)
     def has_ended(self, request: Any) -> bool:
-        """Whether the process that was lost had done the task, and had said so.
+        """Whether the lost process had recorded the delivery, and not yet sent its result.
 
-        Only its result was not on its way yet. What it said counts.
+        Then the delivery is dropped.
         """
         ended = relay.has_ended(translation.receipt(request.request_dict)[1])
         if ended:
@@ -105,32 +104,32 @@ class Ends:
 
     @never_raises(ProcessOperation)
     def reference_process(self, request: Any) -> ProcessOperation:
-        """What belongs to a delivery that is recorded elsewhere can be done inside of this."""
-        delivery, carrier = self.facts(request)
+        """Refer to a delivery that another process records, to do something inside it."""
+        delivery, carrier = self.to_delivery(request)
         return self._telemetry.reference_process(delivery, carrier, request.time_start)
 
     @contextmanager
     def inside(self, request: Any, operation: ProcessOperation) -> Iterator[None]:
-        """Do something about `request` inside the delivery; until then `is_within` is true."""
-        token = _within.set(request)
+        """Make the delivery current while `request` is handled; `is_handled` is true meanwhile."""
+        token = _handled_request.set(request)
         try:
             with operation.inside():
                 yield
         finally:
-            _within.reset(token)
+            _handled_request.reset(token)
 
     def record(
         self, request: Any, operation: ProcessOperation, ending: Ending, info: Any = None
     ) -> None:
-        """Record a delivery that was taken, with the time at which it ended.
+        """Record a delivery that was taken, with the best known time of its end.
 
-        `info` is what the pool reported, None if it did not.
+        `info` is the ExceptionInfo that the pool reported, None if it has not.
         """
         self._telemetry.end_process(operation, ending, self._ended_at(request, operation, info))
 
     @never_raises(do_nothing)
-    def lose(self, request: Any, info: Any, ended_at: float | None) -> None:
-        """Record a delivery of a batch, about which Celery does nothing more."""
+    def record_lost(self, request: Any, info: Any, ended_at: float | None) -> None:
+        """Record a lost delivery of a batch, which Celery does not handle any further."""
         if self.has_ended(request):
             return
         operation = self.take(request)
@@ -140,58 +139,58 @@ class Ends:
         self._telemetry.end_process(operation, ending, ended_at)
 
     def signal_of(self, request: Any) -> str:
-        """The name of the signal that a task was sent."""
+        """Return the name of the signal that the process was sent."""
         sent = self._signals.get(request)
         try:
             return signal.Signals(sent.number or 0).name if sent else "a signal"
         except ValueError:
             return "a signal"
 
-    def facts(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
-        """The delivery that `request` is, and what it carries."""
+    def to_delivery(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
+        """Translate `request` into a delivery; return it with the carrier of the message."""
         headers = request.request_dict
         route = self._routes.of_request(request.app, request.type, headers)
         receipt = translation.receipt(headers)
         if receipt is translation.NO_RECEIPT:
             receipt = (received_at(request), None, None)
-        delivery = translation.delivery(
+        delivery = translation.to_delivery(
             headers, route, translation.max_retries(request.task), receipt, request.worker_pid
         )
         return delivery, translation.carrier(headers)
 
     def _open(self, request: Any) -> ProcessOperation:
-        delivery, carrier = self.facts(request)
+        delivery, carrier = self.to_delivery(request)
         return self._telemetry.open_process(delivery, carrier, request.time_start)
 
     @never_raises(_now)
     def _ended_at(self, request: Any, operation: ProcessOperation, info: Any) -> float | None:
-        """Seconds since the epoch; None for now.
+        """Return the end in seconds since the epoch; None for now.
 
-        What the child noted is exact. A signal that leaves no time to note anything is sent when
-        the task ends; another may be ignored for long, which is not known where nothing is noted.
+        What the pool process has written is exact. SIGKILL ends a task at once. Another signal may
+        be ignored for long; its time is used only where pool processes cannot write.
         """
         sent = self._signals.get(request)
-        at_once = sent and (sent.number == signal.SIGKILL or not self._exits.are_noted())
+        at_once = sent and (sent.number == signal.SIGKILL or not self._exit_times.are_shared())
         return (
-            exits.time_is_up(request, outcomes.exception_of(info))
-            or self._exits.noted(operation.delivery.span_id)
+            exit_times.time_limit_reached_at(request, outcomes.exception_of(info))
+            or self._exit_times.read(operation.delivery.span_id)
             or (sent.at if sent and at_once else None)
-            or exits.loss_noticed(job_of(request))
+            or exit_times.loss_noticed_at(job_of(request))
         )
 
 
-def is_within(request: Any) -> bool:
-    """Whether this is called by what is done about `request`: of wrappers the outermost counts."""
-    return _within.get() is request
+def is_handled(request: Any) -> bool:
+    """Whether an outer wrapper handles `request` already: then inner ones do nothing."""
+    return _handled_request.get() is request
 
 
 def job_of(request: Any) -> Any:
-    """What the pool knows `request` by, None if it has forgotten it, or never knew."""
+    """Return the job of the pool for `request`; None before it has one, or after it was deleted."""
     reference = request._apply_result  # noqa: SLF001 - Celery has no public name for it
     return reference() if reference else None
 
 
 def is_reported(request: Any) -> bool:
-    """Whether the pool has said how `request` ended. It does so in another thread, maybe."""
+    """Whether the pool has reported how `request` ended, maybe in another thread."""
     job = job_of(request)
     return request._apply_result is not None and (job is None or job.ready())  # noqa: SLF001

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -23,15 +23,42 @@ from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from otel_queue_plugins.sdk.fastpath import gate
 
-__all__ = ["BeginSpan", "Record", "add_event", "bind", "set_attributes", "spans"]
+__all__ = [
+    "BeginSpan",
+    "Merge",
+    "Record",
+    "add_event",
+    "bind",
+    "merge",
+    "set_attributes",
+    "spans",
+]
 
 Value = str | int | float | bool
 About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
+Where = Callable[[int], tuple[Context, int]]
 # The class of the SDK's spans, with the module that updates them; empty until a trial has passed.
 _updates: dict[type, Any] = {}
+
+
+class Merge(Protocol):
+    """Records measurements of other processes; values are finite and allowed."""
+
+    def record(self, value: float, attributes: Any, context: Context, at_ns: int) -> None:
+        """Record one measurement of that time, in nanoseconds since the epoch."""
+        ...
+
+    def merge(
+        self, values: Sequence[float], attributes: Any, marks: Sequence[int], where: Where
+    ) -> None:
+        """Record many of a histogram, one at least.
+
+        Those with a mark that is not 0 may be exemplars; `where` gives their context and time.
+        """
+        ...
 
 
 def spans(tracer: Tracer) -> BeginSpan | None:
@@ -90,6 +117,18 @@ def _unwrap_proxy(candidate: Any, proxy: str, attribute: str) -> Any:
     """The real object behind a proxy of the API; `candidate` itself if it is no proxy."""
     is_proxy = type(candidate).__name__ == proxy and _is_from(candidate, "opentelemetry.")
     return getattr(candidate, attribute, None) if is_proxy else candidate
+
+
+def merge(instrument: Any) -> Merge | None:
+    """What records with `instrument` for other processes; None where the fast path is off."""
+    return gate.attempt("measurements of others", partial(_merge, instrument))
+
+
+def _merge(instrument: Any) -> Merge:
+    from otel_queue_plugins.sdk.fastpath import merging, trial
+
+    trial.prove_merging()
+    return merging.fast_merge(instrument)
 
 
 def _is_of_sdk(candidate: object) -> bool:

@@ -42,6 +42,7 @@ class _Part(NamedTuple):
 PARTS: Final = {
     "spans": _Part(("1.44", "1.45"), (), "30 us", Claim()),
     "measurements": _Part(("1.45",), ("1.44",), "25 us", Claim()),
+    "measurements of others": _Part(("1.44", "1.45"), (), "20 us", Claim()),
     "span encoding": _Part(("1.44", "1.45"), (), "150 us", Claim()),
     "log encoding": _Part(("1.44", "1.45"), (), "75 us", Claim()),
 }

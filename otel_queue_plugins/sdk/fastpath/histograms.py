@@ -133,7 +133,7 @@ class _Recorder:
         key = _hash_attributes(attributes)
         with match._lock:
             lasting = match._get_or_create_aggregation(key, attributes.copy())
-        aggregate: Aggregate = _aggregate_buckets if _has_buckets(lasting) else self._aggregate_any
+        aggregate: Aggregate = _aggregate_buckets if has_buckets(lasting) else self._aggregate_any
         # Without a reset an aggregation is used for ever, that of the overflow too.
         if not match._reset_on_collect:
             return aggregate, lasting
@@ -172,7 +172,7 @@ def _is_in_sampled_span(_value: float, _now: int, _clean: Any, context: Context)
     return bool(span_in(context).get_span_context().trace_flags & TraceFlags.SAMPLED)
 
 
-def _has_buckets(aggregation: Any) -> bool:
+def has_buckets(aggregation: Any) -> bool:
     """Whether `_aggregate_buckets` does what its `aggregate` does."""
     from opentelemetry.sdk.metrics._internal.aggregation import (
         _ExplicitBucketHistogramAggregation as Buckets,

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
-from otel_queue_plugins.sdk.fastpath import histograms, span_start, span_updates, trial_contexts
+from otel_queue_plugins.sdk.fastpath import (
+    histograms,
+    merging,
+    span_start,
+    span_updates,
+    trial_contexts,
+)
 from otel_queue_plugins.sdk.fastpath.gate import UnexpectedSdkError
 
 if TYPE_CHECKING:
@@ -112,6 +118,26 @@ def prove_measurements() -> bool:
     by_api, by_fast_path = _Measuring(), _Measuring()
     record = histograms.fast_record(by_fast_path.histogram)
     return by_api.exported(by_api.histogram.record) == by_fast_path.exported(record)
+
+
+@_once
+def prove_merging() -> bool:
+    """Raise UnexpectedSdkError unless values recorded together come out as recorded one by one."""
+    usual, merged = _Measuring(), _Measuring()
+    fast = merging.fast_merge(merged.histogram)
+
+    def record(value: float, attributes: Any, context: Context) -> None:
+        contexts = [_CONTEXTS[1], context, context, context]
+        fast.record(value, attributes, context, 1)
+        fast.merge([2 * value, 7, value, 7], attributes, [1, 1, 1, 0], lambda i: (contexts[i], 1))
+
+    def record_each(value: float, attributes: Any, context: Context) -> None:
+        usual.histogram.record(value, attributes, context)
+        usual.histogram.record(2 * value, attributes, _CONTEXTS[1])
+        for other in (7, 7, value):
+            usual.histogram.record(other, attributes, context)
+
+    return usual.exported(record_each) == merged.exported(record)
 
 
 class _Tracing:

@@ -6,6 +6,7 @@ The others hand over what they have recorded, at once and without waiting. Only 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -34,6 +35,18 @@ def open_relay() -> None:
         setup.prepare_relay(_make)
     except Exception:
         logger.warning("each process of this worker exports by itself", exc_info=True)
+    if _opened:
+        _share_memory()
+
+
+def _share_memory() -> None:
+    """Let processes that are forked from now on share what is there with this one.
+
+    A collection of garbage writes into every object that it looks at, and billiard runs one before
+    each fork, after which nothing is shared any more.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _is_wanted() -> bool:

@@ -17,7 +17,7 @@ from opentelemetry import context
 from otel_queue_plugins.sdk.export.dropped import EXPORT_FAILED, QUEUE_FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 logger = logging.getLogger("otel_queue_plugins")
 
@@ -53,15 +53,16 @@ class Lane:
 
     def put(self, scope: bytes, field: bytes) -> None:
         """Of this process."""
-        self.put_all(None, scope, [field])
+        self.put_all(None, ((scope, field),))
 
-    def put_all(self, resource: bytes | None, scope: bytes, fields: list[bytes]) -> None:
+    def put_all(self, resource: bytes | None, records: Iterable[tuple[bytes, bytes]]) -> None:
         """`resource` is None for that of this process. Never waits; the oldest have to go."""
         queue, origin = self._queue, resource or self._resource
-        queue.extend([(origin, scope, field) for field in fields])
-        if len(queue) > self._most:
-            self._lost(QUEUE_FULL, len(_taken(queue, len(queue) - self._most)))
+        for scope, field in records:
+            queue.append((origin, scope, field))
         if len(queue) >= self._batch:
+            if len(queue) > self._most:
+                self._lost(QUEUE_FULL, len(_taken(queue, len(queue) - self._most)))
             self._wake.set()
 
     def waiting(self) -> int:

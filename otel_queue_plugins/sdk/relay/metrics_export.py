@@ -40,12 +40,12 @@ class AskedReader(MetricReader):
 
 
 class MetricsExport:
-    """Of the whole worker. `provider` is the SDK's; `drain` takes what others have handed over."""
+    """Of the whole worker. `provider` is the SDK's; `settle` records what others have measured."""
 
-    def __init__(self, provider: Any, interval: float, drain: Callable[[], None]) -> None:
+    def __init__(self, provider: Any, interval: float, settle: Callable[[], None]) -> None:
         self.provider = provider
         self._interval = interval
-        self._drain = drain
+        self._settle = settle
         self._exporting = threading.Lock()
 
     def run(self) -> None:
@@ -53,9 +53,9 @@ class MetricsExport:
         while True:
             time.sleep(self._interval)
             try:
-                self._drain()
+                self._settle()
             except Exception:
-                logger.exception("what processes have handed over could not be read")
+                logger.exception("what processes have measured could not be recorded")
             self.flush(self._interval)
 
     def flush(self, seconds: float) -> bool:

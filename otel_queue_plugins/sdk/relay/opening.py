@@ -12,6 +12,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
 from otel_queue_plugins.core.metrics import observed
+from otel_queue_plugins.sdk import fastpath
 from otel_queue_plugins.sdk.config import metric_preferences, samplers
 from otel_queue_plugins.sdk.export.dropped import QUEUE_FULL
 from otel_queue_plugins.sdk.fastpath import encoding
@@ -71,6 +72,8 @@ def _traces(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> A
     sampler = samplers.build(plan.sampler) if plan.sampler else None
     provider = RelayTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(SpanRelay(relay))
+    # The trial of the fast path is done for all processes that are forked from this one.
+    fastpath.spans(provider.get_tracer("otel_queue_plugins"))
     return provider
 
 
@@ -90,7 +93,7 @@ def _metrics(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> 
         exemplar_filter=metric_preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
-    relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.drain)
+    relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.settle)
     return RelayMeterProvider(relay)
 
 

@@ -12,10 +12,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
-from otel_queue_plugins.sdk.relay import measured, parts
+from otel_queue_plugins.sdk.relay import measured, parts, shapes
 from otel_queue_plugins.sdk.relay.measured import AllSeries, Measurement, Series
 from otel_queue_plugins.sdk.relay.pipe import Pipe
 
@@ -46,7 +45,7 @@ class Outbox:
         self._logs: list[Record] = []
         self._measurements: list[Measurement] = []
         self._totals: dict[Series, tuple[int, float]] = {}
-        self._ended: list[int] = []
+        self._ended: list[bytes] = []
         self._dropped = 0
         self._unsent: list[bytes] = []
         self._spans_unsent = 0
@@ -74,7 +73,7 @@ class Outbox:
 
     def add_end(self, span_id: int) -> None:
         """A delivery of which another process knows the id of the span has ended here."""
-        self._ended.append(span_id)
+        self._ended.append(span_id.to_bytes(8, "big"))
 
     def waiting(self) -> int:
         """Spans that have not left, and those that were dropped and not told of."""
@@ -139,11 +138,11 @@ class Outbox:
         ended = _taken(self._ended, _MOST_AT_ONCE)
         dropped, self._dropped = self._dropped, 0
         defined: list[Any] = []
-        contexts: list[tuple[int, int, int]] = []
-        flat = _flattened(measurements, defined, contexts)
-        repeated = self._repeated(defined)
-        content = (_by_scope(spans), _by_scope(logs), defined, contexts, flat, repeated)
-        message = marshal.dumps((*content, ended, dropped, self._resource), _FORMAT)
+        packed = shapes.packed(measurements, defined) if measurements else None
+        repeated = self._repeated(defined) if self._totals else None
+        about = (defined or None, packed, repeated)
+        content = (spans or None, logs or None, *about, b"".join(ended), dropped, self._resource)
+        message = marshal.dumps(content, _FORMAT)
         self._unsent = parts.split(self._source, self._number, message)
         self._number += 1
         self._spans_unsent = len(spans) + dropped
@@ -151,7 +150,7 @@ class Outbox:
     def _repeated(self, defined: list[Any]) -> list[tuple[int, float, int]]:
         totals, self._totals = self._totals, {}
         return [
-            (_number(series, defined), total / count, count)
+            (shapes.number_of(series, defined), total / count, count)
             for series, (count, total) in totals.items()
         ]
 
@@ -193,36 +192,3 @@ def _taken(items: list[T], most: int) -> list[T]:
     taken = items[:most]
     del items[: len(taken)]
     return taken
-
-
-def _flattened(
-    measurements: Iterable[Measurement],
-    defined: list[Any],
-    contexts: list[tuple[int, int, int]],
-) -> list[float]:
-    """Number of the series, value and place of the context in turn; -1 is for no context."""
-    flat: list[float] = []
-    places: dict[int, int] = {}
-    for series, value, span in measurements:
-        place = -1
-        if span is not None:
-            found = places.get(id(span))
-            if found is None:
-                found = places[id(span)] = len(contexts)
-                contexts.append((span.trace_id, span.span_id, int(span.trace_flags)))
-            place = found
-        flat += (_number(series, defined), value, place)
-    return flat
-
-
-def _number(series: Series, defined: list[Any]) -> int:
-    if not series.is_defined:
-        defined.append(series.definition())
-    return series.number
-
-
-def _by_scope(records: list[Record]) -> dict[bytes, list[bytes]]:
-    grouped: dict[bytes, list[bytes]] = {}
-    for scope, record in records:
-        grouped.setdefault(scope, []).append(record)
-    return grouped

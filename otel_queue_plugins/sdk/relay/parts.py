@@ -5,6 +5,7 @@ A process that is killed between two parts leaves a message that is never whole,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
@@ -19,7 +20,7 @@ _MARK: Final = b"OQR1"
 # the last one, and the size of what follows.
 _HEADER: Final = Struct("<4sIIIH?H")
 _MOST: Final = PART - _HEADER.size
-_MOST_PARTS: Final = 1 << 16
+_MOSTPARTS: Final = 1 << 16
 
 
 class _Begun(NamedTuple):
@@ -33,7 +34,7 @@ def split(source: Source, number: int, message: bytes) -> list[bytes]:
     if is_all:
         return [_HEADER.pack(_MARK, *source, number, 0, is_all, len(message)) + message]
     pieces = range(0, len(message), _MOST)
-    if len(pieces) > _MOST_PARTS:
+    if len(pieces) > _MOSTPARTS:
         return []
     return [_part(source, number, index, message) for index in range(len(pieces))]
 
@@ -53,7 +54,7 @@ class Assembly:
 
     def add(self, received: bytes) -> Iterator[tuple[Source, bytes]]:
         """Take the next bytes from the pipe; gives the messages that are whole by now."""
-        content = self._bytes + received
+        content = self._bytes + received if self._bytes else received
         position, end = 0, len(content)
         while end - position >= _HEADER.size:
             mark, pid, nonce, number, index, is_last, size = _HEADER.unpack_from(content, position)
@@ -64,14 +65,12 @@ class Assembly:
             if end - start < size:
                 break
             position = start + size
-            message = self._take((pid, nonce), number, index, is_last, content[start:position])
+            message: bytes | None = content[start:position]
+            if index or not is_last:
+                message = self._take((pid, nonce), number, index, is_last, content[start:position])
             if message is not None:
                 yield (pid, nonce), message
         self._bytes = content[position:]
-
-    def forget(self, source: Source) -> None:
-        """That process has ended."""
-        self._begun.pop(source, None)
 
     def _take(
         self,
@@ -81,8 +80,6 @@ class Assembly:
         is_last: bool,  # noqa: FBT001
         piece: bytes,
     ) -> bytes | None:
-        if is_last and index == 0:
-            return piece
         if index == 0:
             self._begun[source] = _Begun(number, [piece])
             return None
@@ -91,6 +88,25 @@ class Assembly:
             return None
         begun.parts.append(piece)
         return b"".join(self._begun.pop(source).parts) if is_last else None
+
+    def sources(self) -> list[Source]:
+        """Processes whose message is not whole yet."""
+        return list(self._begun)
+
+    def forget(self, source: Source) -> None:
+        """Nothing of that process will come any more."""
+        self._begun.pop(source, None)
+
+
+def is_alive(source: Source) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(source[0], 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _next_mark(content: bytes, position: int) -> int:

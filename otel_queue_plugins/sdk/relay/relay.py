@@ -100,9 +100,9 @@ class Relay:
     def _all_lanes(self) -> list[Lane]:
         return [lane for lanes in self.lanes.values() for lane in lanes]
 
-    def drain(self) -> None:
-        """Take what others have handed over."""
-        self.collector.drain()
+    def settle(self) -> None:
+        """Take what others have handed over, and record what they have measured."""
+        self.collector.settle()
 
     def has_ended(self, span_id: int) -> bool:
         """Whether a child has recorded the end of the delivery with this span."""
@@ -166,5 +166,5 @@ class Relay:
         """As `flush`."""
         if self.metrics is None or not self.is_here():
             return self.flush("metrics", seconds)
-        self.collector.drain(seconds)
+        self.collector.settle(seconds)
         return self.metrics.flush(seconds)

@@ -4,124 +4,125 @@ from __future__ import annotations
 
 import logging
 import marshal
-from collections.abc import Callable, Iterable, Mapping
-from math import frexp
+import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags
-
-from otel_queue_plugins.core.api.context import with_span
-from otel_queue_plugins.sdk import fastpath
-from otel_queue_plugins.sdk.relay import measured
+from otel_queue_plugins.sdk.relay import measured, writing
 from otel_queue_plugins.sdk.relay.instruments import real_instrument
 from otel_queue_plugins.sdk.relay.measured import Instrument
+from otel_queue_plugins.sdk.relay.shapes import Places
+from otel_queue_plugins.sdk.relay.tables import Gathered, Table
 
 if TYPE_CHECKING:
     from otel_queue_plugins.core.metrics.observed import Counts
+    from otel_queue_plugins.sdk.relay.parts import Source
+    from otel_queue_plugins.sdk.relay.shapes import Packed
+    from otel_queue_plugins.sdk.relay.writing import Write
 
 logger = logging.getLogger("otel_queue_plugins")
 
-Record = Callable[[float, Any, Any], object]
-Bound = tuple[Record, Any]
-
-# Not an empty one, for which the SDK would take the current one.
-_NO_SPAN: Final = with_span(INVALID_SPAN, Context())
-_NO_ATTRIBUTES: Final[dict[str, Any]] = {}
-_MOST_SETS: Final = 4096
+_MOST_SERIES: Final = 4096
+_MOST_BYTES: Final = 1 << 17
+_MOST_AT_ONCE: Final = 4096
 
 
 class Replay:
-    """Records measurements of other processes with instruments of this one."""
+    """Records measurements of other processes with instruments of this one.
+
+    Not at once: to record a hundred values of a series costs little more than to record one.
+    """
 
     def __init__(self, provider: Any, counts: Counts) -> None:
         self._provider = provider
-        self._instruments: dict[Instrument, Record] = {}
-        self._sets: dict[bytes, Any] = {}
+        self._writes: dict[Instrument, Write] = {}
+        self._gathered: dict[tuple[Instrument, bytes], Gathered] = {}
+        self._tables: dict[Source, Table] = {}
         self._tallies = {measured.SENT: counts.sent, measured.CONSUMED: counts.consumed}
+        self._due: list[Gathered] = []
+        self._waiting = 0
+        self._now_ns = 0
 
-    def bind(self, about: Any, attributes: Mapping[str, Any] | None) -> Bound:
-        """What records values of one series, and the attributes to call it with."""
+    def sources(self) -> list[Source]:
+        """The processes that have measured something."""
+        return list(self._tables)
+
+    def forget(self, source: Source) -> None:
+        """Nothing of that process will come any more; what has come is kept."""
+        table = self._tables.pop(source, None)
+        if table is not None:
+            table.spread()
+
+    def set_clock(self) -> None:
+        """What is taken from now on was measured now.
+
+        No two messages have one time: the last value of a gauge is the one that counts.
+        """
+        self._now_ns = max(time.time_ns(), self._now_ns)
+
+    def take(
+        self,
+        source: Source,
+        defined: Iterable[tuple[int, Any, Mapping[str, Any] | None]] | None,
+        packed: Packed | None,
+        repeated: Iterable[tuple[int, float, int]] | None,
+    ) -> None:
+        """Keep what an `Outbox` has packed until `settle`, at most about 128 KiB."""
+        table = self._tables.get(source)
+        if table is None:
+            table = self._tables[source] = Table(self._due)
+        if defined:
+            for number, about, attributes in defined:
+                table.define(number, self._gather(about, attributes))
+        if packed is not None:
+            self._now_ns += 1
+            table.add(packed, self._now_ns)
+            self._waiting += len(packed[1])
+        for number, value, count in repeated or ():
+            self._repeat(table.get(number), value, count)
+        if self._waiting >= _MOST_BYTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Record all that was taken. For who reads metrics next."""
+        self._waiting = 0
+        for table in self._tables.values():
+            table.spread()
+        for gathered in self._due:
+            gathered.settle()
+        self._due.clear()
+
+    def _repeat(self, gathered: Gathered | None, value: float, count: int) -> None:
+        while gathered is not None and count > 0:
+            some = min(count, _MOST_AT_ONCE)
+            gathered.values.add([value] * some, Places(b"", 0, -1, [self._now_ns] * some))
+            gathered.settle()
+            count -= some
+
+    def _gather(self, about: Any, attributes: Mapping[str, Any] | None) -> Gathered:
+        """Where measurements of one series go; the same for all processes."""
         instrument = Instrument(*about)
+        key = (instrument, marshal.dumps(dict(attributes or {}), 2))
+        found = self._gathered.get(key)
+        if found is None:
+            if len(self._gathered) >= _MOST_SERIES:
+                self._gathered.clear()
+            found = self._gathered[key] = self._new(instrument, attributes or {})
+        return found
+
+    def _new(self, instrument: Instrument, attributes: Any) -> Gathered:
         tally = self._tallies.get(instrument.kind)
         if tally is not None:
-            cell = tally.remote_cell(attributes or {})
-            return lambda value, known, _: tally.add_many(known, int(value)), cell
-        found = self._instruments.get(instrument)
-        if found is None:
-            found = self._instruments[instrument] = self._recorder(instrument)
-        return found, self._one_of_equals(attributes)
+            return Gathered(writing.into_tally(tally), tally.remote_cell(attributes))
+        write = self._writes.get(instrument)
+        if write is None:
+            write = self._writes[instrument] = self._writer(instrument)
+        return Gathered(write, attributes)
 
-    def _recorder(self, instrument: Instrument) -> Record:
+    def _writer(self, instrument: Instrument) -> Write:
         """One that records nothing for an instrument that the SDK refuses."""
         try:
-            real = real_instrument(self._provider, instrument)
+            return writing.of(real_instrument(self._provider, instrument), instrument.kind)
         except Exception as error:  # noqa: BLE001 - whatever a user's process has asked for
             logger.warning("%s cannot be measured: %s", instrument.name, error)
-            return _nothing
-        if instrument.kind == measured.HISTOGRAM:
-            shorter: Record = fastpath.bind(real) or real.record
-            return shorter
-        record: Record = real.set if instrument.kind == measured.GAUGE else real.add
-        return record
-
-    def _one_of_equals(self, attributes: Mapping[str, Any] | None) -> Any:
-        """The same dict for all processes: the shortest way to record knows it by identity."""
-        if not attributes:
-            return _NO_ATTRIBUTES
-        if len(self._sets) >= _MOST_SETS:
-            self._sets.clear()
-        return self._sets.setdefault(marshal.dumps(dict(attributes), 2), attributes)
-
-
-class Exemplars:
-    """Which measurements point to their span, of those that are read at one time.
-
-    Of the values of a series that are about equal (by a factor of 2) only the first: more would not
-    be kept either, and to offer one costs as much as to record three.
-    """
-
-    def __init__(self) -> None:
-        self._seen: set[tuple[int, int, int]] = set()
-
-    def is_due(self, bound: Bound, value: float) -> bool:
-        """Whether it is the first of its kind."""
-        key = (id(bound[0]), id(bound[1]), frexp(value)[1])
-        if key in self._seen:
-            return False
-        self._seen.add(key)
-        return True
-
-
-def run(
-    series: Mapping[int, Bound],
-    contexts: list[tuple[int, int, int]],
-    flat: list[Any],
-    repeated: Iterable[tuple[int, float, int]],
-    exemplars: Exemplars,
-) -> None:
-    """Record what an `Outbox` has flattened."""
-    steps = iter(flat)
-    for number, value, place in zip(steps, steps, steps, strict=True):
-        bound = series.get(number)
-        if bound is None:
-            continue
-        if place >= 0 and exemplars.is_due(bound, value):
-            bound[0](value, bound[1], _context(*contexts[place]))
-        else:
-            bound[0](value, bound[1], _NO_SPAN)
-    for number, value, count in repeated:
-        record, attributes = series.get(number) or (_nothing, None)
-        for _ in range(count):
-            record(value, attributes, _NO_SPAN)
-
-
-def _nothing(_value: float, _attributes: Any, _context: Any) -> None:
-    """For what cannot be recorded."""
-
-
-def _context(trace_id: int, span_id: int, flags: int) -> Context:
-    if not trace_id:
-        return _NO_SPAN
-    context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags))
-    return with_span(NonRecordingSpan(context), Context())
+            return writing.nowhere

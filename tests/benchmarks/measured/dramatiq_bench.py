@@ -1,4 +1,4 @@
-"""Dramatiq's stub broker, and its consumer and worker threads called by hand instead of started."""
+"""Dramatiq's stub broker, with consumer and worker threads that are called, not started."""
 
 from __future__ import annotations
 

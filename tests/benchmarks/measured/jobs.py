@@ -123,6 +123,23 @@ def encoding(framework: str, package: str, mode: str, *, messages: int) -> Resul
     return {}
 
 
+def relaying(framework: str, package: str, mode: str, *, messages: int) -> Result:
+    """Under callgrind: one file per side of the hand-over in a worker with one exporter."""
+    del framework, package, mode
+    from tests.benchmarks.measured.relaying import Both
+
+    both = Both()
+    for _ in range(2):
+        both.deliver(messages)
+        both.take()
+    both.settle()
+    meter = InstructionMeter()
+    meter.measure("deliver", partial(both.deliver, messages))
+    meter.measure("take", both.take)
+    meter.measure("settle", both.settle)
+    return {"counted": both.counted()}
+
+
 def wire(framework: str, package: str, mode: str) -> Result:
     """Size of one message on the wire, in bytes."""
     prepared, run = _start(framework, package, mode)
@@ -178,6 +195,7 @@ JOBS: dict[str, Callable[..., Result]] = {
     "instructions": instructions,
     "parts": parts,
     "encoding": encoding,
+    "relaying": relaying,
     "wire": wire,
     "memory": memory,
     "growth": growth,

@@ -1,4 +1,4 @@
-"""An app whose messages end in every way that a message can end."""
+"""An app whose actors end with each outcome that a delivery can have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Message", "context", "group", "pipeline", "propagate", "trace"]
 
 
 class Moody(Middleware):
-    """Skips messages that ask for it, and unplugs the broker for retries that ask for it."""
+    """Skips messages that have an option for it, and lets the enqueue of a retry fail for one."""
 
     def before_process_message(self, _broker: Any, message: Any) -> None:
         """Skip."""
@@ -47,7 +47,7 @@ class Moody(Middleware):
 
 
 class Mourning(Middleware):
-    """Sends another message about one that asks for it, when the broker has it back."""
+    """Sends another message after the nack of a message with an option for it."""
 
     def after_nack(self, _broker: Any, message: Any) -> None:
         """Send."""
@@ -75,7 +75,7 @@ else:
 
 
 def actor(name: str, **options: Any) -> Any:
-    """An actor on this scenario's queue, soon retried."""
+    """Declare an actor on the queue of this app, with short backoffs."""
     return dramatiq.actor(
         actor_name=name, queue_name=QUEUE, **{"min_backoff": 50, "max_backoff": 100, **options}
     )
@@ -94,19 +94,19 @@ def add(*values: int) -> int:
 
 @actor("fail", max_retries=0)
 def fail(*_: Any) -> None:
-    """Fail for good."""
+    """Raise, without a retry."""
     raise ValueError("broken")
 
 
 @actor("expected", throws=KeyError)
 def expected() -> None:
-    """Fail as declared."""
+    """Raise an error that `throws` declares."""
     raise KeyError("as declared")
 
 
 @actor("again", max_retries=2)
 def again(times: int, delay: int | None = None) -> None:
-    """Fail so often."""
+    """Raise that many times, and then return."""
     retries = CurrentMessage.get_current_message().options.get("retries", 0)
     if retries < times:
         if delay is not None:
@@ -116,7 +116,7 @@ def again(times: int, delay: int | None = None) -> None:
 
 @actor("poll", max_retries=0)
 def poll(fails: bool) -> None:
-    """Look again later, and perhaps fail for good."""
+    """Send the same message again, and raise if asked to."""
     message = CurrentMessage.get_current_message()
     if not message.options.get("turn"):
         broker.enqueue(message.copy(options={"turn": 1}), delay=100)
@@ -126,14 +126,14 @@ def poll(fails: bool) -> None:
 
 @actor("limited", max_retries=1)
 def limited() -> None:
-    """Be too fast once."""
+    """Exceed the rate limit once."""
     if not CurrentMessage.get_current_message().options.get("retries"):
         raise RateLimitExceeded("too fast")
 
 
 @actor("picky", retry_when=lambda _retries, error: "temporary" in str(error))
 def picky() -> None:
-    """Fail in a way that is not worth another attempt."""
+    """Raise an error that `retry_when` declines."""
     raise ValueError("permanent")
 
 
@@ -142,39 +142,39 @@ ALARM = {"on_retry_exhausted": "ok"} if "on_retry_exhausted" in Retries().actor_
 
 @actor("alarming", max_retries=0, **ALARM)
 def alarming() -> None:
-    """Fail for good, and let somebody know."""
+    """Raise without a retry, with `on_retry_exhausted`."""
     raise ValueError("broken")
 
 
 @actor("slow", max_retries=0, time_limit=100)
 def slow() -> None:
-    """Run into the time limit."""
+    """Exceed the time limit."""
     _hold(5)
 
 
 @actor("slow_async", max_retries=0, time_limit=100)
 async def slow_async() -> None:
-    """Run into the time limit, in a coroutine."""
+    """Exceed the time limit in a coroutine."""
     await asyncio.sleep(5)
 
 
 @actor("notified", notify_shutdown=True, min_backoff=6000, max_backoff=8000)
 def notified() -> None:
-    """Run until the worker stops; tried again when that worker is gone."""
+    """Run until the worker stops; retried with `notify_shutdown`."""
     _say("notified runs")
     _hold(20)
 
 
 @actor("hold")
 def hold(seconds: float) -> None:
-    """Take so long."""
+    """Run for that long."""
     _say("hold runs")
     _hold(seconds)
 
 
 @actor("die")
 def die() -> None:
-    """Take the worker process along, the first time."""
+    """Kill the worker process, the first time."""
     died = Path(os.environ["DIED"])
     if not died.exists():
         died.touch()
@@ -183,7 +183,7 @@ def die() -> None:
 
 @actor("where")
 async def where() -> None:
-    """Fail unless the current span is right everywhere."""
+    """Raise unless the current span and the baggage are correct everywhere."""
     here = _span_id()
     await asyncio.sleep(0.01)
     inside = await asyncio.create_task(_span_id_later())
@@ -207,21 +207,21 @@ def _say(line: str) -> None:
 
 
 def _hold(seconds: float) -> None:
-    """Sleep in steps: an interrupt waits for the end of a system call."""
+    """Sleep in steps, since an interrupt waits for the end of a system call."""
     ended = time.monotonic() + seconds
     while time.monotonic() < ended:
         threading.Event().wait(0.01)
 
 
 def enqueue(name: str, **options: Any) -> Any:
-    """A message made by hand, for an actor that may not exist."""
+    """Enqueue a message made by hand, for an actor that may not exist."""
     return broker.enqueue(
         Message(queue_name=QUEUE, actor_name=name, args=(), kwargs={}, options=options)
     )
 
 
 def dead_letters() -> int:
-    """How many messages are in this queue's dead letters."""
+    """Return how many messages are in the dead-letter queue."""
     if hasattr(broker, "client"):
         return int(broker.client.zcard(f"dramatiq:{QUEUE}.XQ"))
     return int(broker.get_queue_message_counts(QUEUE)[2])

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -56,9 +58,9 @@ def add_processor(**_: Any) -> None:
 
 
 @app.task(name="sell")
-def sell(item: str = "book") -> None:
-    """One of each."""
-    with tracer.start_as_current_span("pack"):
+def sell(item: str = "book", size: int = 0) -> None:
+    """One of each; the span has so many letters more."""
+    with tracer.start_as_current_span("pack", attributes={"label": "x" * size}):
         sold.add(2, {"item": item})
     stock.add(-2)
     price.record(12.5, {"item": item})
@@ -84,6 +86,27 @@ def count_threads() -> None:
     """Say how many this process has, as the system counts them."""
     count = len(list(Path("/proc/self/task").iterdir()))
     say(f"{count} threads, {threading.active_count()} of Python")
+
+
+@app.task(name="use_up")
+def use_up(what: str) -> None:
+    """Be killed by the kernel: for its processor time, or for its memory in the group `what`."""
+    with tracer.start_as_current_span("pack"):
+        sold.add(1, {"item": "pen"})
+    if what == "time":
+        resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+    else:
+        Path(what, "cgroup.procs").write_text(str(os.getpid()))
+    taken = []
+    while True:
+        taken.append(bytearray(1 << 20 if what != "time" else 1))
+        taken[:-1] = taken[:-1] if what != "time" else []
+
+
+@app.task(name="count_frozen")
+def count_frozen() -> None:
+    """Say how many objects no collection of garbage looks at in this process."""
+    say(f"{gc.get_freeze_count()} frozen")
 
 
 @app.task(name="count_many")

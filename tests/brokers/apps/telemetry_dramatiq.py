@@ -1,4 +1,4 @@
-"""A Dramatiq app whose workers end, log and lose their backend."""
+"""A Dramatiq app for tests of shutdowns, logs and unreachable backends."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def ok(*_: object) -> None:
 
 @dramatiq.actor(queue_name=QUEUE, actor_name="tick")
 def tick() -> None:
-    """Say when it ran."""
+    """Write when it ran."""
     sys.stdout.write(f"tick {time.monotonic()}\n")
     sys.stdout.flush()
 
 
 @dramatiq.actor(queue_name=QUEUE, actor_name="speak")
 def speak() -> None:
-    """Log through the standard library's and through the actor's own logger."""
+    """Log through a logger of the standard library and through the actor's own logger."""
     logging.getLogger("shop").warning("plain words")
     speak.logger.warning("task words")

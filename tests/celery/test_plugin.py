@@ -1,4 +1,4 @@
-"""Manners: what is put in place can be taken away, and others are left alone."""
+"""What `instrument` puts in place is taken back, and other code and apps are left alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def one() -> int:
 
 
 def state() -> list[Any]:
-    """Everything of Celery's that we touch, by identity."""
+    """Everything of Celery's that we patch, by identity."""
     found: list[Any] = [[id(receiver) for _, receiver in s.receivers or ()] for s in SIGNALS]
     for owner, name in PATCHED:
         value = vars(owner)[name]
@@ -68,8 +68,8 @@ def state() -> list[Any]:
     return found
 
 
-def test_nothing_is_left_behind() -> None:
-    """No receiver, no wrapper, no thread, no tracer of a task, no context."""
+def test_uninstrument_leaves_nothing_behind() -> None:
+    """No receiver, no wrapper, no thread, no wrapped tracer of a task, no context."""
     before, threads = state(), set(threading.enumerate())
     app = memory_app()
     task = app.task(shared=False, name="add")(one)
@@ -84,7 +84,7 @@ def test_nothing_is_left_behind() -> None:
     assert not context.get_current()
 
 
-def test_instrumenting_twice_is_instrumenting_once() -> None:
+def test_second_instrument_adds_no_wrapper() -> None:
     """Also through the entry point."""
     app = memory_app()
     with instrumenting():
@@ -97,8 +97,8 @@ def test_instrumenting_twice_is_instrumenting_once() -> None:
         telemetry.expect(1)
 
 
-def test_an_app_that_has_sent_before() -> None:
-    """What Celery has made for it by then is observed all the same, and is its own again after."""
+def test_app_that_has_sent_before_is_traced() -> None:
+    """The sender that Celery has made for it is wrapped, and unwrapped by `uninstrument`."""
     app = memory_app()
     app.send_task("a")
     sender = app.amqp.send_task_message
@@ -110,8 +110,8 @@ def test_an_app_that_has_sent_before() -> None:
     assert len(telemetry.spans()) == 1
 
 
-def test_an_app_that_sends_first_while_it_is_traced() -> None:
-    """It has a sender of Celery's own afterwards."""
+def test_app_that_first_sends_while_traced_has_own_sender_after() -> None:
+    """It has a sender of Celery's own after `uninstrument`."""
     app = memory_app()
     with instrumenting() as telemetry:
         app.send_task("a")
@@ -120,7 +120,7 @@ def test_an_app_that_sends_first_while_it_is_traced() -> None:
     assert app.amqp.send_task_message is observed.__wrapped__
 
 
-def test_uninstrumenting_what_never_was() -> None:
+def test_uninstrument_without_instrument_changes_nothing() -> None:
     """Nothing of Celery's is changed."""
     before = state()
     uninstrument()
@@ -128,8 +128,8 @@ def test_uninstrumenting_what_never_was() -> None:
     assert state() == before
 
 
-def test_only_the_app_that_was_named() -> None:
-    """`instrument(app)` leaves every other app alone, its headers too."""
+def test_instrument_with_app_leaves_other_apps_alone() -> None:
+    """`instrument(app)` leaves every other app alone, and the headers of its messages."""
     named, other = memory_app(), memory_app()
     sent: list[dict[str, Any]] = []
 
@@ -150,8 +150,8 @@ def test_only_the_app_that_was_named() -> None:
 
 @pytest.mark.parametrize("finalised", [False, True])
 @pytest.mark.parametrize("handlers_first", [False, True])
-def test_whatever_comes_first(finalised: bool, handlers_first: bool) -> None:
-    """The app may be finalised or not; handlers of the user are called inside our spans."""
+def test_instrument_in_any_order_traces_the_app(finalised: bool, handlers_first: bool) -> None:
+    """The app may be finalised or not; receivers of the user are called inside our spans."""
     seen: list[bool] = []
 
     def handler(**_: Any) -> None:
@@ -181,8 +181,8 @@ def test_whatever_comes_first(finalised: bool, handlers_first: bool) -> None:
     assert seen == [True, True, True]
 
 
-def test_a_wrapper_on_top_of_ours_survives() -> None:
-    """What somebody else has put around ours stays theirs; ours does nothing any more."""
+def test_uninstrument_keeps_wrapper_on_top_of_ours() -> None:
+    """The wrapper of another package stays; ours does nothing any more."""
     original = vars(Celery)["send_task"]
     app = memory_app()
     calls: list[str] = []
@@ -202,8 +202,8 @@ def test_a_wrapper_on_top_of_ours_survives() -> None:
         Celery.send_task = original
 
 
-def test_without_any_sdk_the_callers_context_still_travels() -> None:
-    """No span of ours, but the next service gets what this one was given."""
+def test_send_without_sdk_propagates_callers_context() -> None:
+    """There is no span of ours, but the next service gets the context of the caller."""
     app = memory_app()
     sent: dict[str, Any] = {}
 
@@ -230,7 +230,7 @@ def test_without_any_sdk_the_callers_context_still_travels() -> None:
 
 
 def _function_of(module: str) -> Any:
-    """A function as if written in `module`."""
+    """A function that seems to be written in `module`."""
     return eval("lambda *args, **kwargs: None", {"__name__": module})  # noqa: S307
 
 
@@ -244,7 +244,7 @@ def contrib() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("contrib")
-def test_another_tracer_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_tracer_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """One warning for a process, that names it and says what to do."""
     app = memory_app()
     caplog.set_level(logging.WARNING)
@@ -255,8 +255,8 @@ def test_another_tracer_is_told_of_once(caplog: pytest.LogCaptureFixture) -> Non
     assert "opentelemetry-instrumentation-celery" in record.getMessage()
 
 
-def test_nobody_is_accused_wrongly(caplog: pytest.LogCaptureFixture) -> None:
-    """Ours, and a user's receivers, are no other tracer."""
+def test_user_receivers_are_not_other_tracers(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither our wrappers nor receivers of users are another tracer."""
 
     def handler(**_: Any) -> None:
         """The user's."""
@@ -265,21 +265,21 @@ def test_nobody_is_accused_wrongly(caplog: pytest.LogCaptureFixture) -> None:
     try:
         with instrumenting():
             memory_app().send_task("a")
-            assert coexistence.others() == []
+            assert coexistence.active_tracers() == []
     finally:
         signals.task_prerun.disconnect(handler)
     assert "seen twice" not in caplog.text
 
 
 @pytest.mark.parametrize("on_top", [False, True])
-def test_a_tracer_that_patches_is_seen_under_and_over_ours(
+def test_other_tracer_that_patches_is_found_under_and_over_ours(
     monkeypatch: pytest.MonkeyPatch, on_top: bool
 ) -> None:
-    """Sentry replaces `build_tracer`; it may have come before or after."""
+    """Sentry replaces `build_tracer`, before or after us."""
     theirs = _function_of("sentry_sdk.integrations.celery")
     if not on_top:
         monkeypatch.setattr(celery.app.trace, "build_tracer", theirs)
     with instrumenting():
         if on_top:
             monkeypatch.setattr(celery.app.trace, "build_tracer", theirs)
-        assert coexistence.others() == ["sentry-sdk"]
+        assert coexistence.active_tracers() == ["sentry-sdk"]

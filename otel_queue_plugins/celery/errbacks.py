@@ -1,35 +1,31 @@
-"""Errbacks that Celery calls without a message, in the process that saw the task fail."""
+"""Errbacks that Celery calls without sending a message, in the process that saw the task fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from otel_queue_plugins.celery import translation
-from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.workflow import failed_request
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.safety import never_raises
-from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
 class Errbacks:
-    """A process span for each errback that is a function call to Celery.
+    """Wrappers that make a process span for each errback that is called as a function.
 
-    Those that take more than one argument are (`Backend._call_task_errbacks`); the others are sent
-    as messages.
+    Celery calls those that take more than one argument (`Backend._call_task_errbacks`); it sends
+    the others as messages.
     """
 
-    def __init__(
-        self, telemetry: QueueTelemetry, routes: Routes, covers: Callable[[Any], bool]
-    ) -> None:
-        self._telemetry = telemetry
-        self._routes = routes
-        self._covers = covers
+    def __init__(self, shared: Collaborators) -> None:
+        self._telemetry = shared.telemetry
+        self._routes = shared.routes
+        self._covers = shared.covers
 
     def call_all(self, wrapped: Any, backend: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Backend._call_task_errbacks(request, exc, traceback)`."""
+        """Wrap `Backend._call_task_errbacks(request, exc, traceback)`."""
         request = args[0] if args else kwargs.get("request")
         if not self._covers(backend.app):
             return wrapped(*args, **kwargs)
@@ -37,13 +33,13 @@ class Errbacks:
         try:
             if current_delivery.get() is not None:
                 return wrapped(*args, **kwargs)
-            with self._stand_in(backend.app, request).inside():
+            with self._reference_failed(backend.app, request).inside():
                 return wrapped(*args, **kwargs)
         finally:
             failed_request.reset(token)
 
     def call(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Signature.__call__`: a delivery if Celery calls an errback."""
+        """Wrap `Signature.__call__`, which is a delivery if Celery calls an errback."""
         request = failed_request.get()
         if request is None:
             return wrapped(*args, **kwargs)
@@ -61,16 +57,16 @@ class Errbacks:
             failed_request.reset(token)
 
     @never_raises(ProcessOperation)
-    def _stand_in(self, app: Any, request: Any) -> ProcessOperation:
-        """The delivery of the task that failed, for who calls its errbacks outside of that."""
+    def _reference_failed(self, app: Any, request: Any) -> ProcessOperation:
+        """Refer to the delivery of the task that failed, if its errbacks are called outside it."""
         facts = vars(request)
         route = self._routes.of_request(app, str(facts.get("task")), facts)
-        delivery = translation.delivery(facts, route, None, translation.receipt(facts))
+        delivery = translation.to_delivery(facts, route, None, translation.receipt(facts))
         return self._telemetry.reference_process(delivery, translation.carrier(facts))
 
     @never_raises(ProcessOperation)
     def _start(self, signature: Any, request: Any) -> ProcessOperation:
-        """What is current is the failed task's delivery, or the context that stands for it."""
+        # Without a carrier its parent is what is current: the delivery of the task that failed.
         facts = vars(request)
         route = self._routes.of_request(signature.app, signature.task, facts)
         delivery = Delivery(

@@ -1,4 +1,4 @@
-"""Messages that a worker refuses: no task of its own, or nothing that it can read."""
+"""Messages that a worker refuses: the task is unknown, or the message cannot be decoded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import translation
-from otel_queue_plugins.celery.routes import Routes
+from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 _refusing: Final[ContextVar[Any]] = ContextVar("otel_queue_celery_refusing", default=None)
 """The message that is being refused."""
 
 
 class Refusal(NamedTuple):
-    """What is refused, and why. `name` and `id` are None where the message has them."""
+    """A message, and why it is refused. `name` and `id` are None if its headers have them."""
 
     message: Any
     ending: Ending
@@ -26,45 +25,44 @@ class Refusal(NamedTuple):
     id: object = None
 
 
-class Refused:
-    """Deliveries that end with their receipt; what Celery and users do about them is inside.
+class RefusedMessages:
+    """Wrappers and receivers for refused messages, each a delivery that ends at once.
 
-    A consumer that had started when we came says it by signals only.
+    What Celery and code of users do about the message is inside the process span. Celery calls the
+    wrappers only in consumers that start after `instrument`; the receivers are for the others.
     """
 
-    def __init__(
-        self, telemetry: QueueTelemetry, routes: Routes, covers: Callable[[Any], bool]
-    ) -> None:
-        self._telemetry = telemetry
-        self._routes = routes
-        self._covers = covers
+    def __init__(self, shared: Collaborators) -> None:
+        self._telemetry = shared.telemetry
+        self._routes = shared.routes
+        self._covers = shared.covers
 
     def on_unknown_task(
         self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `Consumer.on_unknown_task(body, message, exc)`."""
+        """Wrap `Consumer.on_unknown_task(body, message, exc)`."""
         return self._refuse(wrapped, consumer, args, kwargs, _unknown)
 
     def on_unreadable(self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Around `Consumer.on_unknown_message(body, message)` and `.on_invalid_task(..., exc)`."""
+        """Wrap `Consumer.on_unknown_message(body, message)` and `.on_invalid_task(..., exc)`."""
         return self._refuse(wrapped, consumer, args, kwargs, _unreadable)
 
     def on_decode_error(
         self, wrapped: Any, consumer: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        """Around `Consumer.on_decode_error(message, exc)`."""
+        """Wrap `Consumer.on_decode_error(message, exc)`."""
         return self._refuse(wrapped, consumer, args, kwargs, _undecodable)
 
     @never_raises(do_nothing)
     def task_unknown(self, sender: Any, message: Any, exc: Any, name: str, **kwargs: Any) -> None:
-        """A message for a task that this worker does not have; Celery has rejected it."""
+        """Record a message for a task that this worker does not have; Celery has rejected it."""
         self._record(
             sender.app, _unknown(None, message, exc)._replace(name=name, id=kwargs.get("id"))
         )
 
     @never_raises(do_nothing)
     def task_rejected(self, sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
-        """A message that is no task, or a task whose arguments nobody can read."""
+        """Record a message that is no task, or whose arguments are invalid."""
         self._record(sender.app, _unreadable(None, message, exc))
 
     def _refuse(
@@ -96,18 +94,20 @@ class Refused:
         message = refusal.message
         headers = message.headers if isinstance(message.headers, dict) else {}
         request = {**headers, "delivery_info": message.delivery_info or {}}
-        known = refusal.id or (message.properties or {}).get("correlation_id")
-        request.setdefault("id", known or "")
+        task_id = refusal.id or (message.properties or {}).get("correlation_id")
+        request.setdefault("id", task_id or "")
         name = str(refusal.name or headers.get("task") or "unknown")
-        delivery = translation.delivery(request, self._routes.of_request(app, name, request), None)
+        delivery = translation.to_delivery(
+            request, self._routes.of_request(app, name, request), None
+        )
         return self._telemetry.open_process(delivery, translation.carrier(request))
 
 
 def _unknown(_body: object = None, message: Any = None, exc: Any = None, *_: object) -> Refusal:
     reason = "task is not registered"
     ending = Ending(outcome=Outcome.UNKNOWN_TASK, error=exc, reason=reason)
-    name, known = _named_inside(message)
-    return Refusal(message, ending, name, known)
+    name, task_id = _name_and_id_in_body(message)
+    return Refusal(message, ending, name, task_id)
 
 
 def _unreadable(_body: object = None, message: Any = None, exc: Any = None, *_: object) -> Refusal:
@@ -120,13 +120,13 @@ def _undecodable(message: Any = None, exc: Any = None, *_: object) -> Refusal:
     return _unreadable(None, message, exc)
 
 
-def _nothing_inside() -> tuple[str | None, object]:
+def _no_name() -> tuple[str | None, object]:
     return None, None
 
 
-@never_raises(_nothing_inside)
-def _named_inside(message: Any) -> tuple[str | None, object]:
-    """The name and the id of a task that has them in its body (protocol 1)."""
+@never_raises(_no_name)
+def _name_and_id_in_body(message: Any) -> tuple[str | None, object]:
+    """Return name and id of a task in the body of its message (protocol 1); else None for both."""
     if isinstance(message.headers, Mapping) and "task" in message.headers:
         return None, None
     payload = message.payload

@@ -1,4 +1,4 @@
-"""What a request is given on its way to the pool, and what it is not."""
+"""Receipts: what is attached to a request on its way to the pool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celery.worker.request import Request
 from kombu.message import Message
 
 from otel_queue_plugins.celery import instrument, translation
-from otel_queue_plugins.celery.main_process.receipt import Receiving
+from otel_queue_plugins.celery.main_process.receipts import Receipts
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.celery.conftest import Telemetry, instrumenting, memory_app
 
@@ -49,12 +49,12 @@ def hold() -> None:
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of the main process of a worker."""
     with instrumenting() as telemetry:
-        instrument()._setup.install_in_worker()
+        instrument()._installation.install_in_worker()
         yield telemetry
 
 
 def handed_to(pool: Any, received_at: float, limit: float | None = None) -> Request:
-    """The request of a message, when `pool` has got it."""
+    """The request of a message, after it was given to `pool`."""
     app = memory_app()
     app.task(name="hold", shared=False, time_limit=limit)(hold)
     app.finalize()
@@ -63,7 +63,7 @@ def handed_to(pool: Any, received_at: float, limit: float | None = None) -> Requ
     message = Message(
         body=((), {}, {}), headers={"id": "1", "task": "hold"}, properties={"priority": 3}
     )
-    Receiving(QueueTelemetry("celery"), bool).strategy(lambda: print, None, (), {})(message)
+    Receipts(QueueTelemetry("celery"), bool).strategy(lambda: print, None, (), {})(message)
     assert received_at <= message.otel_queue_received_at <= time.time()
     body = ((), {}, {})
     request = made(message, app=app, task=task, body=body, headers=message.headers, decoded=True)
@@ -74,10 +74,10 @@ def handed_to(pool: Any, received_at: float, limit: float | None = None) -> Requ
 
 
 @pytest.mark.parametrize(("limit", "in_force"), [(None, 9.0), (2.0, 2.0)])
-def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
+def test_receipt_for_pool_process_has_time_span_id_and_limit(
     telemetry: Telemetry, limit: float | None, in_force: float
 ) -> None:
-    """When the message came, the id of its span, and the time limit that the pool enforces."""
+    """The time of the receipt, the id of the span, and the time limit that the pool enforces."""
     before = time.time()
     at, span_id, time_limit = translation.receipt(handed_to(Apart(), before, limit).request_dict)
     assert at is not None
@@ -87,8 +87,8 @@ def test_a_process_is_told_what_it_needs_to_agree_with_this_one(
     assert not telemetry.spans()
 
 
-def test_code_in_the_same_process_is_told_no_time_limit(telemetry: Telemetry) -> None:
-    """Nobody can die alone there; what is done about the task elsewhere knows its span."""
+def test_receipt_in_same_process_has_no_time_limit(telemetry: Telemetry) -> None:
+    """There the process of a task cannot die alone; code that handles it uses the span id."""
     at, span_id, time_limit = translation.receipt(handed_to(Here(), time.time()).request_dict)
     assert at is not None
     assert span_id
@@ -96,10 +96,10 @@ def test_code_in_the_same_process_is_told_no_time_limit(telemetry: Telemetry) ->
     assert not telemetry.spans()
 
 
-def test_a_message_without_a_place_for_it_is_handled() -> None:
-    """A broker client may have messages of its own kind."""
+def test_message_without_attribute_for_receipt_is_handled() -> None:
+    """A broker client may have messages of its own class."""
     seen: list[object] = []
-    handle = Receiving(QueueTelemetry("celery"), bool).strategy(lambda: seen.append, None, (), {})
+    handle = Receipts(QueueTelemetry("celery"), bool).strategy(lambda: seen.append, None, (), {})
     message = object()
     handle(message)
     assert seen == [message]

@@ -1,4 +1,4 @@
-"""Publishing: one send span as long as the publish, whatever comes of it."""
+"""Sends: one send span that lasts as long as the call, whether it succeeds or raises."""
 
 from __future__ import annotations
 
@@ -52,8 +52,10 @@ def shop(module_telemetry: Telemetry) -> Iterator[Celery]:  # noqa: ARG001 - com
 
 
 @pytest.mark.parametrize("how", ["delay", "apply_async", "send_task", "signature"])
-def test_one_send_span_and_one_process_span(shop: Celery, telemetry: Telemetry, how: str) -> None:
-    """However it is sent: two spans in the caller's trace, each with its convention's facts."""
+def test_send_by_any_api_has_one_send_and_one_process_span(
+    shop: Celery, telemetry: Telemetry, how: str
+) -> None:
+    """However it is sent: two spans in the caller's trace, each with the attributes of its kind."""
     add = shop.tasks["add"]
     send = {
         "delay": lambda: add.delay(1, 2),
@@ -82,22 +84,22 @@ def test_one_send_span_and_one_process_span(shop: Celery, telemetry: Telemetry, 
     assert processed.attributes["taskqueue.task.trigger"] == "call"
 
 
-def test_a_task_that_this_process_does_not_know(telemetry: Telemetry) -> None:
-    """Sent by name to a queue that others read."""
+def test_send_of_unregistered_task_has_send_span(telemetry: Telemetry) -> None:
+    """A message that is sent by name to a queue that others read."""
     memory_app().send_task("elsewhere.task", queue="far")
     span = telemetry.one("send elsewhere.task")
     assert span.attributes["messaging.destination.name"] == "far"
 
 
-def test_two_apps(telemetry: Telemetry) -> None:
+def test_send_by_two_apps_has_broker_of_each(telemetry: Telemetry) -> None:
     """Each message has the broker of its own app."""
     memory_app().send_task("a")
     memory_app().send_task("b")
     assert len({span.attributes["messaging.destination.name"] for span in telemetry.expect(2)}) == 2
 
 
-def test_the_span_is_current_as_long_as_the_publish(shop: Celery, telemetry: Telemetry) -> None:
-    """What the broker client traces is inside; what comes after is not."""
+def test_send_span_is_current_during_publish_only(shop: Celery, telemetry: Telemetry) -> None:
+    """Spans of the broker client are inside; later spans are not."""
     seen: list[Any] = []
 
     class Observed(type(shop.amqp.Producer(Connection("memory://")))):  # type: ignore[misc]
@@ -154,13 +156,13 @@ def _headers_that_are_none(app: Celery) -> None:
         (_unserialisable, EncodeError, "kombu.exceptions.EncodeError"),
         (_away, OperationalError, "kombu.exceptions.OperationalError"),
         (_refused_by_backend, ConnectionError, "ConnectionError"),
-        (_refused_by_router, RouterError, "tests.celery.test_publishing.RouterError"),
+        (_refused_by_router, RouterError, "tests.celery.test_sends.RouterError"),
     ],
 )
-def test_a_publish_that_raises(
+def test_failed_send_has_error(
     shop: Celery, telemetry: Telemetry, send: Any, error: type[Exception], kind: str
 ) -> None:
-    """The caller gets its exception and its context back; the span is an ended ERROR."""
+    """The caller gets its exception and its context back; the span has ended with status ERROR."""
     with telemetry.tracer.start_as_current_span("caller") as caller:
         token = context.attach(baggage.set_baggage("user", "7"))
         before = context.get_current()
@@ -181,10 +183,8 @@ def test_a_publish_that_raises(
     assert any(point.attributes.get("error.type") == kind for point in points)
 
 
-def test_a_publish_that_raises_early_lasts_from_the_call_on(
-    shop: Celery, telemetry: Telemetry
-) -> None:
-    """Also where Celery has not come so far that it could say what it was about to send."""
+def test_failed_send_before_publish_lasts_from_the_call(shop: Celery, telemetry: Telemetry) -> None:
+    """Also if Celery raises before it calls its `send_task_message`."""
     asked: list[int] = []
 
     class Router:
@@ -199,7 +199,7 @@ def test_a_publish_that_raises_early_lasts_from_the_call_on(
     assert before - 1000 <= failed.start_time <= asked[0] < failed.end_time
 
 
-def test_a_publish_that_raises_inside_a_task(shop: Celery, telemetry: Telemetry) -> None:
+def test_failed_send_in_task_is_not_current_afterwards(shop: Celery, telemetry: Telemetry) -> None:
     """The next message of the task is its sibling, not its child."""
     shop.tasks["restock"].delay()
     telemetry.expect(5)
@@ -209,7 +209,7 @@ def test_a_publish_that_raises_inside_a_task(shop: Celery, telemetry: Telemetry)
     assert parent_ids(failed) == parent_ids(sent) == outer
 
 
-def test_a_handler_that_raises_does_not_matter(shop: Celery, telemetry: Telemetry) -> None:
+def test_send_with_receiver_that_raises_is_traced(shop: Celery, telemetry: Telemetry) -> None:
     """Celery logs what a receiver of a user raises, and sends; the send is traced."""
 
     def broken(**_: Any) -> None:
@@ -223,8 +223,8 @@ def test_a_handler_that_raises_does_not_matter(shop: Celery, telemetry: Telemetr
     telemetry.expect(2)
 
 
-def test_a_receiver_that_sends(shop: Celery, telemetry: Telemetry) -> None:
-    """A message that is sent while another is published is inside that one."""
+def test_send_inside_a_publish_is_its_child(shop: Celery, telemetry: Telemetry) -> None:
+    """A message that is sent while another is published is inside the span of that one."""
 
     def audit(sender: str, **_: Any) -> None:
         if sender == "add":
@@ -239,8 +239,8 @@ def test_a_receiver_that_sends(shop: Celery, telemetry: Telemetry) -> None:
     assert parent_ids(telemetry.one("send audit")) == ids(telemetry.one("send add"))
 
 
-def test_nothing_is_kept_of_a_thousand_failures(telemetry: Telemetry) -> None:
-    """A broker that is away for a night costs no memory."""
+def test_thousand_failed_sends_keep_no_memory(telemetry: Telemetry) -> None:
+    """A broker that is unreachable for a night costs no memory."""
     app = memory_app()
 
     @app.task(shared=False, name="add")

@@ -1,0 +1,64 @@
+"""The metrics of a whole worker in one place, for whoever shows them: OTLP, for each process.
+
+A prefork pool with a relay is one process in this respect. The processes of a Dramatiq worker
+answer each other once they have called `answer`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from otel_queue_plugins.sdk import relay
+from otel_queue_plugins.sdk.global_providers import OWN
+from otel_queue_plugins.sdk.relay.siblings import Answering, ask
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+logger = logging.getLogger("otel_queue_plugins")
+
+_readers: Final[WeakKeyDictionary[Any, InMemoryMetricReader]] = WeakKeyDictionary()
+
+
+def answer() -> Answering | None:
+    """Let the other processes of this worker have the numbers of this one.
+
+    None where that cannot be had.
+    """
+    try:
+        return Answering(of_this_process)
+    except (OSError, AttributeError) as error:
+        logger.warning("other processes of this worker cannot ask for the numbers: %s", error)
+        return None
+
+
+def of_worker(seconds: float) -> list[bytes]:
+    """An `ExportMetricsServiceRequest` for each process that answers within that time."""
+    opened = relay.of_this_worker()
+    if opened is not None and opened.is_here():
+        return [of_this_process()]
+    return ask(seconds)
+
+
+def of_this_process() -> bytes:
+    """Its metrics as an `ExportMetricsServiceRequest`, cumulative; empty if there are none."""
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+    opened = relay.of_this_worker()
+    provider = relay.meter_provider() or OWN.get("metrics")
+    if opened is not None and opened.is_here():
+        opened.settle()
+    data = _reader(provider).get_metrics_data() if hasattr(provider, "add_metric_reader") else None
+    return b"" if data is None else encode_metrics(data).SerializeToString()
+
+
+def _reader(provider: Any) -> InMemoryMetricReader:
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    found = _readers.get(provider)
+    if found is None:
+        found = _readers[provider] = InMemoryMetricReader()
+        provider.add_metric_reader(found)
+    return found
