@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from otel_queue_plugins.brokers.on_rabbitmq.quiet_logs import THREAD_NAME
 from otel_queue_plugins.core.api import suppression
 
 _T = TypeVar("_T")
@@ -51,7 +52,7 @@ class BoundedThread:
         self._when_idle = when_idle
         self._idle_s = idle_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="otel-queue-broker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def call(

@@ -171,6 +171,7 @@ class CeleryPlugin:
         A wrapper of ours that another package has wrapped since stays, and does nothing any more.
         """
         self._apps = weakref.WeakSet()
+        self._parts.workers.stop_reporter()
         self._installation.uninstall()
         self._parts.sends.uninstall(_get_active_apps())
         self._parts.deliveries.uninstall(_existing_tasks())

@@ -102,7 +102,7 @@ class Workers:
         )
         self._telemetry.connect()
         relay.start()
-        if self._telemetry.options.queue_state:
+        if self._telemetry.options.queue_state and self._reporter is None:
             from otel_queue_plugins.reporting import starting
 
             self._reporter = starting.start_for_celery(
@@ -148,9 +148,15 @@ class Workers:
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """Flush as the main process ends."""
-        if self._reporter is not None:
-            self._reporter.stop()
+        self.stop_reporter()
         sdk.flush()
+
+    @never_raises(do_nothing)
+    def stop_reporter(self) -> None:
+        """Give back the leases on queues, and report their state no more."""
+        reporter, self._reporter = self._reporter, None
+        if reporter is not None:
+            reporter.stop()
 
 
 def _has_pool_processes(pool: Any) -> bool:

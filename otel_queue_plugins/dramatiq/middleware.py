@@ -105,6 +105,7 @@ class OpenTelemetryMiddleware(Middleware):
         """Take the patches of `broker` back, after this was removed from its list."""
         traced = self._brokers.pop(broker, None)
         if traced is not None:
+            self._workers.leave(broker)
             traced.uninstall()
 
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:

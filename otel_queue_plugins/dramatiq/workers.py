@@ -18,7 +18,7 @@ from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.dramatiq.broker import address_of
 
 if TYPE_CHECKING:
-    from dramatiq import Worker
+    from dramatiq import Broker, Worker
 
     from otel_queue_plugins.core.telemetry import QueueTelemetry
     from otel_queue_plugins.reporting.reporter import Reporter
@@ -71,12 +71,23 @@ class Workers:
     def stopped(self, worker: Worker) -> None:
         """Flush what the shutdown has recorded. Blocks no longer than `sdk.flush` does."""
         self._running.discard(worker)
-        reporter = self._reporters.pop(worker, None)
-        if reporter is not None:
-            reporter.stop()
+        self.stop_reporter(worker)
         if self._flushing is not None:
             self._flushing.join()
         sdk.flush()
+
+    @never_raises(do_nothing)
+    def stop_reporter(self, worker: Worker) -> None:
+        """Give back the leases on queues, and report their state no more."""
+        reporter = self._reporters.pop(worker, None)
+        if reporter is not None:
+            reporter.stop()
+
+    def leave(self, broker: Broker) -> None:
+        """Stop what was started for the workers of `broker`."""
+        for worker in list(self._reporters):
+            if worker.broker is broker:
+                self.stop_reporter(worker)
 
     def _capacity(self) -> int:
         return sum(worker.worker_threads for worker in self._running)

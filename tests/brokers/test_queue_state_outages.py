@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from tests.receiver import Fault, FaultyReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.processes import ManagedProcess, Processes
 
@@ -34,13 +36,19 @@ def receiver() -> Iterator[FaultyReceiver]:
 
 
 def report(
-    processes: Processes, receiver: FaultyReceiver, server: Server, framework: str, *more: str
+    processes: Processes,
+    receiver: FaultyReceiver,
+    server: Server,
+    framework: str,
+    *more: str,
+    env: dict[str, str] | None = None,
 ) -> ManagedProcess:
     """Start `otel-queue report` on the server's queue."""
     command = [sys.executable, "-m", "otel_queue_plugins.cli.main", "report", "--url", server.url]
     command += ["--framework", framework, "--queue", QUEUE, "--interval", str(INTERVAL), *more]
-    env = clean_environment(**telemetry_environment(receiver.endpoint, service="reporter"))
-    return processes.start("report", command, env=env)
+    telemetry = telemetry_environment(receiver.endpoint, service="reporter")
+    whole = clean_environment(**{**telemetry, **(env or {})})
+    return processes.start("report", command, env=whole)
 
 
 def points(receiver: FaultyReceiver, since: float = 0) -> list[float | None]:
@@ -50,6 +58,15 @@ def points(receiver: FaultyReceiver, since: float = 0) -> list[float | None]:
         for each in receiver.points()
         if each.name == DEPTH and each.time_ns > since * 1e9
     ]
+
+
+def services(receiver: FaultyReceiver, since: float) -> set[str]:
+    """Who reported since then."""
+    return {
+        each.service
+        for each in receiver.points()
+        if each.name == DEPTH and each.time_ns > since * 1e9
+    }
 
 
 def reported(receiver: FaultyReceiver) -> None:
@@ -138,3 +155,59 @@ def test_one_look_is_exported_before_the_command_ends(
         assert process.wait(15) == 0
         assert "reported 1 of 1 queues" in process.log
         until(lambda number=number: points(receiver).count(1) == number, lambda: "the depth", 5)
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_hung_writer_is_replaced_and_does_not_report_when_it_wakes_up(
+    server: Server, receiver: FaultyReceiver, processes: Processes, framework: str
+) -> None:
+    """Its lease has ended by its own clock, too."""
+    env = {"OTEL_SERVICE_NAME": "first"}
+    first = report(processes, receiver, server, framework, env=env)
+    until(lambda: services(receiver, 0) == {"first"}, lambda: "first", 30)
+    env = {"OTEL_SERVICE_NAME": "second"}
+    report(processes, receiver, server, framework, env=env)
+    os.kill(first.pid, signal.SIGSTOP)
+    stopped = time.time()
+    until(lambda: "second" in services(receiver, stopped), lambda: "second", 20)
+    assert time.time() - stopped < (2 if server.system == "redis" else 4) * INTERVAL + 1
+    os.kill(first.pid, signal.SIGCONT)
+    woken = time.time()
+    until(lambda: len(points(receiver, woken)) > 3, lambda: "points", 20)
+    assert services(receiver, woken) == {"second"}
+
+
+@pytest.mark.parametrize("framework", ["celery", "dramatiq"])
+def test_worker_reports_again_after_its_broker_was_killed(
+    server: Server,
+    receiver: FaultyReceiver,
+    processes: Processes,
+    framework: str,
+    tmp_path: Path,
+) -> None:
+    """As soon as it has its connection again."""
+    env = clean_environment(
+        **telemetry_environment(receiver.endpoint, service="worker"),
+        BROKER_URL=server.url,
+        RESULTS_URL=server.url if server.system == "redis" else "",
+        QUEUE=f"{QUEUE}-of-{framework}",
+        OTEL_QUEUE_STATE="on",
+        OTEL_QUEUE_STATE_INTERVAL=str(INTERVAL),
+    )
+    module = f"tests.brokers.apps.queue_{framework}"
+    command = [sys.executable, "-m", "celery", "-A", module, "worker", "-P", "threads"]
+    if framework == "dramatiq":
+        command = [sys.executable, "-m", "dramatiq", module, "-p", "1", "-t", "1"]
+    worker = processes.start("worker", command, env=env, cwd=tmp_path)
+    reported(receiver)
+    server.restart()
+    reported(receiver)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        quiet = time.time() + 2 * INTERVAL + 0.5
+        until(lambda: time.time() > quiet + 2 * INTERVAL, lambda: "time")
+        assert points(receiver, quiet) == []
+    finally:
+        server.send_signal(signal.SIGCONT)
+    reported(receiver)
+    assert worker.returncode is None

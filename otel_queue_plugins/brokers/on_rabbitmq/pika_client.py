@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from otel_queue_plugins.brokers.bounded import BoundedThread
 from otel_queue_plugins.brokers.errors import RefusedError
+from otel_queue_plugins.brokers.on_rabbitmq.quiet_logs import quieten_pika
 from otel_queue_plugins.brokers.on_rabbitmq.session import (
     NO_LOCKS,
     Declared,
@@ -197,6 +198,7 @@ class _Link:
         if self._connection is None:
             import pika
 
+            quieten_pika()
             self._connection = pika.BlockingConnection(self._parameters)
         return self._connection
 

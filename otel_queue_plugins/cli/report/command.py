@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -27,13 +28,25 @@ _NO_EXPORTER: Final = (
 
 def report(parsed: Namespace) -> int:
     """Run the command; the exit code."""
-    level = logging.ERROR if parsed.quiet and not parsed.once else logging.INFO
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("otel_queue_plugins").setLevel(logging.CRITICAL if parsed.once else level)
+    level = logging.ERROR if parsed.quiet else logging.INFO
+    with _logging(logging.CRITICAL if parsed.once else level):
+        try:
+            return _report(parsed)
+        except UsageError as error:
+            return _error(str(error), USAGE)
+
+
+@contextmanager
+def _logging(level: int) -> Iterator[None]:
+    """Log at that level to stderr. With `--once` what failed is the one line that is printed."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logger = logging.getLogger("otel_queue_plugins")
+    before = logger.level
+    logger.setLevel(level)
     try:
-        return _report(parsed)
-    except UsageError as error:
-        return _error(str(error), USAGE)
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _report(parsed: Namespace) -> int:

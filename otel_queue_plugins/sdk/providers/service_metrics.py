@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import metrics
@@ -86,19 +85,13 @@ def _is_pushed(choice: Any) -> bool:
 
 
 def _exporter(choice: Any) -> Any:
-    from otel_queue_plugins.sdk.config import metric_preferences
+    """An exporter for this process alone, of which no child is forked that uses it."""
     from otel_queue_plugins.sdk.export import otlp_exporters
-    from otel_queue_plugins.sdk.export.exporters import ProcessMetricExporter
     from otel_queue_plugins.sdk.providers import factory
 
     if isinstance(choice, str):
         return factory.component("metrics", choice)()
-    return ProcessMetricExporter(
-        partial(otlp_exporters.metric_exporter, choice),
-        metric_preferences.temporality(),
-        metric_preferences.aggregation(),
-        factory.dropped(),
-    )
+    return otlp_exporters.metric_exporter(choice)
 
 
 def _of_application(provider: Any) -> ServiceMetrics | None:
