@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -178,3 +179,43 @@ def test_write_current_context_without_provider_injects_it() -> None:
     QueueTelemetry("celery").write_current_context(carrier)
     context.detach(token)
     assert carrier == {"baggage": "user=7"}
+
+
+def test_meter_provider_is_the_one_given_or_the_global_one(queue: Queue) -> None:
+    """An adapter reports the state of queues to where the measurements go."""
+    assert queue.telemetry.meter_provider is queue.meter_provider
+    assert QueueTelemetry("celery").meter_provider is metrics.get_meter_provider()
+
+
+def test_set_up_that_sends_by_itself_connects_once(queue: Queue) -> None:
+    """The message that asked for providers and the one of the set-up are both recorded."""
+
+    def set_up(*_signals: str) -> None:
+        trace.set_tracer_provider(queue.tracer_provider)
+        metrics.set_meter_provider(queue.meter_provider)
+        once(telemetry)
+
+    telemetry = QueueTelemetry("celery", set_up=set_up)
+    once(telemetry)
+    assert len(queue.spans()) == 4
+    assert [point.value for point in queue.points("messaging.client.sent.messages")] == [2]
+
+
+def test_child_that_connects_again_counts_from_zero(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forked child looks for providers anew, and may find the same ones; it is no worker."""
+    in_children: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        os, "register_at_fork", lambda *, after_in_child: in_children.append(after_in_child)
+    )
+    trace.set_tracer_provider(queue.tracer_provider)
+    metrics.set_meter_provider(queue.meter_provider)
+    telemetry = QueueTelemetry("celery")
+    telemetry.observe_worker(capacity=lambda: 4, reserved=None)
+    once(telemetry)
+    for call in in_children:
+        call()
+    once(telemetry)
+    assert queue.points("taskqueue.worker.capacity") == []
+    assert [point.value for point in queue.points("messaging.client.sent.messages")] == [1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
 from otel_queue_plugins.core.settings.definitions import Setting, is_strict, read
-from otel_queue_plugins.core.settings.kinds import Flag, Seconds
+from otel_queue_plugins.core.settings.kinds import Flag, Globs, Seconds
 from otel_queue_plugins.core.settings.problems import (
     Problem,
     merged,
@@ -128,3 +129,19 @@ def test_nearest_returns_a_similar_name_or_nothing() -> None:
     """A name that is not similar enough gives an empty string."""
     assert nearest("relaton", ["relation", "span_name"]) == "relation"
     assert nearest("x", ["relation", "span_name"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [("", ()), (" celery , mail.* ,", ("celery", "mail.*")), (["celery", " "], ("celery",))],
+)
+def test_globs_are_the_names_between_commas(value: object, names: tuple[str, ...]) -> None:
+    """Or those of a collection; what is empty is left out."""
+    assert Globs().check(value) == names
+
+
+@pytest.mark.parametrize("value", [5, None, [b"celery"]])
+def test_globs_of_another_type_are_an_error_that_names_the_value(value: object) -> None:
+    """And says what is expected."""
+    with pytest.raises(ValueError, match=re.escape(f"{value!r} is not names or globs")):
+        Globs().check(value)
