@@ -86,27 +86,39 @@ class Access:
 @contextmanager
 def opened(parsed: Namespace) -> Iterator[Access]:
     """The access that the arguments name. Raises UsageError for wrong ones."""
-    access = Access(_reader(parsed), parsed.timeout)
+    access = Access(_reader_with_api(parsed), parsed.timeout)
     try:
         yield access
     finally:
         access.close()
 
 
-def _reader(parsed: Namespace) -> QueueReader:
-    _check(parsed)
-    make = _maker(parsed)
+def reader_of(parsed: Namespace, *, timeout: float) -> QueueReader:
+    """The reader that the arguments name; it connects to nothing yet. Raises UsageError."""
+    with _usage_errors():
+        return _maker(parsed, timeout)(parsed.management_url)
+
+
+def _reader_with_api(parsed: Namespace) -> QueueReader:
+    """The same; RabbitMQ's management API is looked for, where the arguments name none."""
     url = parsed.management_url
-    try:
+    with _usage_errors():
+        make = _maker(parsed, parsed.timeout)
         reader = make(url)
         if url is None and reader.source.system == "rabbitmq":
             url = management.derived(reader.source.url, parsed.timeout)
             reader = reader if url is None else make(url)
+    return reader
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed, which this broker needs") from error
     except (ValueError, KeyError) as error:
         raise UsageError(error) from error
-    return reader
 
 
 def _check(parsed: Namespace) -> None:
@@ -118,8 +130,9 @@ def _check(parsed: Namespace) -> None:
                 raise UsageError(f"--{name.replace('_', '-')} goes with --url alone")
 
 
-def _maker(parsed: Namespace) -> Callable[[str | None], QueueReader]:
-    step = min(_STEP_S, parsed.timeout)
+def _maker(parsed: Namespace, timeout: float) -> Callable[[str | None], QueueReader]:
+    _check(parsed)
+    step = min(_STEP_S, timeout)
     if parsed.app is not None:
         app = apps.celery_app(parsed.app)
         return lambda url: reader_of_celery(app, management_url=url, timeout=step)

@@ -14,7 +14,7 @@ LIMIT: Final = 20
 
 
 def add_source(parser: ArgumentParser) -> None:
-    """Add the options that say which queues, and those that all commands have."""
+    """Add the options that say which queues."""
     group = parser.add_argument_group("which queues")
     which = group.add_mutually_exclusive_group(required=True)
     app = "MODULE[:ATTR]"
@@ -30,8 +30,13 @@ def add_source(parser: ArgumentParser) -> None:
         "--management-url",
         type=values.api_url,
         metavar="URL",
-        help="RabbitMQ's management API (default: the broker's host, port 15672, if it answers)",
+        help="RabbitMQ's management API (default: the broker's host, port 15672, if it answers; "
+        "none for `report`)",
     )
+
+
+def add_output(parser: ArgumentParser) -> None:
+    """Add the options that commands have which answer at once."""
     parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
     parser.add_argument(
         "--timeout",

@@ -64,6 +64,7 @@ def _add_queues(parser: ArgumentParser) -> None:
     )
     arguments.add_audit(parser)
     arguments.add_source(parser)
+    arguments.add_output(parser)
 
 
 def _add_peek(parser: ArgumentParser) -> None:
@@ -73,6 +74,7 @@ def _add_peek(parser: ArgumentParser) -> None:
     arguments.add_look(parser)
     arguments.add_audit(parser)
     arguments.add_source(parser)
+    arguments.add_output(parser)
 
 
 def _add_show(parser: ArgumentParser) -> None:
@@ -85,6 +87,7 @@ def _add_show(parser: ArgumentParser) -> None:
     arguments.add_look(parser)
     arguments.add_audit(parser)
     arguments.add_source(parser)
+    arguments.add_output(parser)
 
 
 def _add_requeue(parser: ArgumentParser) -> None:
@@ -93,6 +96,7 @@ def _add_requeue(parser: ArgumentParser) -> None:
     parser.add_argument("--rate", type=values.rate, metavar="N/s", help="at most so many a second")
     arguments.add_change(parser)
     arguments.add_source(parser)
+    arguments.add_output(parser)
 
 
 def _add_purge(parser: ArgumentParser) -> None:
@@ -106,3 +110,4 @@ def _add_purge(parser: ArgumentParser) -> None:
     )
     arguments.add_change(parser)
     arguments.add_source(parser)
+    arguments.add_output(parser)

@@ -27,10 +27,10 @@ class InterruptedChangeError(Exception):
     """Somebody has stopped a change; the text says how far it had come."""
 
 
-def write_error(text: object) -> None:
+def write_error(text: object, command: str = "otel-queue") -> None:
     """Write one line to stderr, without passwords and control characters."""
     line = without_secrets(printable(" ".join(str(text).split())))
-    print(f"otel-queue: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{command}: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def printable(text: str) -> str:

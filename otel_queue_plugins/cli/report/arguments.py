@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 
-from otel_queue_plugins.cli import target_arguments
+from otel_queue_plugins.cli.queues.arguments import add_queues, add_source
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
-    target_arguments.add_arguments(parser)
+    add_source(parser)
+    add_queues(parser)
     parser.add_argument(
         "--interval",
         type=_seconds,

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 from otel_queue_plugins.brokers.errors import BrokerError
-from otel_queue_plugins.cli import targets
-from otel_queue_plugins.cli.targets import Target, UsageError
+from otel_queue_plugins.brokers.reader import QueueReader
+from otel_queue_plugins.cli.queues.access import reader_of
+from otel_queue_plugins.cli.queues.failures import (
+    REFUSED,
+    UNREACHABLE,
+    USAGE,
+    WRONG,
+    UsageError,
+    write_error,
+)
 from otel_queue_plugins.reporting.choice import QueueChoice
 from otel_queue_plugins.reporting.polling import Polling, text_of
 from otel_queue_plugins.reporting.reporter import EXPORT_SECONDS, Reporter
 from otel_queue_plugins.reporting.starting import Settings, bounded, polling_of
 
-WRONG, USAGE, UNREACHABLE, REFUSED = 1, 2, 3, 4
+_TIMEOUT_S: Final = 2.0
 _NO_EXPORTER: Final = (
     "no exporter of metrics is named: set OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_METRICS_EXPORTER"
 )
@@ -52,16 +59,16 @@ def _logging(level: int) -> Iterator[None]:
 def _report(parsed: Namespace) -> int:
     from otel_queue_plugins.sdk.providers.service_metrics import service_metrics, with_scraped
 
-    target, settings = targets.open_target(parsed), Settings.from_environ()
+    reader, settings = reader_of(parsed, timeout=_TIMEOUT_S), Settings.from_environ()
     if parsed.interval is not None:
         settings = replace(settings, interval=bounded(parsed.interval))
     service = service_metrics() or with_scraped()
     if service is None:
         raise UsageError(_NO_EXPORTER)
-    names = target.names or _Search(target)
-    globs = () if parsed.queue else settings.globs
+    names = _names(parsed, reader)
+    globs = () if parsed.queues else settings.globs
     choice = QueueChoice(names, names, globs)
-    gauges, polling = polling_of(lambda: target.reader, choice, settings)
+    gauges, polling = polling_of(lambda: reader, choice, settings)
     if not parsed.once:
         return _run(Reporter(polling, gauges, service))
     gauges.register(service.provider)
@@ -96,19 +103,26 @@ def _failed(polling: Polling) -> tuple[str, int]:
     return (text_of(error) if error else ""), REFUSED
 
 
+def _names(parsed: Namespace, reader: QueueReader) -> Callable[[], Iterable[str]]:
+    """What returns the queues to report: the named ones, an app's own, or those on the broker."""
+    if parsed.queues:
+        return lambda: parsed.queues
+    return reader.names if parsed.url is None else _Search(reader)
+
+
 class _Search:
     """The queues that are found on the broker. It is searched until some are found, not again."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, reader: QueueReader) -> None:
+        self._reader = reader
         self._found: list[str] = []
 
     def __call__(self) -> Iterable[str]:
         """The names."""
-        self._found = self._found or list(self._target.reader.names(search=True))
+        self._found = self._found or list(self._reader.names(search=True))
         return self._found
 
 
 def _error(text: str, code: int) -> int:
-    print(f"otel-queue report: {text}", file=sys.stderr)  # noqa: T201
+    write_error(text, "otel-queue report")
     return code
