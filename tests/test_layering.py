@@ -18,8 +18,9 @@ ADAPTERS = ("celery", "dramatiq")
 MAY_USE = {
     "core": {"core", "version"},
     "sdk": {"sdk", "core", "version"},
-    "celery": {"celery", "core", "sdk", "version"},
-    "dramatiq": {"dramatiq", "core", "sdk", "version"},
+    "celery": {"celery", "core", "sdk", "version", "worker_http"},
+    "dramatiq": {"dramatiq", "core", "sdk", "version", "worker_http"},
+    "worker_http": {"worker_http", "core", "sdk", "version"},
     "brokers": {"brokers", "core", "version"},
     "cli": {"cli", "core", "sdk", "brokers", "version"},
     "version": set(),

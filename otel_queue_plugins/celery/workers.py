@@ -89,7 +89,7 @@ class Workers:
         """Report the gauges of a worker that consumes now, and start the relay."""
         pool = sender.controller.pool if hasattr(sender, "controller") else None
         self._telemetry.observe_worker(
-            capacity=None if pool is None else lambda: _slots(pool),
+            capacity=None if pool is None else lambda: slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=self._running if relay.is_on("metrics") else None,
         )
@@ -103,7 +103,7 @@ class Workers:
         """
         return [
             (self._routes.of_request(each.app, each.type, each.request_dict), each.time_start)
-            for each in _copy_of(state.active_requests)
+            for each in copy_of_requests(state.active_requests)
             if each.time_start
         ]
 
@@ -144,7 +144,7 @@ def _has_pool_processes(pool: Any) -> bool:
     return isinstance(pool_type, type) and issubclass(pool_type, prefork.TaskPool)
 
 
-def _copy_of(requests: Any) -> list[Any]:
+def copy_of_requests(requests: Any) -> list[Any]:
     """Copy a set that the main thread may change meanwhile; empty if that happens each time."""
     copy = None
     for _ in range(_MAX_COPIES):
@@ -159,7 +159,7 @@ def _copy_once(requests: Any) -> list[Any] | None:
         return None
 
 
-def _slots(pool: Any) -> int:
+def slots(pool: Any) -> int:
     """Return how many tasks `pool` runs at once; 0 if it has stopped."""
     try:
         return int(pool.num_processes)

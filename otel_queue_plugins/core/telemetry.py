@@ -63,6 +63,10 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             clock=clock,
         )
 
+    def meter_provider(self) -> MeterProvider:
+        """The provider that measurements go to: the one that was given, else the global one."""
+        return self._connection.meter_provider()
+
     def observe_worker(
         self,
         *,

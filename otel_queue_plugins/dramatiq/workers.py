@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.safety import do_nothing, never_raises
+from otel_queue_plugins.dramatiq.worker_http import WorkerHttp
 
 if TYPE_CHECKING:
     from dramatiq import Worker
@@ -30,6 +31,7 @@ class Workers:
         self._running: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._observed = False
         self._flushing: threading.Thread | None = None
+        self.http = WorkerHttp(telemetry, self._running)
 
     @never_raises(do_nothing)
     def booting(self, worker: Worker) -> None:
@@ -38,10 +40,16 @@ class Workers:
         if not self._observed:
             self._observed = True
             self._telemetry.observe_worker(capacity=self._capacity, reserved=self._reserved)
+        self.http.start(self._capacity, self._reserved, has_siblings=bool(has_several_processes()))
+
+    def booted(self) -> None:
+        """The threads of a worker have been started."""
+        self.http.booted()
 
     @never_raises(do_nothing)
     def stopping(self) -> None:
         """Start a flush in another thread, since a signal may cut the shutdown short."""
+        self.http.stopping()
         self._flushing = threading.Thread(target=sdk.flush, daemon=True)
         self._flushing.start()
 
@@ -52,6 +60,8 @@ class Workers:
         if self._flushing is not None:
             self._flushing.join()
         sdk.flush()
+        if not self._running:
+            self.http.stopped()
 
     def _capacity(self) -> int:
         return sum(worker.worker_threads for worker in self._running)

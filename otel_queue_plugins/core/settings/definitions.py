@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from otel_queue_plugins.core.settings.kinds import Flag, Kind, Seconds
+from otel_queue_plugins.core.settings.kinds import Address, Flag, HostPort, Kind, Number, Seconds
 from otel_queue_plugins.core.settings.variables import Variables
 
 T = TypeVar("T")
@@ -70,7 +70,25 @@ FLUSH_TIMEOUT: Final = Setting(
     default=5.0,
     text="seconds by which an unreachable backend may delay the end of a process",
 )
-WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT)
+HTTP: Final[Setting[HostPort | None]] = Setting(
+    variable="OTEL_QUEUE_HTTP",
+    kind=Address(),
+    default=None,
+    default_text="off",
+    text="`[HOST:]PORT` at which a worker serves `/stats`, `/metrics`, `/livez` and `/readyz`: "
+    "[a port for probes and Prometheus](../how-to/worker-http.md); the host is `127.0.0.1` if "
+    "there is none",
+)
+LIVE_TIMEOUT: Final = Setting(
+    variable="OTEL_QUEUE_LIVE_TIMEOUT",
+    kind=Number(),
+    default=60.0,
+    text="seconds after which `/livez` calls a worker hanging whose loop has not turned",
+)
+WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (
+    *(SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT),
+    *(HTTP, LIVE_TIMEOUT),
+)
 """The variables that are no option of `instrument`."""
 
 
