@@ -18,8 +18,9 @@ ADAPTERS = ("celery", "dramatiq")
 MAY_USE = {
     "core": {"core", "version"},
     "sdk": {"sdk", "core", "version"},
-    "celery": {"celery", "core", "sdk", "reporting", "version"},
-    "dramatiq": {"dramatiq", "core", "sdk", "reporting", "version"},
+    "celery": {"celery", "core", "sdk", "reporting", "worker_http", "version"},
+    "dramatiq": {"dramatiq", "core", "sdk", "reporting", "worker_http", "version"},
+    "worker_http": {"worker_http", "core", "sdk", "version"},
     "brokers": {"brokers", "core", "version"},
     "reporting": {"reporting", "core", "sdk", "brokers", "version"},
     "trace_links": {"trace_links", "core", "sdk", "brokers", "version"},

@@ -92,19 +92,24 @@ class Installation:
         self._parts.batch_flushes.record_remaining()
 
     def _connect_receivers(self) -> None:
-        parts, workers = self._parts, self._parts.workers
+        parts, workers, http = self._parts, self._parts.workers, self._parts.worker_http
+        http.register_command()
         for signal, receiver in (
             (signals.beat_init, parts.sends.beat_init),
             (signals.task_unknown, parts.refused_messages.task_unknown),
             (signals.task_rejected, parts.refused_messages.task_rejected),
             (signals.worker_init, workers.worker_init),
             (signals.worker_ready, parts.other_tracers.check),
+            (signals.worker_init, http.worker_init),
             (signals.worker_init, self.install_in_worker),
             (signals.worker_ready, workers.worker_ready),
+            (signals.worker_ready, http.worker_ready),
+            (signals.worker_shutting_down, http.worker_stopping),
             (signals.worker_process_init, self.install_in_batches),
             (signals.worker_process_init, workers.worker_process_init),
             (signals.worker_process_shutdown, workers.worker_process_shutdown),
             (signals.worker_shutdown, workers.worker_shutdown),
+            (signals.worker_shutdown, http.worker_shutdown),
         ):
             signal.connect(receiver, weak=False)
             self._undo.append(partial(signal.disconnect, receiver))

@@ -15,6 +15,7 @@ from otel_queue_plugins.celery.main_process.refused_messages import RefusedMessa
 from otel_queue_plugins.celery.main_process.request_classes import RequestClasses
 from otel_queue_plugins.celery.main_process.requests import Requests
 from otel_queue_plugins.celery.sends import Sends
+from otel_queue_plugins.celery.worker_http import WorkerHttp
 from otel_queue_plugins.celery.workers import Workers
 from otel_queue_plugins.celery.workflow import Workflows
 
@@ -33,6 +34,7 @@ class Parts:
         self.shared = shared
         self.workers = workers
         self.other_tracers = other_tracers
+        self.worker_http = WorkerHttp(shared.telemetry)
         self.sends = Sends(shared, relations)
         self.workflows = Workflows(shared.covers)
         self.deliveries = Deliveries(shared)

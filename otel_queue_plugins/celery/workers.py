@@ -94,7 +94,7 @@ class Workers:
         pool = sender.controller.pool if hasattr(sender, "controller") else None
         consumed = consuming.Consumed(sender)
         self._telemetry.observe_worker(
-            capacity=None if pool is None else lambda: _slots(pool),
+            capacity=None if pool is None else lambda: slots(pool),
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=self._running if relay.is_on("metrics") else None,
             scheduled=consumed.scheduled,
@@ -106,7 +106,7 @@ class Workers:
             from otel_queue_plugins.reporting import starting
 
             self._reporter = starting.start_for_celery(
-                sender.app, consumed.names, self._telemetry.meter_provider
+                sender.app, consumed.names, self._telemetry.meter_provider()
             )
 
     def _running(self) -> list[tuple[Route, float]]:
@@ -165,7 +165,7 @@ def _has_pool_processes(pool: Any) -> bool:
     return isinstance(pool_type, type) and issubclass(pool_type, prefork.TaskPool)
 
 
-def _slots(pool: Any) -> int:
+def slots(pool: Any) -> int:
     """Return how many tasks `pool` runs at once; 0 if it has stopped."""
     try:
         return int(pool.num_processes)

@@ -99,10 +99,14 @@ class Connection:
                 self._bind(*providers)
         return self.is_open
 
+    def meter_provider(self) -> MeterProvider:
+        """The provider that measurements go to, which is the API's proxy until one is set."""
+        return self._meter_provider or metrics.get_meter_provider()
+
     def _providers(self) -> tuple[TracerProvider, MeterProvider]:
         return (
             self._tracer_provider or trace.get_tracer_provider(),
-            self._meter_provider or metrics.get_meter_provider(),
+            self.meter_provider(),
         )
 
     def _bind(self, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
@@ -134,11 +138,6 @@ class Connection:
         self.instruments = Instruments(
             meter, optional=self._optional, counts=self.counts, recorder=recorder
         )
-
-    @property
-    def meter_provider(self) -> MeterProvider:
-        """The provider for metrics: the one that was given, or the global one."""
-        return self._providers()[1]
 
     def observe_worker(
         self,

@@ -63,6 +63,10 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             clock=clock,
         )
 
+    def meter_provider(self) -> MeterProvider:
+        """The provider that measurements go to: the one that was given, else the global one."""
+        return self._connection.meter_provider()
+
     def observe_worker(
         self,
         *,
@@ -91,11 +95,6 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             scheduled=scheduled,
             consuming=consuming,
         )
-
-    @property
-    def meter_provider(self) -> MeterProvider:
-        """The provider for metrics: the one that was given, or the global one."""
-        return self._connection.meter_provider
 
     def _with_templates(self, running: DeliveriesInProgress) -> list[tuple[RouteTemplate, int]]:
         return [(self._template_of(route), int(at * 1e9)) for route, at in running()]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
+Watch = Callable[[Callable[[], Any], str], Any]
+"""Calls the function, which begins to consume a queue, and may put a consumer around its own."""
+
 _PIKA_MODULE: Final = "opentelemetry.instrumentation.pika.utils"
 
 
@@ -83,11 +86,12 @@ class SuppressingConsumer(TracedConsumer):
             otel_context.detach(token)
 
 
-def wrap_consume(kind: Callable[[Consumer], Any]) -> Wrapper:
+def wrap_consume(kind: Callable[[Consumer], Any], watch: Watch) -> Wrapper:
     """Make the wrapper of `Broker.consume(...)`, which puts a `kind` around its consumer."""
 
     def consume(wrapped: Any, _broker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        return kind(wrapped(*args, **kwargs))
+        queue = str(kwargs.get("queue_name", args[0] if args else ""))
+        return watch(lambda: kind(wrapped(*args, **kwargs)), queue)
 
     return consume
 

@@ -89,7 +89,8 @@ class OpenTelemetryMiddleware(Middleware):
         """
         traced = self._brokers.get(broker)
         if traced is None and any(each is self for each in broker.middleware):
-            traced = TracedBroker.install(broker, self._telemetry, self._options)
+            watch = self._workers.http.watch
+            traced = TracedBroker.install(broker, self._telemetry, self._options, watch)
             if traced is not None:
                 self._brokers[broker] = traced
             elif broker not in self._inactive_on:

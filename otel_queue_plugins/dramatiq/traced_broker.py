@@ -8,7 +8,12 @@ from dramatiq import __version__
 
 from otel_queue_plugins.core.patching import TakeBack, apply_to
 from otel_queue_plugins.dramatiq import patches, settlements, workflow
-from otel_queue_plugins.dramatiq.consumers import SuppressingConsumer, TracedConsumer, wrap_consume
+from otel_queue_plugins.dramatiq.consumers import (
+    SuppressingConsumer,
+    TracedConsumer,
+    Watch,
+    wrap_consume,
+)
 from otel_queue_plugins.dramatiq.deliveries import Deliveries
 from otel_queue_plugins.dramatiq.sends import Sends
 from otel_queue_plugins.dramatiq.settlements import SettledDeliveries
@@ -24,7 +29,9 @@ if TYPE_CHECKING:
 class TracedBroker:
     """A broker that a middleware of ours is in charge of."""
 
-    def __init__(self, broker: Broker, telemetry: QueueTelemetry, options: Options) -> None:
+    def __init__(
+        self, broker: Broker, telemetry: QueueTelemetry, options: Options, watch: Watch
+    ) -> None:
         self.broker = broker
         self.translation = Translation(broker)
         self.sends = Sends(broker, telemetry, self.translation, suppress=not options.broker_spans)
@@ -33,20 +40,20 @@ class TracedBroker:
         )
         if options.settle_spans:
             self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.translation)
-            self._consume = wrap_consume(settlements.settling(consumer, telemetry))
+            self._consume = wrap_consume(settlements.settling(consumer, telemetry), watch)
         else:
             self.deliveries = Deliveries(broker, telemetry, self.translation)
-            self._consume = wrap_consume(consumer)
+            self._consume = wrap_consume(consumer, watch)
         self._undo: list[TakeBack] = []
 
     @classmethod
     def install(
-        cls, broker: Broker, telemetry: QueueTelemetry, options: Options
+        cls, broker: Broker, telemetry: QueueTelemetry, options: Options, watch: Watch
     ) -> TracedBroker | None:
         """Patch `broker`. Returns None if another middleware of ours is in charge of it."""
         if workflow.is_traced(broker):
             return None
-        traced = cls(broker, telemetry, options)
+        traced = cls(broker, telemetry, options, watch)
         table = patches.of_broker(traced.sends.enqueue, traced._consume)
         traced._undo += apply_to(broker, table, __version__)
         workflow.trace_groups(broker)

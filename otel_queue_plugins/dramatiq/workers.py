@@ -16,6 +16,7 @@ from dramatiq.common import q_name
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.dramatiq.broker import address_of
+from otel_queue_plugins.dramatiq.worker_http import WorkerHttp
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -35,6 +36,7 @@ class Workers:
         self._reporters: dict[Worker, Reporter] = {}
         self._observed = False
         self._flushing: threading.Thread | None = None
+        self.http = WorkerHttp(telemetry, self._running)
 
     @never_raises(do_nothing)
     def booting(self, worker: Worker) -> None:
@@ -48,15 +50,17 @@ class Workers:
                 scheduled=self._scheduled,
                 consuming=self._consuming,
             )
+        self.http.start(self._capacity, self._reserved, has_siblings=bool(has_several_processes()))
 
     @never_raises(do_nothing)
     def booted(self, worker: Worker) -> None:
         """`worker` consumes: report the state of its queues, if that is asked for."""
+        self.http.booted()
         if self._telemetry.options.queue_state and worker not in self._reporters:
             from otel_queue_plugins.reporting import starting
 
             found = starting.start_for_dramatiq(
-                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider
+                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider()
             )
             if found is not None:
                 self._reporters[worker] = found
@@ -64,6 +68,7 @@ class Workers:
     @never_raises(do_nothing)
     def stopping(self) -> None:
         """Start a flush in another thread, since a signal may cut the shutdown short."""
+        self.http.stopping()
         self._flushing = threading.Thread(target=sdk.flush, daemon=True)
         self._flushing.start()
 
@@ -75,6 +80,8 @@ class Workers:
         if self._flushing is not None:
             self._flushing.join()
         sdk.flush()
+        if not self._running:
+            self.http.stopped()
 
     @never_raises(do_nothing)
     def stop_reporter(self, worker: Worker) -> None:

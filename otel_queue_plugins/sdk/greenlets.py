@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from concurrent.futures import Future
 from contextvars import copy_context
 from importlib import import_module
@@ -100,3 +101,15 @@ def _under_eventlet(act: Callable[[], None]) -> None:
     thread.start()
     while thread.is_alive():
         eventlet.sleep(_POLL)
+
+
+def start_native_thread(act: Callable[[], None], name: str) -> None:
+    """Run `act` in a daemon thread that goes on while the greenlets of this process are blocked."""
+    gevent = sys.modules.get("gevent.monkey")
+    eventlet = sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        gevent.get_original("_thread", "start_new_thread")(act, ())
+    elif eventlet is not None and eventlet.is_monkey_patched("thread"):
+        eventlet.original("threading").Thread(target=act, name=name, daemon=True).start()
+    else:
+        threading.Thread(target=act, name=name, daemon=True).start()

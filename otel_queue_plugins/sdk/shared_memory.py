@@ -74,3 +74,7 @@ OUTAGE_SEEN = Moment()
 WARNED = Moment()
 REFUSED = {signal: Moment() for signal in ("traces", "metrics", "logs")}
 LOST = Tally()
+EXPORTED = Tally()
+DROPPED = {reason: Tally() for reason in ("queue_full", "export_failed", "process_ended")}
+LAST_EXPORT = Moment()
+"""When an export has succeeded last, in seconds since the epoch."""

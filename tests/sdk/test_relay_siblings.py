@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else's: tests that run at the same time have the same parent."""
     unique = os.urandom(8).hex()
-    monkeypatch.setattr(siblings, "_name", lambda number: f"\0otel-queue/{unique}/{number}")
+    monkeypatch.setattr(siblings, "_name", lambda number, _: f"\0otel-queue/{unique}/{number}")
 
 
 @contextmanager

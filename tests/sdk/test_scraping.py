@@ -37,17 +37,40 @@ def metrics(environ: dict[str, str]) -> tuple[str, ...]:
 
 
 def test_scraped_exporter_of_a_single_process_is_kept() -> None:
-    """A script, a web process, or a worker of threads."""
-    assert metrics(PROMETHEUS) == ("prometheus",)
-    scraping.set_siblings_check(lambda: False)
+    """A script or a web process."""
     assert metrics(PROMETHEUS) == ("prometheus",)
 
 
+@pytest.mark.parametrize("has_siblings", [False, True])
+def test_scraped_exporter_of_a_worker_is_served_for_all_its_processes(
+    has_siblings: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is reported, and no process opens the exporter's port."""
+    scraping.set_siblings_check(lambda: has_siblings)
+    plan = read(PROMETHEUS)
+    assert plan.exporters == {"metrics": ()}
+    assert plan.is_served
+    validate({**PROMETHEUS, "OTEL_QUEUE_STRICT": "on"})
+    assert caplog.records == []
+
+
+def test_other_exporters_beside_a_served_one_are_kept() -> None:
+    """Metrics go to both."""
+    scraping.set_siblings_check(lambda: True)
+    assert metrics({"OTEL_METRICS_EXPORTER": "prometheus,console"}) == ("console",)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process was forked, by a web server for example."""
+    monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
+
+
+@pytest.mark.usefixtures("forked")
 def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One ERROR line; strict mode stops the start."""
-    scraping.set_siblings_check(lambda: True)
     assert metrics(PROMETHEUS) == ()
     validate(dict(PROMETHEUS))
     (record,) = caplog.records
@@ -60,9 +83,9 @@ def test_scraped_exporter_of_several_processes_is_refused_with_the_remedy(
         validate({**PROMETHEUS, "OTEL_QUEUE_STRICT": "on"})
 
 
+@pytest.mark.usefixtures("forked")
 def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     """The signal stays on."""
-    scraping.set_siblings_check(lambda: True)
     environ = {"OTEL_METRICS_EXPORTER": "prometheus,console"}
     assert metrics(environ) == ("console",)
     validate(environ)
@@ -70,17 +93,10 @@ def test_other_exporters_beside_a_refused_one_are_kept(caplog: pytest.LogCapture
     assert "off)" not in record.getMessage()
 
 
-def test_forked_process_counts_as_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless a check says otherwise: a pool of one process, a reloader."""
-    monkeypatch.setattr(instance_id, "_forked", {os.getpid()})
-    assert metrics(PROMETHEUS) == ()
-    scraping.set_siblings_check(lambda: False)
-    assert metrics(PROMETHEUS) == ("prometheus",)
-
-
-def test_refusal_is_reported_by_one_of_forked_processes() -> None:
+@pytest.mark.usefixtures("forked")
+def test_refusal_is_reported_by_one_of_forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first process that checks reports it; the others log nothing."""
-    scraping.set_siblings_check(lambda: True)
+    monkeypatch.setattr(instance_id, "is_child", lambda: True)
     pid = os.fork()
     if not pid:
         os._exit(0 if read(PROMETHEUS).problems else 1)

@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from otel_queue_plugins.core.settings.kinds import Choice, Flag, Globs, Kind, Number, Seconds
+from otel_queue_plugins.core.settings.kinds import (
+    Address,
+    Choice,
+    Flag,
+    Globs,
+    HostPort,
+    Kind,
+    Number,
+    Seconds,
+)
 from otel_queue_plugins.core.settings.trace_templates import TraceUrl
 from otel_queue_plugins.core.settings.variables import Variables
 
@@ -106,10 +115,26 @@ AUDIT: Final = Setting(
     text="`all`: `otel-queue` sends a span not only when it changes a queue, but also when it "
     "shows one",
 )
+HTTP: Final[Setting[HostPort | None]] = Setting(
+    variable="OTEL_QUEUE_HTTP",
+    kind=Address(),
+    default=None,
+    default_text="off",
+    text="`[HOST:]PORT` at which a worker serves `/stats`, `/metrics`, `/livez` and `/readyz`: "
+    "[a port for probes and Prometheus](../how-to/worker-http.md); the host is `127.0.0.1` if "
+    "there is none",
+)
+LIVE_TIMEOUT: Final = Setting(
+    variable="OTEL_QUEUE_LIVE_TIMEOUT",
+    kind=Number(),
+    default=60.0,
+    text="seconds after which `/livez` calls a worker hanging whose loop has not turned",
+)
 WITHOUT_ARGUMENT: Final[tuple[Setting[Any], ...]] = (
     *(SETUP, STRICT, FASTPATH, RELAY, FLUSH_TIMEOUT),
     *(STATE_INTERVAL, STATE_QUEUES, STATE_LEASE),
     *(TRACE_URL, AUDIT),
+    *(HTTP, LIVE_TIMEOUT),
 )
 """The variables that are no option of `instrument`."""
 

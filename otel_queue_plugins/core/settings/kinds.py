@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from otel_queue_plugins.core.settings.variables import FLAG_CHOICES, FLAGS
+
+LOOPBACK: Final = "127.0.0.1"
+_MAX_PORT: Final = 65535
 
 
 class Kind(Protocol):
@@ -92,6 +95,37 @@ class Seconds:
     def parse(self, text: str) -> float:
         """The number in `text`."""
         return self.check(float(text))
+
+
+class HostPort(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+class Address:
+    """A port, with a host before it or not. An IPv6 address stands in brackets."""
+
+    def __str__(self) -> str:
+        return "a port from 1 to 65535, or HOST:PORT ([::1]:9464 for IPv6)"
+
+    def check(self, value: object) -> HostPort:
+        """Return the host and the port in `value`; the host is 127.0.0.1 if there is none."""
+        host, colon, port = str(value).strip().rpartition(":")
+        is_bracketed = host.startswith("[") and host.endswith("]")
+        if is_bracketed:
+            host = host[1:-1]
+        is_wrong = (bool(colon) and not host) or (":" in host) is not is_bracketed
+        if is_wrong or any(each in host for each in "/@[] ") or not _is_port(port):
+            raise ValueError(f"{value!r} is not {self}")
+        return HostPort(host or LOOPBACK, int(port))
+
+    parse = check
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _MAX_PORT
 
 
 class Names:

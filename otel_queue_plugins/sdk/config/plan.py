@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS
-from otel_queue_plugins.sdk.config import propagators, samplers, scraping, targets, variable_names
+from otel_queue_plugins.sdk.config import (
+    propagators,
+    samplers,
+    scraping,
+    serving,
+    targets,
+    variable_names,
+)
 from otel_queue_plugins.sdk.config.limits import check_numbers
 from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
 
@@ -28,12 +35,14 @@ _OTLP_NAMES = {"otlp": "", "otlp_proto_http": targets.HTTP, "otlp_proto_grpc": t
 class Plan:
     """What to set up. A signal that is off, or has a setting that cannot be used, has no entry.
 
-    An exporter is an OTLP `Target`, or the name of an installed exporter (`console`, ...).
+    An exporter is an OTLP `Target`, or the name of an installed exporter (`console`, ...). Metrics
+    have an entry without exporters where they are only served over HTTP (`is_served`).
     """
 
     exporters: Mapping[str, tuple[targets.Target | str, ...]]
     sampler: samplers.Choice | None
     problems: tuple[Problem, ...]
+    is_served: bool = False
 
 
 def read(environ: Mapping[str, str]) -> Plan:
@@ -46,7 +55,12 @@ def read(environ: Mapping[str, str]) -> Plan:
     if _is_off(environment):
         return Plan(exporters={}, sampler=None, problems=merged(environment.problems))
     asked = {signal: _exporters(environment, signal) for signal in SIGNALS}
-    named = {signal: exporters for signal, exporters in asked.items() if exporters}
+    is_served = _is_served(environment, environ)
+    named = {
+        signal: exporters
+        for signal, exporters in asked.items()
+        if exporters or (is_served and signal == "metrics")
+    }
     sampler = samplers.read(environment) if "traces" in named else None
     check_numbers(environment, named)
     variable_names.check_look_alikes(environment)
@@ -58,7 +72,14 @@ def read(environ: Mapping[str, str]) -> Plan:
         exporters={key: value for key, value in named.items() if key not in broken},
         sampler=sampler,
         problems=problems,
+        is_served=is_served,
     )
+
+
+def _is_served(environment: Environment, environ: Mapping[str, str]) -> bool:
+    if serving.is_prometheus(environment) and not environment.value(definitions.HTTP.variable):
+        serving.read_prometheus(environment)
+    return serving.is_served(environ)
 
 
 def is_off(environ: Mapping[str, str]) -> bool:
@@ -69,13 +90,20 @@ def is_off(environ: Mapping[str, str]) -> bool:
 def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
     """Whether the environment names an exporter for `signal`. Reads nothing but the variables."""
     environment = Environment(environ)
-    return not is_off(environ) and any(
-        name != "none" for name in _exporter_names(environment, signal)
-    )
+    if is_off(environ):
+        return False
+    if signal == "metrics" and serving.is_served(environ):
+        return True
+    return any(name != "none" for name in _exporter_names(environment, signal))
 
 
 def is_relay_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether one process of a worker may export for the others."""
+    """Whether one process of a worker may export for the others, at least metrics."""
+    return is_relay_on(environ) or serving.is_served(environ)
+
+
+def is_relay_on(environ: Mapping[str, str]) -> bool:
+    """Whether one process of a worker may export all signals for the others."""
     return definitions.read(Environment(environ), definitions.RELAY)
 
 

@@ -1,13 +1,14 @@
 """Refuse exporters that are scraped at a port in a process that is one of several.
 
 All processes would want the same port. One gets it, and its numbers look like those of all; the
-others fail.
+others fail. A worker needs none of them: it shows the metrics of all its processes at one port.
 """
 
 from __future__ import annotations
 
 import errno
 import multiprocessing.process
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.core.settings.problems import without_secrets
@@ -42,20 +43,28 @@ _siblings: Final = _Siblings()
 def set_siblings_check(are_there: Callable[[], bool | None]) -> None:
     """Use `are_there` from now on to find out whether several processes do the same work.
 
-    It is called only for an exporter that is scraped. If it returns None, a process counts as one
-    of several when it was forked or spawned.
+    It is called only for an exporter that is scraped. If it returns None, this is no worker, and a
+    process counts as one of several when it was forked or spawned.
     """
-    _siblings.check = are_there
+    _siblings.check = cache(are_there)
+
+
+def is_worker() -> bool:
+    """Whether this is a process of a worker."""
+    return _siblings.check() is not None
 
 
 def remove_scraped(
     environment: Environment, variable: str, names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The exporters in `names` that this process can have; one process reports the others."""
+    """The exporters in `names` that this process can have; one process reports the others.
+
+    In a worker there is nothing to report: its metrics are served by `worker_http`.
+    """
     refused = SCRAPED.intersection(names)
-    if not refused or not _has_siblings():
+    if not refused or not (is_worker() or instance_id.is_child()):
         return names
-    if _is_first() and _reporter.is_mine():
+    if not is_worker() and _is_first() and _reporter.is_mine():
         what = ", ".join(sorted(refused))
         environment.reject(
             variable,
@@ -63,11 +72,6 @@ def remove_scraped(
             *(["metrics"] if refused.issuperset(names) else []),
         )
     return tuple(name for name in names if name not in refused)
-
-
-def _has_siblings() -> bool:
-    answer = _siblings.check()
-    return instance_id.is_child() if answer is None else answer
 
 
 def _is_first() -> bool:

@@ -58,8 +58,12 @@ GROUPS: Final = (
     ),
     Group(
         "`otlp`, `console`, `none` or an installed exporter. Logs have to be asked for. "
-        "`prometheus` is [for one process](#prometheus)",
+        "`prometheus` is read [at one port of a worker](#prometheus)",
         ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"),
+    ),
+    Group(
+        "where Prometheus reads: `localhost` and `9464`. `OTEL_QUEUE_HTTP` goes before them",
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"),
     ),
     Group(
         "built-in samplers and installed ones",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.sdk.shared_memory import LOST, Tally
+from otel_queue_plugins.sdk.shared_memory import DROPPED, LOST, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,12 +45,14 @@ class Dropped:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._shown = self._reported = self._left = self._inherited = 0
+        self._left_waiting = 0
 
     def add(self, reason: str, spans: int) -> None:
         """Add `spans` to the number for `reason`. From any thread."""
         self._check_process()
         with self._lock:
             self._counts[reason] = self._counts.get(reason, 0) + spans
+            DROPPED[reason].add(spans)
         self.when_added()
 
     def watch(self, waiting: Callable[[], int]) -> None:
@@ -104,10 +106,15 @@ class Dropped:
     def _set_left(self, spans: int) -> None:
         self._lost.add(spans - self._left)
         self._left = spans
+        waiting = min(spans, self._all_waiting())
+        DROPPED[PROCESS_ENDED].add(waiting - self._left_waiting)
+        self._left_waiting = waiting
 
     def _unreported(self) -> int:
-        waiting = sum(count() for count in self._waiting)
-        return waiting + sum(self._counts.values()) - self._reported
+        return self._all_waiting() + sum(self._counts.values()) - self._reported
+
+    def _all_waiting(self) -> int:
+        return sum(count() for count in self._waiting)
 
     def _left_by_children(self) -> int:
         """The children's spans in `lost`; the number never falls, as it is that of a counter."""

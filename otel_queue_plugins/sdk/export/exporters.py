@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 
+from otel_queue_plugins.sdk.export import exported
 from otel_queue_plugins.sdk.export.dropped import EXPORT_FAILED, QUEUE_FULL, Dropped
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class ProcessSpanExporter(SpanExporter):
         try:
             result = self._exporter.get().export(spans)
         finally:
-            if result is not SpanExportResult.SUCCESS:
+            if result is SpanExportResult.SUCCESS:
+                exported.add(len(spans))
+            else:
                 self._dropped.add(EXPORT_FAILED, len(spans))
             self.after_export(len(spans))
         return result
@@ -98,6 +101,7 @@ class ProcessMetricExporter(MetricExporter):
     ) -> MetricExportResult:
         result = self._exporter.get().export(metrics_data, timeout_millis, **kwargs)
         if result is MetricExportResult.SUCCESS:
+            exported.add(0)
             self._dropped.mark_reported()
         return result
 

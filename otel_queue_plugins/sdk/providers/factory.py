@@ -29,6 +29,7 @@ from otel_queue_plugins.sdk.export.exporters import (
 )
 from otel_queue_plugins.sdk.global_providers import OWN, set_global
 from otel_queue_plugins.sdk.process import flushing
+from otel_queue_plugins.sdk.relay import numbers
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
@@ -80,12 +81,15 @@ def _traces(plan: Plan, resource: Resource, dropped: Dropped) -> TracerProvider:
 
 
 def _metrics(plan: Plan, resource: Resource, dropped: Dropped) -> MeterProvider:
-    return MeterProvider(
+    provider = MeterProvider(
         metric_readers=[_reader(choice, dropped) for choice in plan.exporters["metrics"]],
         resource=resource,
         exemplar_filter=metric_preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
+    if plan.is_served:
+        numbers.keep(provider)
+    return provider
 
 
 def _reader(choice: Target | str, dropped: Dropped) -> MetricReader:

@@ -71,6 +71,11 @@ def ensure_providers(*signals: str) -> None:
     _set_up_missing(signals or SIGNALS)
 
 
+def endpoint() -> str | None:
+    """Where this process sends spans, else metrics, without passwords; None if it does not."""
+    return startup_log.endpoint(_progress.plan) if _progress.pid == os.getpid() else None
+
+
 def set_up_on_first_use() -> None:
     """Call `ensure_providers` for a signal before its first use in this process and its forks.
 

@@ -79,6 +79,16 @@ def _destination(signal: str, exporter: Target | str) -> str:
     return f"{without_secrets(endpoint)} ({exporter.protocol})"
 
 
+def endpoint(plan: Plan | None) -> str | None:
+    """The first OTLP endpoint that the plan has for a signal of ours; None if there is none."""
+    for signal in SIGNALS:
+        if global_providers.is_own(signal) and plan is not None:
+            for each in plan.exporters.get(signal, ()):
+                if isinstance(each, Target):
+                    return without_secrets(each.endpoint.removesuffix(f"/v1/{signal}"))
+    return None
+
+
 def _service() -> str:
     for provider in global_providers.OWN.values():
         attributes = getattr(fork_repair.resource_of(provider), "attributes", {})

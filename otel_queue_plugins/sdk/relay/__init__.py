@@ -58,12 +58,13 @@ def _is_wanted() -> bool:
 def _make(plan: Plan) -> tuple[str, ...]:
     """The signals that are relayed from now on."""
     from otel_queue_plugins.sdk import global_providers
+    from otel_queue_plugins.sdk.config.plan import is_relay_on
     from otel_queue_plugins.sdk.config.targets import Target
     from otel_queue_plugins.sdk.providers import factory
 
     signals = tuple(
         signal
-        for signal in SIGNALS
+        for signal in (SIGNALS if is_relay_on(os.environ) else ("metrics",))
         if all(isinstance(each, Target) for each in plan.exporters.get(signal, ("",)))
         and signal not in global_providers.OWN
         and not global_providers.has_provider(signal)

@@ -34,6 +34,17 @@ def answer() -> Answering | None:
         return None
 
 
+def keep(provider: Any) -> bool:
+    """Gather the numbers of a provider of the SDK from now on; whether that can be had.
+
+    What was measured before is in nobody's numbers: call this before anything is.
+    """
+    if not hasattr(provider, "add_metric_reader"):
+        return False
+    _reader(provider)
+    return True
+
+
 def of_worker(seconds: float) -> list[bytes]:
     """An `ExportMetricsServiceRequest` for each process that answers within that time."""
     opened = relay.of_this_worker()
@@ -44,10 +55,15 @@ def of_worker(seconds: float) -> list[bytes]:
 
 def of_this_process() -> bytes:
     """Its metrics as an `ExportMetricsServiceRequest`, cumulative; empty if there are none."""
+    return of_provider(OWN.get("metrics"))
+
+
+def of_provider(given: Any) -> bytes:
+    """As `of_this_process`, of a provider of the SDK. A relay of this process has its own."""
     from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
     opened = relay.of_this_worker()
-    provider = relay.meter_provider() or OWN.get("metrics")
+    provider = relay.meter_provider() or given
     if opened is not None and opened.is_here():
         opened.settle()
     data = _reader(provider).get_metrics_data() if hasattr(provider, "add_metric_reader") else None

@@ -18,7 +18,7 @@ from otel_queue_plugins.sdk.export.dropped import QUEUE_FULL
 from otel_queue_plugins.sdk.fastpath import encoding
 from otel_queue_plugins.sdk.global_providers import OWN
 from otel_queue_plugins.sdk.providers import factory
-from otel_queue_plugins.sdk.relay import fields, measured, sending
+from otel_queue_plugins.sdk.relay import fields, measured, numbers, sending
 from otel_queue_plugins.sdk.relay.collector import Collector
 from otel_queue_plugins.sdk.relay.fields import Fields
 from otel_queue_plugins.sdk.relay.metering import RelayMeterProvider
@@ -93,6 +93,8 @@ def _metrics(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> 
         exemplar_filter=metric_preferences.exemplar_filter(),
         shutdown_on_exit=False,
     )
+    if plan.is_served:
+        numbers.keep(provider)
     relay.metrics = MetricsExport(provider, sending.metric_interval(), relay.settle)
     return RelayMeterProvider(relay)
 

@@ -11,7 +11,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_queue_plugins.sdk.config import metric_preferences
 from otel_queue_plugins.sdk.config.reader import Environment
-from otel_queue_plugins.sdk.export import otlp_exporters
+from otel_queue_plugins.sdk.export import exported, otlp_exporters
 from otel_queue_plugins.sdk.export.exporters import ProcessMetricExporter
 from otel_queue_plugins.sdk.relay import fields
 from otel_queue_plugins.sdk.relay.lanes import Lane
@@ -52,13 +52,13 @@ def metric_interval() -> float:
 def span_lane(target: Any, resource: bytes, dropped: Dropped) -> Lane:
     """For spans to `target`. Raises what keeps its exporter from being made."""
     exporter: Any = otlp_exporters.span_exporter(target, _Joined(encode_spans))
-    return _lane(exporter, resource, _BSP, dropped.add)
+    return _lane(exporter, resource, _BSP, dropped.add, exported.add)
 
 
 def log_lane(target: Any, resource: bytes) -> Lane:
     """For log records to `target`. Raises what keeps its exporter from being made."""
     exporter: Any = otlp_exporters.log_exporter(target, _Joined(encode_logs))
-    return _lane(exporter, resource, _BLRP, _not_counted)
+    return _lane(exporter, resource, _BLRP, _not_counted, _time_of_success)
 
 
 def metric_reader(target: Any, dropped: Dropped) -> AskedReader:
@@ -69,16 +69,32 @@ def metric_reader(target: Any, dropped: Dropped) -> AskedReader:
     return AskedReader(exporter, temporality, aggregation)
 
 
-def _lane(exporter: Any, resource: bytes, prefix: str, lost: Callable[[str, int], None]) -> Lane:
+def _lane(
+    exporter: Any,
+    resource: bytes,
+    prefix: str,
+    lost: Callable[[str, int], None],
+    arrived: Callable[[int], None],
+) -> Lane:
+    def export(batch: list[Any]) -> bool:
+        if exporter.export(batch).name != _SUCCESS:
+            return False
+        arrived(len(batch))
+        return True
+
     return Lane(
         exporter,
-        lambda batch: exporter.export(batch).name == _SUCCESS,
+        export,
         resource,
         batch=number(f"{prefix}_MAX_EXPORT_BATCH_SIZE", _BATCH),
         delay=number(f"{prefix}_SCHEDULE_DELAY", _DELAY_MS[prefix]) / 1000,
         most=number(f"{prefix}_MAX_QUEUE_SIZE", _MOST),
         lost=lost,
     )
+
+
+def _time_of_success(_records: int) -> None:
+    exported.add(0)
 
 
 def _not_counted(_reason: str, _number_of: int) -> None:

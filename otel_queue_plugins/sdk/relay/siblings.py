@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("otel_queue_plugins")
 
+NUMBERS: Final = "numbers"
 _MOST: Final = 64
 _SIZE: Final = struct.Struct(">Q")
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: socket(7), SO_PEERCRED
@@ -29,12 +30,12 @@ _MUCH: Final = 1 << 16
 class Answering:
     """Gives what `answer` returns to each sibling that asks, in a thread, until it is closed.
 
-    Raises OSError where that cannot be had.
+    `subject` is what they ask about. Raises OSError where that cannot be had.
     """
 
-    def __init__(self, answer: Callable[[], bytes]) -> None:
+    def __init__(self, answer: Callable[[], bytes], subject: str = NUMBERS) -> None:
         self._answer = answer
-        self._listener = _listener()
+        self._listener = _listener(subject)
         threading.Thread(target=self._run, name="otel-queue-siblings", daemon=True).start()
 
     def close(self) -> None:
@@ -61,22 +62,22 @@ class Answering:
             logger.exception("another process has asked for numbers of this one in vain")
 
 
-def ask(seconds: float) -> list[bytes]:
+def ask(seconds: float, subject: str = NUMBERS) -> list[bytes]:
     """The answers of all processes with the parent of this one, within that time together.
 
     Who does not answer in time, or ends meanwhile, is left out. This process is among them if it
     answers, too.
     """
     deadline = time.monotonic() + seconds
-    answers = (_answer(number, deadline) for number in range(_MOST))
+    answers = (_answer(_name(number, subject), deadline) for number in range(_MOST))
     return [answer for answer in answers if answer is not None]
 
 
-def _answer(number: int, deadline: float) -> bytes | None:
+def _answer(name: str, deadline: float) -> bytes | None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(max(0.001, deadline - time.monotonic()))
-            asking.connect(_name(number))
+            asking.connect(name)
             if not _is_of_this_user(asking):
                 return None
             content = b"".join(_received(asking, deadline))
@@ -93,11 +94,11 @@ def _received(asking: socket.socket, deadline: float) -> Iterator[bytes]:
         asking.settimeout(max(0.001, deadline - time.monotonic()))
 
 
-def _listener() -> socket.socket:
+def _listener(subject: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     for number in range(_MOST):
         try:
-            listener.bind(_name(number))
+            listener.bind(_name(number, subject))
         except OSError:  # that is another's
             continue
         listener.listen()
@@ -106,8 +107,8 @@ def _listener() -> socket.socket:
     raise OSError(f"{_MOST} processes of one worker answer already, or sockets have no such names")
 
 
-def _name(number: int) -> str:
-    return f"\0otel-queue/{os.getuid()}/{os.getppid()}/{number}"
+def _name(number: int, subject: str) -> str:
+    return f"\0otel-queue/{os.getuid()}/{os.getppid()}/{subject}/{number}"
 
 
 def _is_of_this_user(peer: socket.socket) -> bool:
