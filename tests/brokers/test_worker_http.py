@@ -356,3 +356,71 @@ def listener_of(port: int) -> int:
             if entry.readlink().name in {f"socket:[{inode}]" for inode in inodes}:
                 return int(entry.parts[2])
     return 0
+
+
+OWN_PROVIDERS = """
+from celery import Celery
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from otel_queue_plugins.celery import instrument
+from tests.brokers.apps.settings import celery_settings
+
+app = Celery("shop")
+app.conf.update(celery_settings())
+instrument(
+    app,
+    meter_provider=MeterProvider(shutdown_on_exit=False),
+    tracer_provider=TracerProvider(shutdown_on_exit=False),
+)
+
+@app.task(name="nap")
+def nap(seconds):
+    import time
+    time.sleep(seconds)
+"""
+
+
+@on_redis
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_numbers_of_the_providers_of_an_application(own_lab: Lab, pool: str) -> None:
+    """In one process they are gathered; of pool processes they are unknown, and the reason said."""
+    port = free_port()
+    app = own_lab.app(OWN_PROVIDERS)
+    worker = own_lab.celery(app, pool=pool, env=served(port))
+    own_lab.producer(app).run("nap.delay(0); nap.delay(6)")
+    client = Client(port)
+    worker.wait_for_log(r"nap\[.*succeeded")
+    found = client.stats_until(lambda stats: stats["in_flight"] == {"nap": 1})
+    assert found["telemetry"]["exported"] is None
+    assert "application's" in found["unknown"]["telemetry.exported"]
+    if pool == "threads":
+        assert found["processed"] == {"success": 1}
+        assert client.get("/metrics").status == 200
+    else:
+        reason = "each pool process keeps its own numbers"
+        assert found["processed"] is found["retries"] is found["dead_letters"] is None
+        assert reason in found["unknown"]["processed"]
+        reply = client.get("/metrics")
+        assert (reply.status, reason in reply.body) == (503, True)
+
+
+@on_redis
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet"])
+def test_answers_come_within_the_bound_while_tasks_burn_processor_time(
+    own_lab: Lab, pool: str
+) -> None:
+    """Half of twenty requests one after the other, each of `/stats` and `/livez`, at least.
+
+    The machine of the test may be busy with something else for a moment.
+    """
+    port = free_port()
+    app = own_lab.module(CELERY)
+    own_lab.celery(app, pool=pool, concurrency=2, env=served(port))
+    client = Client(port)
+    client.until("/stats", 200)
+    own_lab.producer(app).run("burn.delay(6); burn.delay(6)")
+    client.stats_until(lambda stats: stats["in_flight"])
+    for path in ("/stats", "/livez", "/readyz"):
+        seconds = sorted(client.get(path).seconds for _ in range(20))
+        print(pool, path, [round(each * 1000) for each in seconds])  # noqa: T201 - for the reader
+        assert seconds[10] < 0.1
