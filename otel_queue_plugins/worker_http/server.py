@@ -99,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "otel-queue"
     sys_version = ""
+    wbufsize = -1  # one call for headers and body: each may wait for the interpreter
 
     def setup(self) -> None:
         """Bound the time in which the request must arrive, and that of the answer."""
@@ -146,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+        self.wfile.flush()
 
     def _drop_body(self) -> None:
         """Read what comes after the headers: unread, it would reset the connection."""

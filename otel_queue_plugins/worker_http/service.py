@@ -26,7 +26,7 @@ from otel_queue_plugins.worker_http.worker import Worker
 
 _log = logging.getLogger("otel_queue_plugins")
 
-_SECONDS_TO_CAPTURE: Final = 0.06  # of the 0.1 s in which a request is answered
+_SECONDS_TO_CAPTURE: Final = 0.04  # of the 0.1 s in which a request is answered
 _SECONDS_FOR_SIBLINGS: Final = 1.0
 _SUBJECT: Final = "state"
 _NOT_SERVED: Final = f"{definitions.HTTP.variable} is not set in the worker"

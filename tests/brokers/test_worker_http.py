@@ -415,11 +415,11 @@ def test_answers_come_within_the_bound_while_tasks_burn_processor_time(
     """
     port = free_port()
     app = own_lab.module(CELERY)
-    own_lab.celery(app, pool=pool, concurrency=2, env=served(port))
+    worker = own_lab.celery(app, pool=pool, concurrency=2, env=served(port))
     client = Client(port)
     client.until("/stats", 200)
-    own_lab.producer(app).run("burn.delay(6); burn.delay(6)")
-    client.stats_until(lambda stats: stats["in_flight"])
+    own_lab.producer(app).run("burn.delay(8); burn.delay(8)")
+    worker.wait_for_log(r"burn\[.*received")
     for path in ("/stats", "/livez", "/readyz"):
         seconds = sorted(client.get(path).seconds for _ in range(20))
         print(pool, path, [round(each * 1000) for each in seconds])  # noqa: T201 - for the reader
