@@ -91,6 +91,32 @@ def managed_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manag
 
 
 @contextmanager
+def prometheus_server(directory: Path, target_port: int) -> Iterator[str]:
+    """The URL of a Prometheus that scrapes a port of loopback each second, with exemplars."""
+    binary = find_binary("prometheus")
+    configuration = directory / "prometheus.yml"
+    configuration.write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        "- job_name: worker\n"
+        f"  static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]\n"
+    )
+
+    def start() -> tuple[Processes, str]:
+        processes, port = Processes(), free_port()
+        command = [binary, f"--config.file={configuration}"]
+        command += [f"--web.listen-address=127.0.0.1:{port}"]
+        command += [f"--storage.tsdb.path={directory / 'data'}"]
+        server = processes.start("prometheus", [*command, "--enable-feature=exemplar-storage"])
+        with _closed_on_error(processes):
+            server.wait_for_log("Server is ready to receive web requests", timeout=30)
+        return processes, f"http://127.0.0.1:{port}"
+
+    with _started(start) as url:
+        yield url
+
+
+@contextmanager
 def redis_database(server_url: str) -> Iterator[str]:
     """The URL of a Redis database that was empty, and is emptied again afterwards.
 

@@ -99,13 +99,17 @@ class Connection:
                 self._bind(*providers)
         return self.is_open
 
+    def tracer_provider(self) -> TracerProvider:
+        """The provider that spans go to, which is the API's proxy until one is set."""
+        return self._tracer_provider or trace.get_tracer_provider()
+
     def meter_provider(self) -> MeterProvider:
         """The provider that measurements go to, which is the API's proxy until one is set."""
         return self._meter_provider or metrics.get_meter_provider()
 
     def _providers(self) -> tuple[TracerProvider, MeterProvider]:
         return (
-            self._tracer_provider or trace.get_tracer_provider(),
+            self.tracer_provider(),
             self.meter_provider(),
         )
 

@@ -63,6 +63,10 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             clock=clock,
         )
 
+    def tracer_provider(self) -> TracerProvider:
+        """The provider that spans go to: the one that was given, else the global one."""
+        return self._connection.tracer_provider()
+
     def meter_provider(self) -> MeterProvider:
         """The provider that measurements go to: the one that was given, else the global one."""
         return self._connection.meter_provider()

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+from otel_queue_plugins.worker_http import exemplars as exemplars_of
 from otel_queue_plugins.worker_http import prometheus_names
 from otel_queue_plugins.worker_http.series import Metric, Point, WorkerMetrics
 
@@ -84,7 +85,7 @@ def _add_histogram(family: Any, labels: dict[str, str], point: Point) -> None:
     bounds = [*map(floatToGoString, point.bounds), "+Inf"]
     by_bucket: dict[int, list[Any]] = {}
     for each in point.exemplars:
-        by_bucket.setdefault(bisect_left(point.bounds, _value(each)), []).append(each)
+        by_bucket.setdefault(bisect_left(point.bounds, exemplars_of.value(each)), []).append(each)
     for index, count in enumerate(accumulate(point.buckets or [point.count])):
         family.add_sample(
             f"{family.name}_bucket",
@@ -96,16 +97,10 @@ def _add_histogram(family: Any, labels: dict[str, str], point: Point) -> None:
     family.add_sample(f"{family.name}_sum", labels, point.value)
 
 
-def _latest(exemplars: list[Any]) -> Exemplar | None:
-    """The newest exemplar with a span; OpenMetrics allows one for a sample."""
-    in_spans = [each for each in exemplars if each.trace_id]
-    if not in_spans:
+def _latest(exemplars: Iterable[Any]) -> Exemplar | None:
+    """The newest one: OpenMetrics allows one for a sample."""
+    newest = max(exemplars, key=lambda each: each.time_unix_nano, default=None)
+    if newest is None:
         return None
-    newest = max(in_spans, key=lambda each: each.time_unix_nano)
     ids = {"trace_id": newest.trace_id.hex(), "span_id": newest.span_id.hex()}
-    return Exemplar(ids, _value(newest), newest.time_unix_nano / 1e9)
-
-
-def _value(exemplar: Any) -> float:
-    is_int = exemplar.WhichOneof("value") == "as_int"
-    return float(exemplar.as_int if is_int else exemplar.as_double)
+    return Exemplar(ids, exemplars_of.value(newest), newest.time_unix_nano / 1e9)

@@ -49,7 +49,7 @@ def of_this_process(worker: Worker, why_no_metrics: str | None = None) -> Proces
         capacity=worker.capacity(),
         reserved=worker.reserved(),
         running=None if worker.running is None else worker.running(),
-        exported=exported.spans() if _exports_here() else None,
+        exported=exported.spans() if _is_ours("traces", worker.tracer_provider()) else None,
         dropped=exported.dropped(),
         last_export_at=exported.last_at(),
         why_no_metrics=why_not,
@@ -95,17 +95,18 @@ def decode(content: bytes) -> ProcessState:
 
 
 def _why_no_metrics(worker: Worker) -> str | None:
-    if worker.has_pool_processes() and not relay.is_on("metrics"):
+    provider = worker.meter_provider()
+    is_relayed = relay.is_on("metrics") and _is_ours("metrics", provider)
+    if worker.has_pool_processes() and not is_relayed:
         return (
             "each pool process keeps its own numbers: its meter provider is the application's, "
             "or the pool is not forked, or metrics go to an exporter that is not OTLP"
         )
-    provider = worker.meter_provider()
     if relay.meter_provider() is None and not numbers.keep(provider):
         return "no meter provider of the SDK is set"
     return None
 
 
-def _exports_here() -> bool:
-    """Whether the spans of all tasks that this process knows of are counted in `exported`."""
-    return not global_providers.has_provider("traces") or global_providers.is_own("traces")
+def _is_ours(signal: str, provider: Any) -> bool:
+    """Whether `provider` was set up by this package, or nobody has set one up to now."""
+    return provider is global_providers.OWN.get(signal) or "Proxy" in type(provider).__name__

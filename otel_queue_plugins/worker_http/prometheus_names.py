@@ -43,7 +43,8 @@ _NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]")
 def family(name: str, unit: str, kind: str) -> tuple[str, str]:
     """The name of a metric family, and its unit, with which the name ends then."""
     text = _NOT_IN_NAMES.sub("_", name)
-    text = re.sub("_+", "_", f"_{text}" if text[:1].isdigit() else text).strip("_")
+    text = re.sub("_+", "_", text).strip("_")
+    text = f"_{text}" if text[:1].isdigit() else text
     if kind == "counter":
         text = text.removesuffix("_total")
     suffix = "ratio" if unit == "1" and kind == "gauge" else _unit(unit)

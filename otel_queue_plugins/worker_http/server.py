@@ -50,6 +50,7 @@ class Server(ThreadingMixIn, HTTPServer):
         """Bind without the look-up of a host name, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -98,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "otel-queue"
     sys_version = ""
+    wbufsize = -1  # one call for headers and body: each may wait for the interpreter
 
     def setup(self) -> None:
         """Bound the time in which the request must arrive, and that of the answer."""
@@ -145,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+        self.wfile.flush()
 
     def _drop_body(self) -> None:
         """Read what comes after the headers: unread, it would reset the connection."""

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("otel_queue_plugins")
 
-_POLL: Final = 0.002
+_POLL: Final = 0.005
 _GREEN_POLL: Final = 0.02
 
 

@@ -39,6 +39,7 @@ class Worker:
         reserved: Returns how many messages it holds without running them; None if unknown.
         running: Returns the task and the start of each delivery in progress, in seconds since the
             epoch; None where the gauges of the metrics are all there is.
+        tracer_provider: Returns the provider that spans of this process go to.
         meter_provider: Returns the provider that measurements of this process go to.
         has_pool_processes: Returns whether tasks run in processes that this one has started.
         has_siblings: Whether other processes of the worker, with the same parent, do the same.
@@ -53,6 +54,7 @@ class Worker:
     capacity: Callable[[], int | None]
     reserved: Callable[[], int | None]
     running: Callable[[], list[tuple[str, float]]] | None
+    tracer_provider: Callable[[], Any]
     meter_provider: Callable[[], Any]
     has_pool_processes: Callable[[], bool]
     has_siblings: bool
