@@ -28,11 +28,12 @@ class Access:
     All looks together take `timeout` seconds at most; a change may take so long without progress.
     """
 
-    def __init__(self, reader: QueueReader, timeout: float) -> None:
+    def __init__(self, reader: QueueReader, timeout: float, *, spent: float = 0.0) -> None:
         self._reader = reader
         self._timeout = timeout
         self._thread = BoundedThread(reader.close)
-        self._spent = 0.0
+        self._spent = spent
+        self._hangs = False
 
     @property
     def source(self) -> Source:
@@ -61,8 +62,9 @@ class Access:
         self._end_quietly(lambda: None)
 
     def close(self) -> None:
-        """Close the connection. Never raises."""
-        self._end_quietly(self._reader.close)
+        """Close the connection; one that hangs is left to its thread. Never raises."""
+        if not self._hangs:
+            self._end_quietly(self._reader.close)
         self._thread.stop()
 
     def _call(
@@ -74,6 +76,7 @@ class Access:
         try:
             return self._thread.call(lambda: ask(self._reader), timeout, last_active=last_active)
         except TimeoutError as error:
+            self._hangs = True
             raise BrokerError(f"{self.source.url}: no answer in {self._timeout:g} s") from error
 
     def _end_quietly(self, act: Callable[[], object]) -> None:
@@ -86,16 +89,18 @@ class Access:
 @contextmanager
 def opened(parsed: Namespace) -> Iterator[Access]:
     """The access that the arguments name. Raises UsageError for wrong ones."""
-    access = Access(_reader(parsed), parsed.timeout)
+    _check(parsed)
+    make = _maker(parsed)  # imports the user's code, which may take as long as it takes
+    begun = time.monotonic()
+    reader = _reader(parsed, make)
+    access = Access(reader, parsed.timeout, spent=time.monotonic() - begun)
     try:
         yield access
     finally:
         access.close()
 
 
-def _reader(parsed: Namespace) -> QueueReader:
-    _check(parsed)
-    make = _maker(parsed)
+def _reader(parsed: Namespace, make: Callable[[str | None], QueueReader]) -> QueueReader:
     url = parsed.management_url
     try:
         reader = make(url)
@@ -119,7 +124,7 @@ def _check(parsed: Namespace) -> None:
 
 
 def _maker(parsed: Namespace) -> Callable[[str | None], QueueReader]:
-    step = min(_STEP_S, parsed.timeout)
+    step = min(max(_STEP_S, parsed.timeout / 2), parsed.timeout)
     if parsed.app is not None:
         app = apps.celery_app(parsed.app)
         return lambda url: reader_of_celery(app, management_url=url, timeout=step)
