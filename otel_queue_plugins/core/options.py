@@ -49,6 +49,7 @@ class Options:
         broker_spans: Let instrumented broker clients trace what a worker does between tasks.
         settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
         log_correlation: Put trace, span and task on every log record.
+        log_trace_url: Put the URL of the trace on log records of tasks that fail.
         exception_signal: `""` records exceptions as span events, `logs` as log records,
             `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
@@ -101,6 +102,12 @@ class Options:
         default=False,
         kind=Flag(),
         text="put `trace_id`, `span_id`, `task_id` and `task_name` on every log record",
+    )
+    log_trace_url: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="put `trace_url` on every log record: [the link](../how-to/operate-queues.md#links-to-"
+        "traces) on what a task, or its framework, logs at WARNING or above, else empty",
     )
     exception_signal: str = _option(
         "",
