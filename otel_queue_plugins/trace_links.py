@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from typing import Any, Final
 
 from otel_queue_plugins.brokers.bounded import BoundedThread
@@ -12,14 +11,13 @@ from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.brokers.facts import StoredMessage
 from otel_queue_plugins.brokers.opening import reader_of_celery, reader_of_dramatiq
 from otel_queue_plugins.brokers.reader import QueueReader
-from otel_queue_plugins.core.settings import trace_templates
 from otel_queue_plugins.sdk.config import trace_urls
 
 _log = logging.getLogger("otel_queue_plugins")
 
-_DAY_S: Final = 86400.0
 _BEFORE_S: Final = 3600.0
 _TRACE_DIGITS: Final = 32
+_SPAN_DIGITS: Final = 16
 _TIMEOUT_S: Final = 5.0
 
 
@@ -43,23 +41,12 @@ def trace_url(
         The URL; None if the setting is unset, and the OTLP endpoint does not say where traces are
         shown.
     """
-    template = trace_urls.template(os.environ)
-    if template is None:
-        return None
-    identity = _hexadecimal(trace_id, _TRACE_DIGITS)
-    until = time.time() if end is None else end
-    since = until - _DAY_S if start is None else start
-    return trace_templates.filled(
-        template,
-        {
-            "trace_id": identity,
-            "trace_id_head": identity[:8],
-            "trace_id_tail": identity[8:],
-            "span_id": "" if span_id is None else _hexadecimal(span_id, _TRACE_DIGITS // 2),
-            "service": trace_urls.service(os.environ),
-            "start_s": str(int(since)),
-            "end_s": str(int(until) + 1),
-        },
+    return trace_urls.url(
+        os.environ,
+        _hexadecimal(trace_id, _TRACE_DIGITS),
+        span_id="" if span_id is None else _hexadecimal(span_id, _SPAN_DIGITS),
+        start=start,
+        end=end,
     )
 
 

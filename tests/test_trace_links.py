@@ -11,11 +11,11 @@ import pytest
 from celery import Celery
 from dramatiq.brokers.stub import StubBroker
 
-import otel_queue_plugins
 from otel_queue_plugins import trace_url, trace_url_of_task
 from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.core.settings.trace_templates import BACKENDS, TraceUrl
+from otel_queue_plugins.sdk.config import trace_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ def test_service_is_that_of_the_resource_if_it_has_no_variable_of_its_own(
 
 def test_times_that_are_not_given_are_the_last_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backends that search by time find what is recent."""
-    monkeypatch.setattr(otel_queue_plugins.trace_links.time, "time", lambda: 100_000.5)
+    monkeypatch.setattr(trace_urls.time, "time", lambda: 100_000.5)
     monkeypatch.setenv(SETTING, "https://t/{trace_id}?{start_s}-{end_s}-{span_id}")
     assert trace_url(TRACE_ID) == f"https://t/{TRACE_ID}?13600-100001-"
 

@@ -118,6 +118,8 @@ class CeleryPlugin:
         )
         if options.log_correlation:
             sdk.enable_log_correlation()
+        if options.log_trace_url:
+            sdk.enable_log_trace_url()
         other_tracers = OtherTracers()
         routes = Routes(other_tracers.check)
         workers = Workers(telemetry, routes)

@@ -50,6 +50,7 @@ class Options:
         settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
         log_correlation: Put trace, span and task on every log record.
         queue_state: Let workers report depth and age of the queues that they consume.
+        log_trace_url: Put the URL of the trace on log records of tasks that fail.
         exception_signal: `""` records exceptions as span events, `logs` as log records,
             `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
@@ -108,6 +109,12 @@ class Options:
         kind=Flag(),
         text="let workers report [the state of their queues](telemetry.md#the-state-of-queues)",
         variable="OTEL_QUEUE_STATE",
+    )
+    log_trace_url: bool = _option(
+        default=False,
+        kind=Flag(),
+        text="put `trace_url` on every log record: [the link](../how-to/operate-queues.md#links-to-"
+        "traces) on what a task, or its framework, logs at WARNING or above, else empty",
     )
     exception_signal: str = _option(
         "",

@@ -71,6 +71,8 @@ class OpenTelemetryMiddleware(Middleware):
         )
         if self._options.log_correlation:
             sdk.enable_log_correlation()
+        if self._options.log_trace_url:
+            sdk.enable_log_trace_url()
         sdk.set_up_on_first_use()
         self._workers = Workers(self._telemetry)
         self._brokers: dict[Broker, TracedBroker] = {}

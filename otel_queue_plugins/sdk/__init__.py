@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from otel_queue_plugins.sdk.config.scraping import set_siblings_check
 from otel_queue_plugins.sdk.logs.correlation import enable_log_correlation
+from otel_queue_plugins.sdk.logs.trace_url_label import enable_log_trace_url
 from otel_queue_plugins.sdk.process.flushing import flush
 from otel_queue_plugins.sdk.providers.setup import ensure_providers, set_up_on_first_use
 from otel_queue_plugins.sdk.validation import ConfigurationError, validate
@@ -14,6 +15,7 @@ from otel_queue_plugins.sdk.validation import ConfigurationError, validate
 __all__ = [
     "ConfigurationError",
     "enable_log_correlation",
+    "enable_log_trace_url",
     "ensure_providers",
     "flush",
     "set_siblings_check",

@@ -20,6 +20,15 @@ def of_log_correlation(make_record: Wrapper) -> Table:
     }
 
 
+def of_log_trace_url(make_record: Wrapper) -> Table:
+    """While log records of failing tasks are to have the URL of their trace. As above."""
+    return {
+        "logging:Logger": {
+            "makeRecord": Patch(make_record, "3.10", "a label on every record"),
+        },
+    }
+
+
 def of_log_export(call_handlers: Wrapper) -> Table:
     """While log records are exported. Versions are Python's."""
     return {

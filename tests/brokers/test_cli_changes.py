@@ -204,6 +204,9 @@ def test_what_is_refused_changes_nothing(shop: Shop) -> None:
         assert len(done.err.splitlines()) == 1, done.err
     assert shop.dump() == before
     assert identity is not None
+    missing = shop.operator("queues", "--json", "--queue", f"{shop.queue}-missing")
+    assert missing.code == (1 if shop.managed else 0)  # an empty list of Redis does not exist
+    assert (missing.document["queues"][0]["ready"] is None) == bool(shop.managed)
 
 
 @pytest.mark.parametrize("shop", PLACES, indirect=True)

@@ -157,3 +157,29 @@ def test_twenty_thousand_dead_letters_are_moved_and_purged(
     else:
         chosen = operator.json("purge", own_broker.queue, "--yes")
     assert chosen["done"] == MANY
+
+
+def test_requeue_that_is_interrupted_loses_nothing(
+    own_broker: Broker, processes: Processes
+) -> None:
+    """Each message is in one place, and the last line says how many were moved."""
+    fill(own_broker, own_broker.queue)
+    arguments = ["requeue", own_broker.queue, "--yes", "--rate", "100/s"]
+    arguments += ["--url", own_broker.url, "--framework", "dramatiq"]
+    env = clean_environment(OTEL_TRACES_EXPORTER="none")
+    program = processes.start("otel-queue", [*COMMAND, *arguments], env=env)
+    reader = reader_of_url(own_broker.url, "dramatiq")
+
+    def ready() -> int:
+        return reader.states([own_broker.queue])[0].ready or 0
+
+    until(lambda: ready() >= 10, lambda: program.log)
+    assert program.stop(signal.SIGINT) == 130
+    settle(reader, own_broker.queue)
+    moved = ready()
+    reader.close()
+    assert program.log.splitlines()[-1] == (
+        f"otel-queue: interrupted: {moved} of {DEAD} messages were done"
+    )
+    found = everything(own_broker, own_broker.queue)
+    assert sorted(found) == sorted(f"m{number}" for number in range(DEAD))

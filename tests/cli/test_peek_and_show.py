@@ -214,7 +214,9 @@ def test_peek_in_memory_of_an_app_is_that_of_celery(
     done = run.bare("peek", "cli-orders", "--json", "-A", "shop_of_cli")
     assert done.code == 0
     assert [row["task"] for row in done.document["messages"]] == ["charge"]
-    assert run.bare("queues", "--json", "-A", "shop_of_cli:app").document["queues"][0]["ready"] == 1
+    rows = run.bare("queues", "--json", "-A", "shop_of_cli:app").document["queues"]
+    assert {row["name"]: row["ready"] for row in rows}["cli-orders"] == 1
+    assert run.bare("purge", "cli-orders", "--yes", "--json", "-A", "shop_of_cli").code == 0
 
 
 def test_broker_of_dramatiq_is_found_by_its_module(

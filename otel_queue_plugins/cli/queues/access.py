@@ -28,11 +28,12 @@ class Access:
     All looks together take `timeout` seconds at most; a change may take so long without progress.
     """
 
-    def __init__(self, reader: QueueReader, timeout: float) -> None:
+    def __init__(self, reader: QueueReader, timeout: float, *, spent: float = 0.0) -> None:
         self._reader = reader
         self._timeout = timeout
         self._thread = BoundedThread(reader.close)
-        self._spent = 0.0
+        self._spent = spent
+        self._hangs = False
 
     @property
     def source(self) -> Source:
@@ -61,8 +62,9 @@ class Access:
         self._end_quietly(lambda: None)
 
     def close(self) -> None:
-        """Close the connection. Never raises."""
-        self._end_quietly(self._reader.close)
+        """Close the connection; one that hangs is left to its thread. Never raises."""
+        if not self._hangs:
+            self._end_quietly(self._reader.close)
         self._thread.stop()
 
     def _call(
@@ -74,6 +76,7 @@ class Access:
         try:
             return self._thread.call(lambda: ask(self._reader), timeout, last_active=last_active)
         except TimeoutError as error:
+            self._hangs = True
             raise BrokerError(f"{self.source.url}: no answer in {self._timeout:g} s") from error
 
     def _end_quietly(self, act: Callable[[], object]) -> None:
@@ -86,7 +89,11 @@ class Access:
 @contextmanager
 def opened(parsed: Namespace) -> Iterator[Access]:
     """The access that the arguments name. Raises UsageError for wrong ones."""
-    access = Access(_reader_with_api(parsed), parsed.timeout)
+    with _usage_errors():
+        make = _maker(parsed, parsed.timeout)  # imports the user's code, however long it takes
+    begun = time.monotonic()
+    reader = _reader_with_api(parsed, make)
+    access = Access(reader, parsed.timeout, spent=time.monotonic() - begun)
     try:
         yield access
     finally:
@@ -99,11 +106,10 @@ def reader_of(parsed: Namespace, *, timeout: float) -> QueueReader:
         return _maker(parsed, timeout)(parsed.management_url)
 
 
-def _reader_with_api(parsed: Namespace) -> QueueReader:
-    """The same; RabbitMQ's management API is looked for, where the arguments name none."""
+def _reader_with_api(parsed: Namespace, make: Callable[[str | None], QueueReader]) -> QueueReader:
+    """The reader; RabbitMQ's management API is looked for, where the arguments name none."""
     url = parsed.management_url
     with _usage_errors():
-        make = _maker(parsed, parsed.timeout)
         reader = make(url)
         if url is None and reader.source.system == "rabbitmq":
             url = management.derived(reader.source.url, parsed.timeout)
@@ -132,7 +138,7 @@ def _check(parsed: Namespace) -> None:
 
 def _maker(parsed: Namespace, timeout: float) -> Callable[[str | None], QueueReader]:
     _check(parsed)
-    step = min(_STEP_S, timeout)
+    step = min(max(_STEP_S, timeout / 2), timeout)
     if parsed.app is not None:
         app = apps.celery_app(parsed.app)
         return lambda url: reader_of_celery(app, management_url=url, timeout=step)

@@ -43,7 +43,8 @@ def show_list(messages: Sequence[StoredMessage], output: Output, *, with_argumen
     for line, message in zip(table[1:], messages, strict=True):
         output.line(line)
         output.line(
-            Text(label(message), "dim")
+            Text()
+            .append(label(message), "dim")
             .append_text(trace_line(message, output))
             .append(due(message, now))
         )
@@ -63,10 +64,10 @@ def trace_line(message: StoredMessage, output: Output) -> Text:
         return Text("not traced", "dim")
     identity, url = f"{creation.trace_id:032x}", trace_url_of_message(message)
     is_link = bool(url) and output.is_terminal
-    line = Text().append(identity, f"link {url}" if is_link else "not dim")
+    line = Text().append(identity, f"link {url}" if is_link else "")
     if not creation.trace_flags.sampled:
         line.append(" (not sampled)", "dim")
-    return line if is_link or not url else line.append(f" {url}", "not dim")
+    return line if is_link or not url else line.append(f" {url}")
 
 
 def due(message: StoredMessage, now: float) -> Text:

@@ -113,5 +113,5 @@ def _headers(message: StoredMessage, output: Output) -> None:
 
 
 def _fact(output: Output, name: str, value: str | Text, style: str = "") -> None:
-    line = Text(f"  {name:<{_WIDTH}}", "dim")
+    line = Text().append(f"  {name:<{_WIDTH}}", "dim")
     output.line(line.append_text(value if isinstance(value, Text) else Text(value, style)))

@@ -6,12 +6,13 @@ An endpoint of a vendor says where its traces are shown; one of a collector does
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from otel_queue_plugins.core.settings import definitions, problems
-from otel_queue_plugins.core.settings.trace_templates import of_backend
+from otel_queue_plugins.core.settings.trace_templates import filled, of_backend
 from otel_queue_plugins.core.settings.variables import Variables
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -22,6 +23,38 @@ _NEW_RELIC: Final = re.compile(r"(?:otlp|otlp\.(eu)01)\.nr-data\.net")
 _XRAY: Final = re.compile(r"xray\.([\w-]+)\.amazonaws\.com")
 _GCP: Final = "telemetry.googleapis.com"
 _UNKNOWN_SERVICE: Final = "unknown_service"
+_DAY_S: Final = 86400.0
+
+
+def url(
+    environ: Mapping[str, str],
+    trace_id: str,
+    *,
+    span_id: str = "",
+    start: float | None = None,
+    end: float | None = None,
+) -> str | None:
+    """The URL of a trace, by ids in hexadecimal; None if there is no template.
+
+    Times are seconds since the epoch: without `end` it is now, without `start` a day before it.
+    """
+    pattern = template(environ)
+    if pattern is None:
+        return None
+    until = time.time() if end is None else end
+    since = until - _DAY_S if start is None else start
+    return filled(
+        pattern,
+        {
+            "trace_id": trace_id,
+            "trace_id_head": trace_id[:8],
+            "trace_id_tail": trace_id[8:],
+            "span_id": span_id,
+            "service": service(environ),
+            "start_s": str(int(since)),
+            "end_s": str(int(until) + 1),
+        },
+    )
 
 
 def template(environ: Mapping[str, str]) -> str | None:
