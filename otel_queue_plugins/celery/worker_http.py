@@ -127,8 +127,8 @@ class WorkerHttp:
             capacity=self._capacity,
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=_running,
-            tracer_provider=self._telemetry.tracer_provider,
-            meter_provider=self._telemetry.meter_provider,
+            tracer_provider=lambda: self._telemetry.tracer_provider,
+            meter_provider=lambda: self._telemetry.meter_provider,
             has_pool_processes=lambda: pools.is_prefork(controller.pool),
             has_siblings=False,
         )
