@@ -33,12 +33,13 @@ class WorkerHttp:
 
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
+        self._service: Any = None
+        self._steps = (_worker_step(self), _consumer_step(self))
         self._begin(None)
 
     def _begin(self, controller: Any) -> None:
         self._controller = controller
         self._timer: Any = None
-        self._service: Any = None
         self._phase: Phase = "starting"
         self._turned_at: float | None = None
         self._consumes = False
@@ -60,8 +61,8 @@ class WorkerHttp:
         self.register_command()
         app = getattr(sender, "app", None)
         if app is not None and serving.place(os.environ) is not None:
-            app.steps["worker"].add(_worker_step(self))
-            app.steps["consumer"].add(_consumer_step(self))
+            for blueprint, step in zip(("worker", "consumer"), self._steps, strict=True):
+                app.steps[blueprint].add(step)
 
     @never_raises(do_nothing)
     def worker_ready(self, **_: Any) -> None:
@@ -76,14 +77,16 @@ class WorkerHttp:
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """Free the port."""
-        if self._service is not None:
-            self._service.close()
+        service, self._service = self._service, None
+        if service is not None:
+            service.close()
 
     @never_raises(do_nothing)
     def start(self) -> None:
         """Start to serve, once the pool has been forked."""
         from otel_queue_plugins.worker_http import service
 
+        self.worker_shutdown()
         self._service = service.start(self._worker(), os.environ)
         if self._service is not None:
             self._service.keep_numbers()
