@@ -34,7 +34,7 @@ class WorkerHttp:
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
         self._service: Any = None
-        self._steps = (_worker_step(self), _consumer_step(self))
+        self._steps: list[type[Any]] = []
         self._begin(None)
 
     def _begin(self, controller: Any) -> None:
@@ -61,6 +61,8 @@ class WorkerHttp:
         self.register_command()
         app = getattr(sender, "app", None)
         if app is not None and serving.place(os.environ) is not None:
+            # The same classes for each worker of a process: a set of steps has each of them once.
+            self._steps = self._steps or [_worker_step(self), _consumer_step(self)]
             for blueprint, step in zip(("worker", "consumer"), self._steps, strict=True):
                 app.steps[blueprint].add(step)
 
