@@ -34,12 +34,13 @@ class WorkerHttp:
 
     def __init__(self, telemetry: QueueTelemetry) -> None:
         self._telemetry = telemetry
+        self._service: Any = None
+        self._steps: list[type[Any]] = []
         self._begin(None)
 
     def _begin(self, controller: Any) -> None:
         self._controller = controller
         self._timer: Any = None
-        self._service: Any = None
         self._phase: Phase = "starting"
         self._turned_at: float | None = None
         self._consumes = False
@@ -61,8 +62,10 @@ class WorkerHttp:
         self.register_command()
         app = getattr(sender, "app", None)
         if app is not None and serving.place(os.environ) is not None:
-            app.steps["worker"].add(_worker_step(self))
-            app.steps["consumer"].add(_consumer_step(self))
+            # The same classes for each worker of a process: a set of steps has each of them once.
+            self._steps = self._steps or [_worker_step(self), _consumer_step(self)]
+            for blueprint, step in zip(("worker", "consumer"), self._steps, strict=True):
+                app.steps[blueprint].add(step)
 
     @never_raises(do_nothing)
     def worker_ready(self, **_: Any) -> None:
@@ -77,14 +80,16 @@ class WorkerHttp:
     @never_raises(do_nothing)
     def worker_shutdown(self, **_: Any) -> None:
         """Free the port."""
-        if self._service is not None:
-            self._service.close()
+        service, self._service = self._service, None
+        if service is not None:
+            service.close()
 
     @never_raises(do_nothing)
     def start(self) -> None:
         """Start to serve, once the pool has been forked."""
         from otel_queue_plugins.worker_http import service
 
+        self.worker_shutdown()
         self._service = service.start(self._worker(), os.environ)
         if self._service is not None:
             self._service.keep_numbers()
@@ -128,8 +133,8 @@ class WorkerHttp:
             capacity=self._capacity,
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
             running=_running,
-            tracer_provider=self._telemetry.tracer_provider,
-            meter_provider=self._telemetry.meter_provider,
+            tracer_provider=lambda: self._telemetry.tracer_provider,
+            meter_provider=lambda: self._telemetry.meter_provider,
             has_pool_processes=lambda: pools.is_prefork(controller.pool),
             has_siblings=False,
         )

@@ -106,7 +106,7 @@ class Workers:
             from otel_queue_plugins.reporting import starting
 
             self._reporter = starting.start_for_celery(
-                sender.app, consumed.names, self._telemetry.meter_provider()
+                sender.app, consumed.names, self._telemetry.meter_provider
             )
 
     def _running(self) -> list[tuple[Route, float]]:

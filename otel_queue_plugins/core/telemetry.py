@@ -63,10 +63,12 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             clock=clock,
         )
 
+    @property
     def tracer_provider(self) -> TracerProvider:
         """The provider that spans go to: the one that was given, else the global one."""
         return self._connection.tracer_provider()
 
+    @property
     def meter_provider(self) -> MeterProvider:
         """The provider that measurements go to: the one that was given, else the global one."""
         return self._connection.meter_provider()

@@ -98,8 +98,8 @@ class WorkerHttp:
             capacity=capacity,
             reserved=reserved,
             running=None,
-            tracer_provider=self._telemetry.tracer_provider,
-            meter_provider=self._telemetry.meter_provider,
+            tracer_provider=lambda: self._telemetry.tracer_provider,
+            meter_provider=lambda: self._telemetry.meter_provider,
             has_pool_processes=lambda: False,
             has_siblings=has_siblings,
         )

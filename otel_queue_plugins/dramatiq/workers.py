@@ -60,7 +60,7 @@ class Workers:
             from otel_queue_plugins.reporting import starting
 
             found = starting.start_for_dramatiq(
-                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider()
+                worker.broker, lambda: _consumed(worker), self._telemetry.meter_provider
             )
             if found is not None:
                 self._reporters[worker] = found

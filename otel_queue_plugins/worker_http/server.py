@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
 from typing import Any, Final
 
+from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.core.settings.kinds import HostPort
 from otel_queue_plugins.worker_http.answers import Answer, Answers, plain
 
@@ -38,7 +39,9 @@ class Server(ThreadingMixIn, HTTPServer):
     request_queue_size = 64
 
     def __init__(self, address: HostPort, answers: Answers) -> None:
-        family, *_, found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        places = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        # A `localhost` with both is expected at 127.0.0.1.
+        family, *_, found = min(places, key=lambda each: each[0] != socket.AF_INET)
         self.address_family = family
         self.answers = answers
         self._free = threading.Semaphore(MOST_AT_ONCE)
@@ -121,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             answer = self.server.answers.to(self.path, self.headers.get("Accept", ""))
         except Exception:  # noqa: BLE001 - the client gets an answer
-            _log.warning("%s could not be answered", self.path.partition("?")[0], exc_info=True)
+            log_failure("an answer over HTTP")
             answer = plain(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log of the worker")
         self._send(answer)
 

@@ -39,6 +39,7 @@ class Service:
     def __init__(self, worker: Worker, place: serving.Place, live_timeout: float) -> None:
         self._worker = worker
         self._live_timeout = live_timeout
+        self._is_for_prometheus = place.variable == serving.PROMETHEUS_PORT
         self._siblings: dict[int, ProcessState] = {}
         self._answering: Answering | None = None
         self._exemplars = Exemplars()
@@ -53,7 +54,7 @@ class Service:
 
     def start(self) -> None:
         """Start to listen, in threads of this process."""
-        _import_exposition()
+        _import_exposition(logging.WARNING if self._is_for_prometheus else logging.INFO)
         if self._worker.has_siblings:
             self._answering = self._answer_siblings()
         self._snapshots.start()
@@ -156,12 +157,12 @@ def _is_of_application() -> bool:
     return global_providers.has_provider("metrics") and not global_providers.is_own("metrics")
 
 
-def _import_exposition() -> None:
+def _import_exposition(level: int) -> None:
     """Import it now: a fork during an import would leave the child with half a module."""
     try:
         from otel_queue_plugins.worker_http import exposition
     except ImportError:
-        _log.warning(_NO_PROMETHEUS)
+        _log.log(level, _NO_PROMETHEUS)
     else:
         del exposition
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.sdk import greenlets
 
 T = TypeVar("T")
-
-_log = logging.getLogger("otel_queue_plugins")
 
 _POLL: Final = 0.005
 _GREEN_POLL: Final = 0.02
@@ -70,7 +68,7 @@ class Snapshots(Generic[T]):
             try:
                 self._latest = (number, self._capture())
             except Exception:  # noqa: BLE001 - the next one may succeed
-                _log.warning("the state of the worker could not be captured", exc_info=True)
+                log_failure("the capture of a worker's state")
 
     def _wait(self) -> None:
         """Wait until a result is wanted.

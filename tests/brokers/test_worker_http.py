@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.http_client import Client
-from tests.services import find_binary, free_port, start_redis
+from tests.services import find_binary, free_port, start_rabbitmq, start_redis
 
 if TYPE_CHECKING:
     from tests.brokers.harness import Lab
@@ -52,7 +52,11 @@ def test_stats_of_celery_add_up_to_what_ran(own_lab: Lab, pool: str) -> None:
     assert found["capacity"] == (1 if pool == "solo" else 2)
     assert found["pool"] == pool
     assert found["framework"] == "celery"
-    assert found["unknown"].keys() <= {"telemetry.last_export_ok_at"}
+    found = client.stats_until(lambda stats: stats["telemetry"]["exported"] >= 16)
+    assert found["telemetry"]["endpoint"] == own_lab.receiver.endpoint
+    assert found["telemetry"]["dropped"] == {}
+    assert found["telemetry"]["last_export_ok_at"].endswith("Z")
+    assert found["unknown"] == {}
 
 
 @on_redis
@@ -158,16 +162,18 @@ def test_blocked_consumer_of_dramatiq_is_not_live(own_lab: Lab, number: int) -> 
     client.until("/livez", 200)
 
 
-@on_redis
 @pytest.mark.parametrize("framework", ["celery", "dramatiq"])
 def test_worker_is_not_ready_while_the_broker_is_away(
     own_lab: Lab, framework: str, tmp_path: Path
 ) -> None:
     """It is live all the time: a restart would not bring the broker back."""
-    binary, broker_port, port = find_binary("redis-server"), free_port(), free_port()
-    broker, url = start_redis(binary, tmp_path, port=broker_port)
-    own_lab.broker = replace(own_lab.broker, url=f"{url}/0", results_url=f"{url}/0")
-    client, env = Client(port), served(port, OTEL_QUEUE_LIVE_TIMEOUT="15")
+    broker_port, port = free_port(), free_port()
+    is_redis = own_lab.broker.system == "redis"
+    start = start_redis if is_redis else start_rabbitmq
+    binary = find_binary("redis-server" if is_redis else "rabbitmq-server")
+    broker, url = start(binary, tmp_path, port=broker_port)
+    own_lab.broker = replace(own_lab.broker, url=f"{url}/0" if is_redis else url)
+    client, env = Client(port), served(port, OTEL_QUEUE_LIVE_TIMEOUT="20")
     try:
         if framework == "celery":
             own_lab.celery(own_lab.module(CELERY), env=env)
@@ -178,10 +184,53 @@ def test_worker_is_not_ready_while_the_broker_is_away(
         reply = client.until("/readyz", 503)
         assert "does not consume" in reply.body
         assert client.get("/livez").status == 200
-        broker, _ = start_redis(binary, tmp_path, port=broker_port)
-        client.until("/readyz", 200)
+        broker, _ = start(binary, tmp_path, port=broker_port)
+        client.until("/readyz", 200, timeout=40)
     finally:
         broker.close()
+
+
+@on_redis
+def test_stats_of_dramatiq_with_gevent_add_up_to_what_ran(own_lab: Lab) -> None:
+    """In both processes, whose threads are greenlets."""
+    port = free_port()
+    app = own_lab.module(DRAMATIQ)
+    command = [str(Path(sys.executable).with_name("dramatiq-gevent")), app.module]
+    worker = own_lab.processes.start(
+        "dramatiq-gevent",
+        [*command, "-p", "2", "-t", "4"],
+        env=own_lab.env("worker", app, served(port)),
+        cwd=own_lab.directory,
+    )
+    worker.wait_for_log("Worker process is ready for action", count=2, timeout=30)
+    own_lab.producer(app).run("for n in range(20): ok.send(n)")
+    found = Client(port).stats_until(lambda stats: stats["processed"] == {"success": 20})
+    assert found["pool"] == "gevent"
+    assert found["capacity"] == 8
+    assert worker.stop() == 0
+
+
+@on_redis
+def test_dropped_spans_of_pool_processes_are_in_stats_and_metrics(own_lab: Lab) -> None:
+    """Each counted once, though the pool processes have no metrics of their own."""
+    port = free_port()
+    app = own_lab.module(CELERY)
+    producer = own_lab.producer(app)
+    env = served(
+        port,
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"http://127.0.0.1:{free_port()}/v1/traces",
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="1",
+    )
+    own_lab.celery(app, env=env)
+    producer.run("for n in range(6): ok.delay(n)")
+    client = Client(port)
+    client.stats_until(lambda stats: stats["telemetry"]["dropped"] == {"export_failed": 6})
+    page = client.get("/metrics").body
+    (line,) = [
+        each for each in page.splitlines() if each.startswith("taskqueue_telemetry_dropped_")
+    ]
+    assert line.endswith(" 6.0")
+    assert 'drop_reason="export_failed"' in line
 
 
 @on_redis

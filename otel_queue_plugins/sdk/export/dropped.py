@@ -32,12 +32,15 @@ class Dropped:
 
     Attributes:
         when_added: Called after each `add`, in its thread.
+        counts_all: Whether the instrument shows what all forked processes have dropped, because
+            none of them has an instrument of its own.
     """
 
     def __init__(self, lost: Tally = LOST) -> None:
         self._lost = lost
         self._waiting: list[Callable[[], int]] = []
         self.when_added: Callable[[], None] = lambda: None
+        self.counts_all = False
         self._begin()
 
     def _begin(self) -> None:
@@ -69,11 +72,19 @@ class Dropped:
         self._check_process()
         counts = dict(self._counts)
         self._shown = sum(counts.values())
-        if left := self._left_by_children():
+        if self.counts_all:
+            counts = self._of_all_processes()
+        elif left := self._left_by_children():
             counts[PROCESS_ENDED] = left
         return [
             Observation(count, {semconv.DROP_REASON: reason}) for reason, count in counts.items()
         ]
+
+    def _of_all_processes(self) -> dict[str, int]:
+        counts = {reason: tally.total() for reason, tally in DROPPED.items()}
+        self._inherited = max(self._inherited, counts[PROCESS_ENDED])
+        counts[PROCESS_ENDED] = self._inherited
+        return {reason: count for reason, count in counts.items() if count}
 
     def publish(self, meter: Meter) -> None:
         """Create the instrument with `meter`."""

@@ -55,6 +55,7 @@ def make(plan: Plan, signals: Collection[str], resource: Resource, dropped: Drop
     builders = {"traces": _traces, "metrics": _metrics, "logs": _logs}
     made = {signal: builders[signal](relay, plan, resource, dropped) for signal in signals}
     replay = None
+    dropped.counts_all = "metrics" in signals and "traces" not in signals
     if relay.metrics is not None:
         replay = Replay(relay.metrics.provider, _counts(relay, made["metrics"]))
     lost = partial(dropped.add, QUEUE_FULL)
