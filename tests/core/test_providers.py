@@ -181,9 +181,11 @@ def test_write_current_context_without_provider_injects_it() -> None:
     assert carrier == {"baggage": "user=7"}
 
 
-def test_meter_provider_is_the_one_given_or_the_global_one(queue: Queue) -> None:
+def test_providers_are_those_given_or_the_global_ones(queue: Queue) -> None:
     """An adapter reports the state of queues to where the measurements go."""
+    assert queue.telemetry.tracer_provider is queue.tracer_provider
     assert queue.telemetry.meter_provider is queue.meter_provider
+    assert QueueTelemetry("celery").tracer_provider is trace.get_tracer_provider()
     assert QueueTelemetry("celery").meter_provider is metrics.get_meter_provider()
 
 
