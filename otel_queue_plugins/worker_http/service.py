@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +13,7 @@ from otel_queue_plugins.sdk import global_providers
 from otel_queue_plugins.sdk.config import serving
 from otel_queue_plugins.sdk.relay import numbers
 from otel_queue_plugins.sdk.relay.siblings import Answering, ask
-from otel_queue_plugins.worker_http import answers, health, process_state
+from otel_queue_plugins.worker_http import answers, health, process_state, turns
 from otel_queue_plugins.worker_http.answers import Answer, Answers
 from otel_queue_plugins.worker_http.exemplars import Exemplars
 from otel_queue_plugins.worker_http.listening import Listening
@@ -121,7 +120,9 @@ class Service:
             state = process_state.decode(answer)
             self._siblings[state.pid] = state
         # One that does not answer and lives is shown as it was: its loop may hang.
-        self._siblings = {pid: each for pid, each in self._siblings.items() if _is_alive(pid)}
+        self._siblings = {
+            pid: each for pid, each in self._siblings.items() if turns.is_sibling(pid)
+        }
         return [own, *(each for pid, each in self._siblings.items() if pid != own.pid)]
 
     def _answer_siblings(self) -> Answering | None:
@@ -165,11 +166,3 @@ def _import_exposition(level: int) -> None:
         _log.log(level, _NO_PROMETHEUS)
     else:
         del exposition
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True

@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _MOST_WAITING: Final = 64
 _PAUSE: Final = 0.1
+_ENDED: Final = ("Z", "X")  # the parent has not asked yet: proc(5)
 
 
 def wait_for_turn(is_closed: Callable[[], bool]) -> socket.socket | None:
@@ -29,12 +31,22 @@ def wait_for_turn(is_closed: Callable[[], bool]) -> socket.socket | None:
             turn.listen(_MOST_WAITING)
         except OSError:
             turn.close()
-            if not os.path.exists("/proc/self/ns/net"):  # noqa: PTH110 - not a path of ours
+            if not Path("/proc/self/ns/net").exists():
                 raise
             _wait_for_end_of_other()
         else:
             return turn
     return None
+
+
+def is_sibling(pid: int) -> bool:
+    """Whether a process with the parent of this one has that pid and has not ended (Linux)."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    state, parent, *_ = status.rpartition(")")[2].split()
+    return state not in _ENDED and int(parent) == os.getppid()
 
 
 def _wait_for_end_of_other() -> None:
