@@ -14,7 +14,10 @@ from otel_queue_plugins.core import semconv
 Kind = Literal["counter", "gauge", "histogram"]
 Attributes = tuple[tuple[str, str], ...]
 
-_SUMMED_GAUGES: Final = {semconv.IN_FLIGHT, semconv.CAPACITY, semconv.RESERVED}
+_SUMMED_GAUGES: Final = {
+    *(semconv.IN_FLIGHT, semconv.CAPACITY, semconv.RESERVED),
+    *(semconv.SCHEDULED, semconv.QUEUE_CONSUMERS),
+}
 _VALUES: Final = ("string_value", "bool_value", "int_value", "double_value")
 
 
