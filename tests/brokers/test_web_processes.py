@@ -113,8 +113,10 @@ def test_uvicorn_with_zero_code_exports_all(
     own_lab.receiver.expect_total(SENT, len(pages), timeout=2)
 
 
-@pytest.mark.parametrize("name", ["uWSGI", "uWSGI, lazy apps"])
-def test_uwsgi_keeps_its_signals_and_loses_nothing_at_graceful_end(name: str, own_lab: Lab) -> None:
+@pytest.mark.parametrize(("name", "loads"), [("uWSGI", 1), ("uWSGI, lazy apps", 2)])
+def test_uwsgi_keeps_its_signals_and_loses_nothing_at_graceful_end(
+    name: str, loads: int, own_lab: Lab
+) -> None:
     """HUP and TERM restart its workers, INT ends it.
 
     TERM and INT kill a worker that is in a request, and run no code in it.
@@ -130,6 +132,8 @@ def test_uwsgi_keeps_its_signals_and_loses_nothing_at_graceful_end(name: str, ow
             expect_pages(own_lab, pages)
             own_lab.receiver.expect_total(SENT, len(pages), timeout=2)
         site.process.wait_for_log("pawned uWSGI worker", count=life * server.processes)
+        # A worker that is interrupted while it loads the app goes on without one.
+        site.process.wait_for_log(r"WSGI app 0 .* ready", count=life * loads)
         assert site.get("quiet").pid not in workers
     assert site.process.stop(signal.SIGINT) == 0
 
