@@ -1,0 +1,71 @@
+"""The rules of the page about alerts, tried by promtool: each fires, and is silent otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests import pages
+from tests.services import find_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEPTH: Final = (
+    'taskqueue_queue_depth{messaging_destination_name="q", taskqueue_queue_state="ready"}'
+)
+AGE: Final = (
+    'taskqueue_queue_oldest_age_seconds{messaging_destination_name="q",'
+    ' taskqueue_queue_state="ready"}'
+)
+CONSUMED: Final = 'messaging_client_consumed_messages_total{messaging_destination_name="q"}'
+ABANDONED: Final = 'taskqueue_queue_abandoned{messaging_destination_name="q"}'
+DEAD: Final = (
+    'taskqueue_task_dead_letters_total{messaging_destination_name="q", taskqueue_task_name="pay"}'
+)
+BUSY: Final = 'taskqueue_worker_in_flight{service_name="shop"}'
+SLOTS: Final = 'taskqueue_worker_capacity{service_name="shop"}'
+IDLE: Final = {CONSUMED: "7x60"}
+GROWING: Final = {DEPTH: "3x60", AGE: "0+60x60"}
+
+CASES: Final = {
+    "nobody takes messages": (GROWING | IDLE, "QueueIsStuck"),
+    "no worker was ever there": (GROWING, "QueueIsStuck"),
+    "deep, and moving": ({DEPTH: "5000x60", AGE: "20x60", CONSUMED: "0+600x60"}, ""),
+    "old, and slowly moving": (GROWING | {CONSUMED: "0+1x60"}, ""),
+    "empty": ({DEPTH: "0x60", AGE: "0x60"} | IDLE, ""),
+    "a worker was killed": ({ABANDONED: "0x10 4x50"}, "WorkersAreLost"),
+    "none was": ({ABANDONED: "0x60"}, ""),
+    "messages are given up": ({DEAD: "0x20 0+1x40"}, "DeadLettersGrow"),
+    "none is": ({DEAD: "5x60"}, ""),
+    "all slots are busy": ({BUSY: "8x60", SLOTS: "8x60"}, "WorkersAreSaturated"),
+    "one is free": ({BUSY: "7x60", SLOTS: "8x60"}, ""),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_alert_fires_in_its_case_and_no_other(case: str, tmp_path: Path) -> None:
+    """After half an hour of one value a minute."""
+    series, alert = CASES[case]
+    promtool = find_binary("promtool")
+    (tmp_path / "rules.yml").write_text(pages.block("how-to/alerts", "yaml", "QueueIsStuck"))
+    firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    samples = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else []
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": firing, "eval_time": "30m", "exp_samples": samples}],
+    }
+    # Every JSON document is one of YAML.
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [test]}))
+    found = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "test.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
