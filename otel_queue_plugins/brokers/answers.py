@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from otel_queue_plugins.brokers.facts import QueueState
 
@@ -13,6 +14,12 @@ class Unknown:
 
     reason: str
 
+
+NO_TIME_OF_CELERY: Final = Unknown(
+    "the message does not say when it was sent: its sender does not use this package, or exports "
+    "nothing"
+)
+NO_TIME_OF_DRAMATIQ: Final = Unknown("the oldest message says no time, or it is not JSON")
 
 Count = int | Unknown
 Age = float | Unknown

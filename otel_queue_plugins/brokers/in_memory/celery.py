@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from otel_queue_plugins.brokers.answers import Age, Unknown, queue_state
+from otel_queue_plugins.brokers.answers import NO_TIME_OF_CELERY, Age, Unknown, queue_state
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import Change, Plan, QueueState, Source, State, StoredMessage
 from otel_queue_plugins.brokers.formats import celery_messages
@@ -16,7 +16,6 @@ from otel_queue_plugins.brokers.names import is_task_queue
 
 IN_WORKERS: Final = Unknown("the memory transport leaves to the workers what they hold")
 NO_DEAD: Final = Unknown("the memory transport keeps no dead letters")
-NO_TIME: Final = Unknown("the message does not say when it was sent: its sender lacks this package")
 
 
 class CeleryInMemory(Unconnected):
@@ -117,4 +116,4 @@ def _oldest(messages: Sequence[StoredMessage], now: float) -> Age:
     if not messages:
         return 0.0
     age = messages[0].age(now)
-    return NO_TIME if age is None else age
+    return NO_TIME_OF_CELERY if age is None else age

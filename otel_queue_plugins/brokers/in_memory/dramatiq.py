@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.brokers.answers import Age, Unknown, queue_state
+from otel_queue_plugins.brokers.answers import NO_TIME_OF_DRAMATIQ, Age, Unknown, queue_state
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import Change, Plan, QueueState, Source, State, StoredMessage
 from otel_queue_plugins.brokers.formats import dramatiq_messages
@@ -17,7 +17,6 @@ from otel_queue_plugins.brokers.in_memory.shared import Unconnected
 
 NO_TIMES: Final = Unknown("the StubBroker does not note when a message was taken")
 NO_CONSUMERS: Final = Unknown("the StubBroker does not know who consumes")
-NO_TIME: Final = Unknown("the oldest message says no time, or it is not JSON")
 HELD: Final = "workers of this process hold these"
 
 _DELAYED: Final = ".DQ"
@@ -157,4 +156,4 @@ class DramatiqInMemory(Unconnected):
         if first is None:
             return 0.0
         age = first.age(now)
-        return NO_TIME if age is None else age
+        return NO_TIME_OF_DRAMATIQ if age is None else age

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.brokers.answers import Age, Count, Unknown, queue_state
+from otel_queue_plugins.brokers.answers import NO_TIME_OF_CELERY, Age, Count, Unknown, queue_state
 from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.formats import celery_messages
 from otel_queue_plugins.brokers.formats.celery_messages import Times
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NO_DEAD: Final = Unknown("Celery keeps no dead letters on Redis: what it rejects is removed")
 NO_CONSUMERS: Final = Unknown("Redis does not know who consumes; each worker reports itself")
-NO_TIME: Final = Unknown("the message does not say when it was sent: its sender lacks this package")
 SHARED: Final = Unknown("messages are held that an exchange delivered to several queues")
 
 
@@ -123,5 +122,5 @@ def _oldest(messages: Sequence[Times], now: float) -> Age:
     since = [each.could_run_at for each in messages]
     said = [when for when in since if when is not None]
     if len(said) < len(since):
-        return NO_TIME
+        return NO_TIME_OF_CELERY
     return max(0.0, now - min(said)) if said else 0.0

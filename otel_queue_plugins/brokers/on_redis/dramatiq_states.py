@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_queue_plugins.brokers.answers import Age, Count, Unknown, queue_state
+from otel_queue_plugins.brokers.answers import NO_TIME_OF_DRAMATIQ, Age, Count, Unknown, queue_state
 from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.formats import dramatiq_messages
 from otel_queue_plugins.brokers.on_redis.client import text
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 NO_CONSUMERS: Final = Unknown("Redis does not know who consumes; each worker reports itself")
 NO_FETCH_TIME: Final = Unknown("Dramatiq does not note when a message was fetched")
 JUST_TAKEN: Final = Unknown("the oldest message was taken while it was looked at")
-NO_TIME: Final = Unknown("the oldest message says no time, or it is not JSON")
 MAX_GONE: Final = 1000
 MAX_SETS: Final = 4000
 
@@ -108,7 +107,7 @@ class _HeadsAndHolders:
         if raw is None:
             return JUST_TAKEN
         age = dramatiq_messages.message(raw, queue=queue, state="ready").age(now)
-        return NO_TIME if age is None else age
+        return NO_TIME_OF_DRAMATIQ if age is None else age
 
 
 def _state(queue: str, counts: Counts, age: Age, abandoned: Count) -> QueueState:
