@@ -200,8 +200,9 @@ def test_strict_mode_raises_at_the_start(programs: Programs, http_receiver: Faul
 def test_ensure_providers_called_again_is_cheap() -> None:
     """Adapters call it for each message: less than a microsecond."""
     sdk.ensure_providers()
-    fastest = min(timeit.repeat(sdk.ensure_providers, repeat=20, number=10_000))
-    assert fastest / 10_000 < 1e-6
+    # Short enough that one of them has the processor for itself, whatever else the machine does.
+    fastest = min(timeit.repeat(sdk.ensure_providers, repeat=500, number=500))
+    assert fastest / 500 < 1e-6
 
 
 def test_flush_works_on_providers_of_the_application() -> None:
