@@ -59,9 +59,9 @@ class Both:
         """Deliveries, as the process that exports counts them."""
         from opentelemetry import metrics
 
-        from otel_queue_plugins.core import counts
+        from otel_queue_plugins.core.metrics import observed
 
-        kept = counts.of(metrics.get_meter_provider(), lambda: 0)
+        kept = observed.counts_of(metrics.get_meter_provider(), lambda: 0)
         options = metrics.CallbackOptions()
         return sum(int(each.value) for each in kept.consumed.observe(options))
 
