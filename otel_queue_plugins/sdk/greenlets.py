@@ -6,13 +6,13 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 logger = logging.getLogger("otel_queue_plugins")
 
@@ -20,6 +20,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL = 0.02
+# What a native thread wants to be logged; None where it may log by itself.
+_log_calls: ContextVar[deque[Callable[[], None]] | None] = ContextVar("_log_calls", default=None)
 _warned: list[int] = []
 
 
@@ -34,7 +36,9 @@ def in_native_thread(call: Callable[P, T]) -> Callable[P, T]:
 
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         outcome: Future[T] = Future()
-        context = copy_context()
+        context, log_calls = copy_context(), deque[Callable[[], None]]()
+        if run is _under_eventlet:
+            context.run(_log_calls.set, log_calls)
 
         def act() -> None:
             try:
@@ -42,10 +46,29 @@ def in_native_thread(call: Callable[P, T]) -> Callable[P, T]:
             except BaseException as error:  # noqa: BLE001 - raised again in the caller
                 outcome.set_exception(error)
 
-        run(act)
+        run(act, partial(_call_all, log_calls))
         return outcome.result()
 
     return called
+
+
+def log(level: int, text: str, *args: object) -> None:
+    """Log a line of this package; what runs in a native thread of eventlet's leaves it to the hub.
+
+    The locks of logging are eventlet's there. One that a greenlet holds while it writes cannot be
+    waited for in another thread: eventlet wakes that up in the wrong one, and it waits for ever.
+    """
+    write = partial(logger.log, level, text, *args)
+    calls = _log_calls.get()
+    if calls is None:
+        write()
+    else:
+        calls.append(write)
+
+
+def _call_all(calls: deque[Callable[[], None]]) -> None:
+    while calls:
+        calls.popleft()()
 
 
 def is_green() -> bool:
@@ -79,8 +102,11 @@ def _does_grpc_block() -> bool:
     return not getattr(cygrpc, "g_gevent_activated", True)
 
 
-def _thread_runner() -> Callable[[Callable[[], None]], None] | None:
-    """A function that runs another in a native thread and waits; None without greenlets."""
+def _thread_runner() -> Callable[[Callable[[], None], Callable[[], None]], None] | None:
+    """What runs a function in a native thread and waits; None without greenlets.
+
+    Its second argument is a function that may be called now and then while it waits.
+    """
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_module_patched("threading"):
         return _under_gevent
@@ -90,17 +116,19 @@ def _thread_runner() -> Callable[[Callable[[], None]], None] | None:
     return None
 
 
-def _under_gevent(act: Callable[[], None]) -> None:
+def _under_gevent(act: Callable[[], None], _meanwhile: Callable[[], None]) -> None:
     import_module("gevent").get_hub().threadpool.apply(act)
 
 
-def _under_eventlet(act: Callable[[], None]) -> None:
+def _under_eventlet(act: Callable[[], None], meanwhile: Callable[[], None]) -> None:
     """Run `act` in a thread of its own: eventlet's pool waits at exit for threads that hang."""
     eventlet = import_module("eventlet")
     thread = eventlet.patcher.original("threading").Thread(target=act, daemon=True)
     thread.start()
     while thread.is_alive():
         eventlet.sleep(_POLL)
+        meanwhile()
+    meanwhile()
 
 
 def start_native_thread(act: Callable[[], None], name: str) -> None:

@@ -99,3 +99,29 @@ def test_call_without_greenlets_is_not_wrapped() -> None:
         "assert run(len) is len"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_line_of_a_native_thread_is_logged_while_a_greenlet_holds_the_lock_of_logging(
+    processes: Processes,
+) -> None:
+    """Eventlet cannot wake up another thread that waits for it: the export would never end."""
+    code = """
+import eventlet; eventlet.monkey_patch()
+import logging, threading, time
+from otel_queue_plugins.sdk import greenlets
+
+class Slow(logging.StreamHandler):
+    def emit(self, record):
+        time.sleep(0.3)
+        super().emit(record)
+
+logging.getLogger().addHandler(Slow())
+native = greenlets.in_native_thread(lambda: greenlets.log(logging.WARNING, "said by %s", "it"))
+threading.Thread(target=logging.warning, args=("said by a greenlet",)).start()
+time.sleep(0.1)
+native()
+logging.warning("returned")
+"""
+    program = processes.python("-W", "ignore", "-c", code, name="eventlet")
+    assert program.wait() == 0
+    assert program.log.splitlines() == ["said by a greenlet", "said by it", "returned"]

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.core.settings.problems import without_secrets
+from otel_queue_plugins.sdk import greenlets
 from otel_queue_plugins.sdk.diagnosis import causes, export_calls
 from otel_queue_plugins.sdk.diagnosis.remedies import RETRIED
 from otel_queue_plugins.sdk.shared_memory import REFUSED, WARNED, Moment
@@ -29,8 +30,6 @@ _LOGGERS: Final = (
     "opentelemetry.sdk._shared_internal",
     "opentelemetry.sdk.metrics._internal.export",
 )
-
-_log = logging.getLogger("otel_queue_plugins")
 
 
 class LostItems:
@@ -138,7 +137,7 @@ class ExportFailureFilter(logging.Filter):
             return
         is_lost = has_failed or not may_pass
         lost = self._lost.words(target.signal, call.items() if is_lost else 0)
-        _log.log(
+        greenlets.log(
             logging.WARNING if may_pass else logging.ERROR,
             "%s to %s: %s (%s)",
             target.signal,
