@@ -5,6 +5,7 @@ For a process that is instrumented after Celery has sent the signals of its star
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -45,10 +46,21 @@ def current() -> Role:
     role = _of(sys._getframe(1))  # noqa: SLF001 - the frames of a thread have no public name
     if role.kind is not None:
         return role
-    others = list(sys._current_frames().values())  # noqa: SLF001 - likewise
+    others = _innermost_frames()
     workers = (each.worker for each in map(_of, others) if each.kind == "worker")
     worker = next(workers, None)
     return Role("worker", worker) if worker is not None else role
+
+
+def _innermost_frames() -> list[FrameType]:
+    # Python holds a lock of its own meanwhile; a garbage collection then may wait for it for ever.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return list(sys._current_frames().values())  # noqa: SLF001 - likewise
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _of(innermost: FrameType) -> Role:
