@@ -91,15 +91,16 @@ def managed_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manag
 
 
 @contextmanager
-def prometheus_server(directory: Path, target_port: int) -> Iterator[str]:
-    """The URL of a Prometheus that scrapes a port of loopback each second, with exemplars."""
+def prometheus_server(directory: Path, *target_ports: int) -> Iterator[str]:
+    """The URL of a Prometheus that scrapes ports of loopback each second, with exemplars."""
     binary = find_binary("prometheus")
     configuration = directory / "prometheus.yml"
+    targets = [f"127.0.0.1:{port}" for port in target_ports]
     configuration.write_text(
         "global: {scrape_interval: 1s}\n"
         "scrape_configs:\n"
         "- job_name: worker\n"
-        f"  static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]\n"
+        f"  static_configs: [{{targets: {targets}}}]\n"
     )
 
     def start() -> tuple[Processes, str]:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
 
+from otel_queue_plugins.cli.dashboards import arguments as dashboards_arguments
 from otel_queue_plugins.cli.demo import arguments as demo_arguments
 from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from otel_queue_plugins.cli.report.command import report
 
         return report(parsed)
+    if parsed.command == "dashboards":
+        from otel_queue_plugins.cli.dashboards.command import dashboards
+
+        return dashboards(parsed)
     return _run(parsed)
 
 
@@ -68,6 +73,14 @@ def make_parser() -> ArgumentParser:
             help="report the state of queues as metrics",
             description="Look at queues again and again, and export their depth and age as "
             "metrics, as OTEL_* say.",
+        )
+    )
+    dashboards_arguments.add_arguments(
+        commands.add_parser(
+            "dashboards",
+            help="write dashboards and alerts for your backend",
+            description="Write dashboards and alert rules for Grafana, Prometheus, Datadog and "
+            "Honeycomb into a directory. They show what this package exports.",
         )
     )
     return parser

@@ -1,4 +1,4 @@
-"""The rules of the page about alerts, tried by promtool: each fires, and is silent otherwise."""
+"""The alert rules, tried by promtool: each fires in its case, and is silent otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests import pages
+from otel_queue_plugins.cli.dashboards.command import contents
 from tests.services import find_binary
 
 if TYPE_CHECKING:
@@ -26,8 +26,18 @@ ABANDONED: Final = 'taskqueue_queue_abandoned{messaging_destination_name="q"}'
 DEAD: Final = (
     'taskqueue_task_dead_letters_total{messaging_destination_name="q", taskqueue_task_name="pay"}'
 )
-BUSY: Final = 'taskqueue_worker_in_flight{service_name="shop"}'
-SLOTS: Final = 'taskqueue_worker_capacity{service_name="shop"}'
+BUSY: Final = 'taskqueue_worker_in_flight{job="shop"}'
+SLOTS: Final = 'taskqueue_worker_capacity{job="shop"}'
+SUCCESS: Final = (
+    'messaging_client_consumed_messages_total{messaging_destination_name="q",'
+    ' taskqueue_task_name="pay", taskqueue_task_outcome="success"}'
+)
+FAILURE: Final = SUCCESS.replace("success", "failure")
+LOST: Final = SUCCESS.replace("success", "lost")
+RUNNING: Final = 'taskqueue_worker_longest_running_seconds{job="shop", taskqueue_task_name="pay"}'
+DROPPED: Final = (
+    'taskqueue_telemetry_dropped_total{job="shop", taskqueue_telemetry_drop_reason="queue_full"}'
+)
 IDLE: Final = {CONSUMED: "7x60"}
 GROWING: Final = {DEPTH: "3x60", AGE: "0+60x60"}
 
@@ -41,6 +51,14 @@ CASES: Final = {
     "none was": ({ABANDONED: "0x60"}, ""),
     "messages are given up": ({DEAD: "0x20 0+1x40"}, "DeadLettersGrow"),
     "none is": ({DEAD: "5x60"}, ""),
+    "a pool process died": ({LOST: "0x20 1x40", SUCCESS: "0+60x60"}, "TasksAreLost"),
+    "none died for long": ({LOST: "0 1x60", SUCCESS: "0+60x60"}, ""),
+    "a third fails": ({FAILURE: "0+30x60", SUCCESS: "0+60x60"}, "TasksFail"),
+    "a tenth fails": ({FAILURE: "0+6x60", SUCCESS: "0+60x60"}, ""),
+    "a task hangs": ({RUNNING: "1800+120x60"}, "TaskRunsForLong"),
+    "a task takes half an hour": ({RUNNING: "1800x60"}, ""),
+    "spans are dropped": ({DROPPED: "0x20 0+5x40"}, "TelemetryIsDropped"),
+    "some were long ago": ({DROPPED: "5x60"}, ""),
     "all slots are busy": ({BUSY: "8x60", SLOTS: "8x60"}, "WorkersAreSaturated"),
     "one is free": ({BUSY: "7x60", SLOTS: "8x60"}, ""),
 }
@@ -51,7 +69,7 @@ def test_alert_fires_in_its_case_and_no_other(case: str, tmp_path: Path) -> None
     """After half an hour of one value a minute."""
     series, alert = CASES[case]
     promtool = find_binary("promtool")
-    (tmp_path / "rules.yml").write_text(pages.block("how-to/alerts", "yaml", "QueueIsStuck"))
+    (tmp_path / "rules.yml").write_text(contents(["prometheus"])["prometheus/alerts.yml"])
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
     samples = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else []
     test = {
