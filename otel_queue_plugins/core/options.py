@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.profiles import PROFILES
 from otel_queue_plugins.core.settings.definitions import Setting, is_strict
 from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
 from otel_queue_plugins.core.settings.problems import nearest, raise_first, report
@@ -51,6 +52,7 @@ class Options:
         log_correlation: Put trace, span and task on every log record.
         queue_state: Let workers report depth and age of the queues that they consume.
         log_trace_url: Put the URL of the trace on log records of tasks that fail.
+        profile: The backend that spans are also described for, `""` for none.
         exception_signal: `""` records exceptions as span events, `logs` as log records,
             `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
@@ -115,6 +117,13 @@ class Options:
         kind=Flag(),
         text="put `trace_url` on every log record: [the link](../how-to/operate-queues.md#links-to-"
         "traces) on what a task, or its framework, logs at WARNING or above, else empty",
+    )
+    profile: str = _option(
+        "",
+        Choice("", *PROFILES),
+        "attributes and defaults that [a backend](../how-to/backends.md#profiles) needs: "
+        + ", ".join(f"`{name}`" for name in PROFILES),
+        default_text="none",
     )
     exception_signal: str = _option(
         "",

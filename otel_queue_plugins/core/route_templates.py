@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core import profiles, semconv
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.messages import Outcome, Route
@@ -57,20 +57,32 @@ class RouteTemplate:
         "metric_attributes",
         "process_attributes",
         "process_name",
+        "profile",
         "route",
         "send_attributes",
         "send_name",
     )
 
-    def __init__(self, route: Route, framework: str, span_name: str) -> None:
+    def __init__(self, route: Route, framework: str, span_name: str, profile: str = "") -> None:
         target = bounded(route.destination if span_name == "queue" else route.task)
         self.route = route
+        self.profile = profile
         self.send_name = f"send {target}"
         self.process_name = f"process {target}"
         shared = _span_attributes(route, framework)
-        self.send_attributes = _operation("send") | shared | _SEND_PLACEHOLDERS
+        self.send_attributes = (
+            _operation("send")
+            | shared
+            | _SEND_PLACEHOLDERS
+            | profiles.attributes(profile, "send", framework, route)
+        )
         self.base_attributes = _operation("process") | shared
-        self.process_attributes = self.base_attributes | _PROCESS_PLACEHOLDERS | _function(route)
+        self.process_attributes = (
+            self.base_attributes
+            | _PROCESS_PLACEHOLDERS
+            | _function(route)
+            | profiles.attributes(profile, "process", framework, route)
+        )
         self.metric_attributes = _metric_attributes(route)
         self._series: dict[tuple[str, str | None], Series] = {}
         self._send_success_series: Series | None = None
@@ -125,7 +137,8 @@ class RouteTemplate:
 class RouteTemplates:
     """The templates of the routes in use, at most 4,096; beyond that they are made anew."""
 
-    def __init__(self, framework: str, span_name: str) -> None:
+    def __init__(self, framework: str, span_name: str, profile: str = "") -> None:
+        self._profile = profile
         self._framework = framework
         self._span_name = span_name
         self._templates: dict[Route, RouteTemplate] = {}
@@ -137,7 +150,7 @@ class RouteTemplates:
             if len(self._templates) >= MAX_ROUTES:
                 self._templates.clear()
             template = self._templates[route] = RouteTemplate(
-                route, self._framework, self._span_name
+                route, self._framework, self._span_name, self._profile
             )
         return template
 

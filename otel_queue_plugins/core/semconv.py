@@ -31,6 +31,15 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
 
+# Attributes of other conventions, for `OTEL_QUEUE_PROFILE`
+DATADOG_OPERATION: Final = "operation.name"
+DATADOG_RESOURCE: Final = "resource.name"
+DATADOG_TYPE: Final = "span.type"
+PEER_SERVICE: Final = "peer.service"
+SENTRY_OPERATION: Final = "sentry.op"
+SENTRY_RECEIVE_LATENCY: Final = "messaging.message.receive.latency"
+XRAY_ANNOTATIONS: Final = "aws.xray.annotations"
+
 FRAMEWORK: Final = "taskqueue.framework"
 TASK_NAME: Final = "taskqueue.task.name"
 TASK_ATTEMPT: Final = "taskqueue.task.attempt"

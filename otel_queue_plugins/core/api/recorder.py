@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
-Value = str | int | float | bool
+Value = str | int | float | bool | tuple[str, ...]
 Describe = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 """Returns the attributes and the links of a span, which then belong to it."""
 BeginSpan = Callable[[str, Context, SpanKind, Describe, int], Span]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core import profiles, semconv
 from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded, int64_or_none
 from otel_queue_plugins.core.carrier.envelope import Envelope
@@ -37,6 +37,8 @@ def build(
         attributes[semconv.TASK_TRIGGER] = trigger
     if waited.wait is not None:
         attributes[semconv.TASK_WAIT] = waited.wait
+        if template.profile:
+            attributes.update(profiles.wait_attributes(template.profile, waited.wait))
     if waited.prefetch_wait is not None:
         attributes[semconv.TASK_PREFETCH_WAIT] = waited.prefetch_wait
     if delivery.worker_name is not None:

@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
+from otel_queue_plugins.sdk.config import profiles
 from otel_queue_plugins.sdk.config.reader import Environment
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ _TEMPORALITY = {
 
 def temporality(environ: Mapping[str, str] = os.environ) -> dict[type, AggregationTemporality]:
     """The temporality of each kind of instrument; cumulative by default."""
-    preference = Environment(environ).value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
+    environment = Environment(environ)
+    preference = environment.value("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
+    preference = preference or profiles.default_temporality(environment)
     kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter)
     chosen = _TEMPORALITY.get(preference.lower(), {})
     return {kind: chosen.get(kind, _CUMULATIVE) for kind in kinds}

@@ -9,6 +9,7 @@ from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS
 from otel_queue_plugins.sdk.config import (
+    profiles,
     propagators,
     samplers,
     scraping,
@@ -66,6 +67,7 @@ def read(environ: Mapping[str, str]) -> Plan:
     variable_names.check_look_alikes(environment)
     _check_config_file(environment)
     _check_grpc(environment, named)
+    profiles.check(environment, named)
     problems = merged(environment.problems)
     broken = {signal for each in problems if not each.is_warning for signal in each.signals}
     return Plan(

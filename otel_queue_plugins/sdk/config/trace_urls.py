@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from otel_queue_plugins.core.settings import definitions, problems
 from otel_queue_plugins.core.settings.trace_templates import filled, of_backend
 from otel_queue_plugins.core.settings.variables import Variables
+from otel_queue_plugins.sdk.config import profiles
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _DATADOG: Final = re.compile(
@@ -89,7 +90,7 @@ def _derived(variables: Variables) -> str | None:
         attributes = variables.value("OTEL_RESOURCE_ATTRIBUTES")
         project = _resource({"OTEL_RESOURCE_ATTRIBUTES": attributes}).get("gcp.project_id")
         return of_backend("gcp", project) if project else None
-    return None
+    return profiles.default_trace_url(variables)
 
 
 def _resource(environ: Mapping[str, str]) -> dict[str, str]:

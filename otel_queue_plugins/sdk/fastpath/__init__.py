@@ -34,7 +34,7 @@ __all__ = [
     "spans",
 ]
 
-Value = str | int | float | bool
+Value = str | int | float | bool | tuple[str, ...]
 About = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 BeginSpan = Callable[[str, Context, SpanKind, About, int], Span]
 Record = Callable[[float, Mapping[str, Value], Context], None]
