@@ -69,9 +69,9 @@ FASTPATH: Final[Setting[bool | None]] = Setting(
 RELAY: Final = Setting(
     variable="OTEL_QUEUE_RELAY",
     kind=Flag(),
-    default=False,
-    text="`on`: the main process exports for all processes of a forked Celery pool, instead of "
-    "each for itself: [one exporter for a forked pool]"
+    default=True,
+    text="`off`: each process of a forked Celery pool exports for itself, instead of the main "
+    "process for all: [one exporter for a forked pool]"
     "(../explanation/processes.md#one-exporter-for-a-forked-pool)",
 )
 FLUSH_TIMEOUT: Final = Setting(

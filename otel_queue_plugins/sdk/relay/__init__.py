@@ -1,7 +1,7 @@
 """One exporter for all processes of a worker, where a pool is forked from one that lasts.
 
-The others hand over what they have recorded, at once and without waiting. Only with
-`OTEL_QUEUE_RELAY=on`; not where they were not forked, and where providers are a user's.
+The others hand over what they have recorded, at once and without waiting. Not with
+`OTEL_QUEUE_RELAY=off`, where they were not forked, and where providers are a user's.
 """
 
 from __future__ import annotations
