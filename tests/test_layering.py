@@ -24,6 +24,7 @@ MAY_USE = {
     "brokers": {"brokers", "core", "version"},
     "reporting": {"reporting", "core", "sdk", "brokers", "version"},
     "trace_links": {"trace_links", "core", "sdk", "brokers", "version"},
+    "sampling": {"sampling", "sdk", "core", "version"},
     "cli": {"cli", "core", "sdk", "brokers", "reporting", "trace_links", "version"},
     "version": set(),
     "__init__": {"version", "sdk", "trace_links"},
@@ -33,7 +34,7 @@ MAY_USE = {
 ROOMS = {
     "core": ({"settings"}, {"api"}, {"carrier"}, {"metrics"}, {"spans"}, {"verbs"}),
     "sdk": (
-        *({"config"}, {"diagnosis"}, {"fastpath"}, {"export"}, {"logs"}),
+        *({"sampling"}, {"config"}, {"diagnosis"}, {"fastpath"}, {"export"}, {"logs"}),
         {"relay", "process", "providers"},
     ),
 }

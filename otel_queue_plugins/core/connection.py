@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from opentelemetry import metrics, trace
@@ -13,7 +13,7 @@ from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.api import forking
-from otel_queue_plugins.core.api.recorder import FastPath, Recorder
+from otel_queue_plugins.core.api.recorder import FastPath, Recorder, Value
 from otel_queue_plugins.core.carrier import ids
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.metrics.instruments import Instruments
@@ -29,6 +29,9 @@ from otel_queue_plugins.version import VERSION
 
 SetUp = Callable[..., object]
 """Called with the signals that have no provider yet: `traces`, `metrics` or both."""
+
+ReportFailure = Callable[[Mapping[str, Value]], None]
+"""Called with the attributes of a route whose send or delivery has failed."""
 
 _SIGNALS: Final = ("traces", "metrics")
 _UNLIMITED_LOOKUPS: Final = 100
@@ -68,6 +71,7 @@ class Connection:
         self._next_lookup_at = 0.0
         self.is_open = False
         self.can_choose_ids = False
+        self.report_failure: ReportFailure | None = None
         self.counts = Counts(clock)
         self._use(NoOpTracer(), NoOpMeter(semconv.SCOPE))
         self._lock = threading.Lock()
@@ -129,6 +133,8 @@ class Connection:
             shared.consuming.extend(self.counts.consuming)
             self.counts = shared
         self.can_choose_ids = ids.enable_chosen_ids(tracer)
+        sampler = getattr(tracer, "sampler", None)
+        self.report_failure = getattr(sampler, "report_task_failure", None)
         self._use(tracer, meter)
         self.is_open = True
 

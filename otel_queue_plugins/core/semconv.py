@@ -62,6 +62,7 @@ WORKER_NAME: Final = "taskqueue.worker.name"
 WORKFLOW_KIND: Final = "taskqueue.workflow.kind"
 WORKFLOW_ID: Final = "taskqueue.workflow.id"
 WORKFLOW_STEP: Final = "taskqueue.workflow.step"
+SAMPLING_REASON: Final = "taskqueue.sampling.reason"
 
 # Attributes of the spans of `otel-queue`
 ADMIN_OPERATION: Final = "taskqueue.admin.operation"

@@ -15,6 +15,9 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Trigger, Workflow
 from otel_queue_plugins.core.options import RELATIONS
 
+ASSUMED_FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
+"""Of contexts that are known without their flags; a sampler must not follow them. Compare by `is`.
+"""
 MAX_LENGTH: Final = 512
 _MICRO: Final = 1_000_000
 _MAX_SECONDS: Final = 1e11
@@ -149,8 +152,7 @@ def _decode_context(text: str, creation: SpanContext | None) -> SpanContext | No
     trace_id = _decode_trace_id(trace) if trace else creation and creation.trace_id
     if not span_id or not trace_id:
         return None
-    sampled = TraceFlags(TraceFlags.SAMPLED)
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=ASSUMED_FLAGS)
 
 
 def _decode_span_id(short: str) -> str:

@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext
 
-from otel_queue_plugins.core.carrier.envelope import header_safe
+from otel_queue_plugins.core.carrier.envelope import ASSUMED_FLAGS, header_safe
 from otel_queue_plugins.core.messages import Joined, Membership
 
 MAX_LINKS: Final = 20
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 _span_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_span_id", default=None)
 _trace_id: ContextVar[int | None] = ContextVar("otel_queue_chosen_trace_id", default=None)
@@ -110,7 +109,7 @@ def member_contexts(joined: Joined, group: str | None = None) -> Iterator[SpanCo
         return
     for index in range(min(joined.size, MAX_LINKS)):
         span_id = _member_span_id(joined.trace_id, group_id, index)
-        yield SpanContext(joined.trace_id, span_id, is_remote=True, trace_flags=_SAMPLED)
+        yield SpanContext(joined.trace_id, span_id, is_remote=True, trace_flags=ASSUMED_FLAGS)
 
 
 def _member_span_id(trace_id: int, group_id: str, index: int) -> int:

@@ -7,7 +7,7 @@ from otel_queue_plugins.core.bounds import valid_text
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
-from otel_queue_plugins.core.outcomes import FINAL, SUCCESS, cancellation, error_type
+from otel_queue_plugins.core.outcomes import ERRORS, FINAL, SUCCESS, cancellation, error_type
 from otel_queue_plugins.core.route_templates import RouteTemplate
 
 
@@ -53,6 +53,9 @@ def _record_ending(
         taken = max(0.0, ended_ns / 1e9 - since)
         final = {**route, semconv.TASK_OUTCOME: ending.outcome.value}
         instruments.completion.record(taken, final, context)
+    is_retry_of_error = ending.outcome is Outcome.RETRY and ending.error is not None
+    if connection.report_failure and (ending.outcome in ERRORS or is_retry_of_error):
+        connection.report_failure(route)
     if ending.outcome is Outcome.RETRY:
         kind = exceptions.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**route, semconv.ERROR_TYPE: kind}, context)

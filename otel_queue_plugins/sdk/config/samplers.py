@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from otel_queue_plugins.core.settings.problems import Problem
 from otel_queue_plugins.sdk.config.installed import entry_points_of
+from otel_queue_plugins.sdk.sampling import rules
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _VARIABLE = "OTEL_TRACES_SAMPLER"
 _ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
 _GROUP = "opentelemetry_traces_sampler"
+_OURS = "taskqueue"
 _RATIOS = ("traceidratio", "parentbased_traceidratio")
 _BUILT_IN = (
     "always_on",
@@ -42,6 +45,8 @@ def read(environment: Environment) -> Choice | None:
         return None
     if name in _RATIOS:
         _check_ratio(environment)
+    if name == _OURS and (problem := problem_of_rules(environment.value(_ARGUMENT))):
+        environment.problems.append(problem)
     return Choice(name=name, argument=environment.value(_ARGUMENT))
 
 
@@ -49,6 +54,16 @@ def _check_ratio(environment: Environment) -> None:
     ratio = environment.number(_ARGUMENT, "traces", whole=False)
     if ratio is not None and ratio > 1:
         environment.reject(_ARGUMENT, "use a ratio from 0 to 1", "traces")
+
+
+def problem_of_rules(text: str) -> Problem | None:
+    """What is wrong with the rules of our own sampler; the default one takes its place then."""
+    try:
+        rules.parse(text)
+    except ValueError as error:
+        fix = f"{error}; all traces are kept until this is right"
+        return Problem(variable=_ARGUMENT, value="", fix=fix)
+    return None
 
 
 def build(choice: Choice) -> Sampler:

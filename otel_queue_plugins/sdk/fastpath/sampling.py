@@ -21,9 +21,12 @@ def decider() -> Decide:
     """Return a function that gives a sampler's decision, or None where the sampler must be called.
 
     It must be called unless it and its delegate are the SDK's own: exact type, not patched. Those
-    return the attributes unchanged, with the trace state of the parent.
+    return the attributes unchanged, with the trace state of the parent. Ours does so, too, below a
+    parent that it can decide by; elsewhere it is called, as it needs the attributes.
     """
     from opentelemetry.sdk.trace import sampling
+
+    from otel_queue_plugins.sdk.sampling.sampler import TaskQueueSampler
 
     static, by_ratio = sampling.StaticSampler, sampling.TraceIdRatioBased
     by_parent = (sampling.ParentBased, sampling.ParentBasedTraceIdRatio)
@@ -35,6 +38,8 @@ def decider() -> Decide:
         if type(sampler) in by_parent and "should_sample" not in sampler.__dict__:
             sampler = _delegate(sampler, parent)
         kind = type(sampler)
+        if kind is TaskQueueSampler:
+            return sampler.decide_by_parent(parent)
         if kind is static and "should_sample" not in sampler.__dict__:
             return sampler._decision
         if kind is by_ratio and "should_sample" not in sampler.__dict__:

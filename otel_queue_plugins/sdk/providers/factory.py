@@ -30,6 +30,7 @@ from otel_queue_plugins.sdk.export.exporters import (
 from otel_queue_plugins.sdk.global_providers import OWN, set_global
 from otel_queue_plugins.sdk.process import flushing
 from otel_queue_plugins.sdk.relay import numbers
+from otel_queue_plugins.sdk.sampling.keeping import keeping
 
 if TYPE_CHECKING:
     from otel_queue_plugins.sdk.config.plan import Plan
@@ -76,7 +77,7 @@ def _traces(plan: Plan, resource: Resource, dropped: Dropped) -> TracerProvider:
     for choice in plan.exporters["traces"]:
         make = _exporter_maker("traces", choice, otlp_exporters.span_exporter)
         exporter = ProcessSpanExporter(make, dropped)
-        provider.add_span_processor(CountingSpanProcessor(exporter, dropped))
+        provider.add_span_processor(keeping(sampler, CountingSpanProcessor(exporter, dropped)))
     return provider
 
 

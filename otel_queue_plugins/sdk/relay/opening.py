@@ -32,6 +32,7 @@ from otel_queue_plugins.sdk.relay.providing import (
 )
 from otel_queue_plugins.sdk.relay.relay import Relay
 from otel_queue_plugins.sdk.relay.replay import Replay
+from otel_queue_plugins.sdk.sampling.keeping import keeping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -72,7 +73,7 @@ def _traces(relay: Relay, plan: Plan, resource: Resource, dropped: Dropped) -> A
     dropped.watch(relay.waiting)
     sampler = samplers.build(plan.sampler) if plan.sampler else None
     provider = RelayTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(SpanRelay(relay))
+    provider.add_span_processor(keeping(sampler, SpanRelay(relay)))
     # The trial of the fast path is done for all processes that are forked from this one.
     fastpath.spans(provider.get_tracer("otel_queue_plugins"))
     return provider
