@@ -9,11 +9,10 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_queue_plugins.core.telemetry import QueueTelemetry
 from otel_queue_plugins.dramatiq import instrument
+from otel_queue_plugins.sampling import TaskQueueSampler
 from tests import pages
 from tests.points import points_of
 
@@ -26,6 +25,7 @@ OUTCOME = "taskqueue.task.outcome"
 PAGES = sorted(
     str(path.relative_to(pages.DOCS).with_suffix("")) for path in pages.DOCS.rglob("*.md")
 )
+BLOCKS_ABOUT_SAMPLING = pages.blocks("how-to/sampling", "python")
 
 
 def run(*code: str) -> dict[str, Any]:
@@ -51,26 +51,39 @@ def test_variable_on_page_is_in_the_reference(page: str) -> None:
     assert {name for name in named if f"`{name}`" not in reference} == set()
 
 
-def test_sampler_of_page_drops_one_task(span_exporter: InMemorySpanExporter) -> None:
-    """It drops one task on both sides, and asks the other sampler about the rest."""
-    sampler = run(*pages.blocks("how-to/sampling", "python"))["LeaveOut"]
-    provider = TracerProvider(sampler=sampler({"heartbeat"}, ALWAYS_ON), shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(span_exporter))
+def test_sampler_of_page_leaves_out_one_task_until_it_fails(
+    span_exporter: InMemorySpanExporter,
+) -> None:
+    """Neither its sends nor its deliveries are kept, unless one fails for good."""
+    code = [each.replace("default=0.1", "default=1") for each in BLOCKS_ABOUT_SAMPLING]
+    provider = run(*code)["provider_with"](span_exporter)
     broker = StubBroker()
     instrument(broker, tracer_provider=provider)
-    heartbeat, charge = (
-        dramatiq.actor(lambda: None, actor_name=name, broker=broker)
-        for name in ("heartbeat", "charge")
-    )
+    fails: list[int] = []
+
+    def beat() -> None:
+        if fails:
+            raise ValueError
+
+    heartbeat = dramatiq.actor(beat, actor_name="shop.heartbeat", broker=broker, max_retries=0)
+    charge = dramatiq.actor(lambda: None, actor_name="charge", broker=broker)
     worker = dramatiq.Worker(broker, worker_timeout=20, worker_threads=1)
     worker.start()
-    heartbeat.send()
-    charge.send()
-    broker.join("default", timeout=5000)
-    worker.join()
+    for send in (heartbeat.send, charge.send, lambda: fails.append(1), heartbeat.send):
+        send()
+        broker.join("default", timeout=5000, fail_fast=False)
+        worker.join()
     worker.stop()
+    provider.shutdown()
     names = [span.name for span in span_exporter.get_finished_spans()]
-    assert names == ["send charge", "process charge"]
+    assert names == ["send charge", "process charge", "process shop.heartbeat"]
+
+
+def test_rules_of_page_are_right() -> None:
+    """As they stand there."""
+    (block,) = pages.blocks("how-to/sampling", "sh")
+    (rules,) = re.findall(r'OTEL_TRACES_SAMPLER_ARG="(.*)"', block)
+    assert TaskQueueSampler(rules).keep is not None
 
 
 def test_the_adapter_of_the_page(

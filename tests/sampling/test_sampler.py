@@ -128,18 +128,22 @@ def test_retry_without_relation_decides_anew(make_queue: MakeQueue) -> None:
 
 
 def test_link_whose_flags_are_assumed_is_not_followed() -> None:
-    """The next one is, which tells them."""
+    """The next one is, which tells them; but only deliveries follow any."""
     sampler = TaskQueueSampler("default=1.0")
     assumed = Link(SpanContext(1, 2, True, ASSUMED_FLAGS))
     unsampled = Link(SpanContext(3, 4, True, TraceFlags(0)))
     invalid = Link(SpanContext(0, 0, True, TraceFlags(1)))
 
     def decision(*links: Link) -> Decision:
-        return sampler.should_sample(None, 9, "x", links=links).decision
+        return sampler.should_sample(None, 9, "x", kind, links=links).decision
+
+    kind = SpanKind.CONSUMER
 
     assert decision(assumed, invalid) is Decision.RECORD_AND_SAMPLE
     assert decision(assumed, unsampled) is Decision.DROP
     assert decision() is Decision.RECORD_AND_SAMPLE
+    kind = SpanKind.INTERNAL
+    assert decision(unsampled) is Decision.RECORD_AND_SAMPLE
 
 
 def test_trace_state_that_is_there_already_is_added_to() -> None:
@@ -156,7 +160,7 @@ def test_trace_state_that_is_there_already_is_added_to() -> None:
 
 
 def test_adaptive_rate_is_each_routes_own(make_queue: MakeQueue, fake_time) -> None:
-    """Of two tasks under one rule the rare one is kept whole."""
+    """Of two tasks under one rule nearly all of the rare one is kept."""
     queue = make_queue("default=1/s")
     kept = {ROUTE.task: 0, OTHER.task: 0}
     for tick in range(12_000):
@@ -164,7 +168,7 @@ def test_adaptive_rate_is_each_routes_own(make_queue: MakeQueue, fake_time) -> N
         kept[ROUTE.task] += is_sampled(queue.send())
         if tick % 100 == 0:
             kept[OTHER.task] += is_sampled(queue.send(route=OTHER))
-    assert kept[OTHER.task] > 110
+    assert kept[OTHER.task] > 90
     assert 0.7 * 1200 < sum(kept.values()) < 1.2 * 1200
 
 

@@ -66,7 +66,8 @@ GROUPS: Final = (
         ("OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"),
     ),
     Group(
-        "built-in samplers and installed ones",
+        "built-in samplers and installed ones; `taskqueue` "
+        "[decides by task and queue](../how-to/sampling.md#by-task-and-queue-at-a-share-or-a-rate)",
         ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
     ),
     Group(

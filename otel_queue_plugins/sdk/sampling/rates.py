@@ -28,6 +28,9 @@ _FEW: Final = 10
 _SLOWEST: Final = 0.1 / WINDOW_SECONDS  # a route with fewer traces a second is forgotten
 _MORE_WHILE_FAILING: Final = 4.0
 _FEW_FAILURES: Final = 3
+# Of the budget: how much it is corrected after a window, and how far at most.
+_CORRECTION: Final = 0.1
+_MOST_GAIN: Final = 2.0
 
 
 class FixedShare:
@@ -87,6 +90,7 @@ class AdaptiveRate:
         # Stands for the routes that come up in a window, and for those that find no room.
         self._others = _Route(0)
         self._kept = 0
+        self._gain, self._is_limited = 1.0, False
         self._since = self._clock()
 
     def decide(self, key: Key, randomness: int) -> int | None:
@@ -125,11 +129,19 @@ class AdaptiveRate:
             return  # another thread does it
         try:
             elapsed = max(now - self._since, 0.0)
+            self._correct(elapsed)
             self._since, self._kept = now, 0
             self._close_windows(elapsed)
             self._set_thresholds()
         finally:
             self._lock.release()
+
+    def _correct(self, elapsed: float) -> None:
+        """What rare routes do not need after all, others may have."""
+        expected = self._per_second * max(elapsed, _SHORTEST_SECONDS)
+        missing = max(-1.0, 1.0 - self._kept / expected)
+        corrected = min(max(self._gain + _CORRECTION * missing, 1.0), _MOST_GAIN)
+        self._gain = corrected if self._is_limited else 1.0
 
     def _close_windows(self, elapsed: float) -> None:
         seconds = max(elapsed, _SHORTEST_SECONDS)
@@ -146,7 +158,9 @@ class AdaptiveRate:
     def _set_thresholds(self) -> None:
         routes = [*self._routes.copy().values(), self._others]
         claims = [(route.rate, route.weight * math.sqrt(route.rate)) for route in routes]
-        level = _level((claim for claim in claims if claim[0]), self._per_second)
+        budget = self._per_second * self._gain
+        level = _level((claim for claim in claims if claim[0]), budget)
+        self._is_limited = level < math.inf
         for route, (_, weight) in zip(routes, claims, strict=True):
             allowed = level * weight
             share = allowed / route.rate if route.rate > allowed else 1.0

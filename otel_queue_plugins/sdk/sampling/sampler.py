@@ -40,8 +40,8 @@ class TaskQueueSampler(Sampler):
     """Keeps traces by task and queue: a share of them, or so many a second.
 
     It decides where a trace begins: at a send outside of any trace, at a request, or at a delivery
-    whose sender was not traced. In a trace the parent's decision holds, and a trace that begins
-    with a link is sampled if the linked one was. What is sampled says so in its trace state
+    whose sender was not traced. In a trace the parent's decision holds, and a delivery that begins
+    a trace with a link is sampled if the linked one was. What is sampled says so in its trace state
     (`ot=th:`), from which backends count what it stands for.
 
     Args:
@@ -93,7 +93,7 @@ class TaskQueueSampler(Sampler):
                 return _Result(_SAMPLE, attributes, parent.trace_state)
             return self._unsampled(attributes, kind, parent.trace_state, span)
         known: Mapping[str, Any] = attributes or _NO_ATTRIBUTES
-        linked = _first(links) if links else None
+        linked = _first(links) if links and kind is SpanKind.CONSUMER else None
         if linked is not None:
             if not linked.trace_flags.sampled:
                 return self._unsampled(attributes, kind, trace_state)

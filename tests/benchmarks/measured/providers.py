@@ -11,6 +11,7 @@ from tests.benchmarks.measured.encoding import Encode, official
 RATIO = 0.01
 NEVER_MS = 600_000
 MODES = ("nosdk", "on", "metrics", "ratio", "ratio+metrics", "otlp+metrics")
+SAMPLER_MODES = ("taskqueue+metrics", "keep+metrics")  # with our sampler, which samples nothing
 
 
 class Telemetry(NamedTuple):
@@ -32,14 +33,26 @@ def configure(mode: str, encoder: Callable[[], Encode] = official) -> Telemetry:
     if mode == "nosdk":
         return NOTHING
     exporter = _trace_exporter(encoder() if mode.startswith("otlp") else None)
-    provider = _tracer_provider(exporter, ratio=mode.startswith("ratio"))
+    sampler = _sampler(mode.partition("+")[0])
+    provider = _tracer_provider(exporter, sampler)
     points = _meter_provider() if "metrics" in mode else NOTHING.points
     return Telemetry(flush=provider.force_flush, spans=lambda: exporter.count, points=points)
 
 
-def _tracer_provider(exporter: Any, *, ratio: bool) -> Any:
+def _sampler(mode: str) -> Any:
+    from opentelemetry.sdk.trace import sampling
+
+    if mode in {"taskqueue", "keep"}:
+        from otel_queue_plugins.sampling import TaskQueueSampler
+
+        return TaskQueueSampler("default=0", keep="errors" if mode == "keep" else None)
+    root = sampling.TraceIdRatioBased(RATIO) if mode == "ratio" else sampling.ALWAYS_ON
+    return sampling.ParentBased(root)
+
+
+def _tracer_provider(exporter: Any, sampler: Any) -> Any:
     from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider, sampling
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
@@ -54,9 +67,13 @@ def _tracer_provider(exporter: Any, *, ratio: bool) -> Any:
         def generate_trace_id(self) -> int:
             return self.bits(128)
 
-    root = sampling.TraceIdRatioBased(RATIO) if ratio else sampling.ALWAYS_ON
-    provider = TracerProvider(sampler=sampling.ParentBased(root), id_generator=SameIds())
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=NEVER_MS))
+    provider = TracerProvider(sampler=sampler, id_generator=SameIds())
+    processor: Any = BatchSpanProcessor(exporter, schedule_delay_millis=NEVER_MS)
+    if getattr(sampler, "keep", None) is not None:
+        from otel_queue_plugins.sampling import KeepingSpanProcessor
+
+        processor = KeepingSpanProcessor(sampler, processor)
+    provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     return provider
 
