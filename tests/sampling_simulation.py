@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, Tracer
 
-from otel_queue_plugins.sampling import TaskQueueSampler
+from otel_queue_plugins.core.messages import Delivery, Ending, Message, Outcome, Route
+from otel_queue_plugins.core.telemetry import QueueTelemetry
+from otel_queue_plugins.sampling import KeepingSpanProcessor, TaskQueueSampler
+from otel_queue_plugins.sdk import fastpath
 from otel_queue_plugins.sdk.sampling import thresholds
 
 RULES = "task:charge=1.0;task:audit.*=0.01;queue:bulk=1/s;default=2/s"
@@ -145,6 +149,52 @@ def _decide(sampler: TaskQueueSampler, chance: random.Random, about: dict[str, A
     return thresholds.threshold_of(result.trace_state)
 
 
+class Counting(SpanProcessor):
+    """In the place of an exporter: how many failed deliveries it gets, and how many others."""
+
+    def __init__(self) -> None:
+        self.failed = self.others = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.kind is SpanKind.CONSUMER:
+            is_failed = (span.attributes or {}).get("taskqueue.task.outcome") == "failure"
+            self.failed += is_failed
+            self.others += not is_failed
+
+
+def run_deliveries(number: int, processes: int, seed: int = 1) -> tuple[int, int, int]:
+    """Deliveries with real spans, some of which fail, in bursts; under `RULES` with keep=errors.
+
+    Returns how many failed, how many of those were exported, and how many others were.
+    """
+    chance, clock, failed = random.Random(seed), FakeTime(), 0
+    exported, workers = Counting(), []
+    for _ in range(processes):
+        sampler = TaskQueueSampler(RULES, keep="errors", clock=clock)
+        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        provider.add_span_processor(KeepingSpanProcessor(sampler, exported))
+        telemetry = QueueTelemetry("celery", tracer_provider=provider, fast_path=fastpath)
+        workers.append((telemetry, provider.get_tracer("app")))
+    tasks = tasks_of(200)
+    for _ in range(number):
+        clock.now += chance.expovariate(300)
+        task = chance.choices(tasks, [task.part for task in tasks])[0]
+        telemetry, tracer = chance.choice(workers)
+        is_failure = chance.random() < (0.5 if clock.now % 10 < 0.5 else 0.01)
+        failed += is_failure
+        _deliver(telemetry, tracer, task, Outcome.FAILURE if is_failure else Outcome.SUCCESS)
+    return failed, exported.failed, exported.others
+
+
+def _deliver(telemetry: QueueTelemetry, tracer: Tracer, task: Task, outcome: Outcome) -> None:
+    route, carrier = Route(system="redis", destination=task.queue, task=task.name), {}
+    telemetry.end_send(telemetry.start_send(Message(route=route, id="m"), carrier))
+    operation = telemetry.start_process(Delivery(route=route, id="m"), carrier)
+    with tracer.start_as_current_span("query"):
+        pass
+    telemetry.end_process(operation, Ending(outcome))
+
+
 def error(tally: Tally) -> float:
     """How far the weights are off, as a share of the truth."""
     return tally.weight / tally.begun - 1
@@ -180,6 +230,9 @@ def main() -> None:
     began = time.monotonic()
     tallies = run(traffic)
     print(f"{traffic}\nrules: {RULES}\n\n{table(traffic, tallies)}")
+    failed, exported, others = run_deliveries(20_000, traffic.processes)
+    print(f"\nkeep=errors, 20,000 deliveries: {failed} failed, {exported} of them exported")
+    print(f"(of the others {others} were sampled)")
     print(f"\ntook {time.monotonic() - began:.0f} s")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from otel_queue_plugins.sdk.sampling import thresholds
 from otel_queue_plugins.sdk.sampling.rates import MAX_ROUTES, AdaptiveRate, _level
 from tests.core.conftest import in_child
-from tests.sampling_simulation import SHORT, FakeTime, run, unseen
+from tests.sampling_simulation import SHORT, FakeTime, run, run_deliveries, unseen
 
 WARM = 300
 
@@ -168,3 +168,10 @@ def test_weight_of_what_is_kept_is_the_truth_over_a_burst_of_traffic() -> None:
     begun = sum(tally.begun for tally in tallies.values())
     assert abs(sum(tally.weight for tally in tallies.values()) / begun - 1) < 0.05
     assert thresholds.new_state(0).to_header() == "ot=th:0"
+
+
+def test_no_failed_delivery_is_missed() -> None:
+    """Whatever share of them is sampled, in bursts of failures, too; each leaves once."""
+    failed, exported, others = run_deliveries(1500, processes=2)
+    assert exported == failed > 30
+    assert 0 < others < 1500 - failed

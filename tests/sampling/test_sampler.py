@@ -22,7 +22,10 @@ from opentelemetry.trace import (
 from otel_queue_plugins.core.carrier.envelope import ASSUMED_FLAGS
 from otel_queue_plugins.core.messages import Ending, Outcome, Route
 from otel_queue_plugins.core.settings import problems
-from otel_queue_plugins.sampling import TaskQueueSampler
+from otel_queue_plugins.sampling import KeepingSpanProcessor, TaskQueueSampler
+from otel_queue_plugins.sdk.config import plan
+from otel_queue_plugins.sdk.export.exporters import CountingSpanProcessor
+from otel_queue_plugins.sdk.providers import factory
 from otel_queue_plugins.sdk.sampling import thresholds
 from tests.core.conftest import ROUTE
 
@@ -226,6 +229,36 @@ def test_entry_point_makes_the_sampler_for_anybody() -> None:
     assert type(sampler) is TaskQueueSampler
     assert sampler.get_description() == "TaskQueueSampler{task:a=0.5}"
     assert type(point.load()(None)) is TaskQueueSampler
+
+
+@pytest.mark.parametrize(
+    ("rules", "sampler", "processor"),
+    [
+        ("default=0;keep=errors", TaskQueueSampler, KeepingSpanProcessor),
+        ("default=0", TaskQueueSampler, CountingSpanProcessor),
+        ("default=nothing", ParentBased, CountingSpanProcessor),
+    ],
+)
+def test_provider_from_the_environment(
+    rules: str, sampler: type, processor: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Has the sampler, and a processor that keeps if the rules say so; a wrong rule is told."""
+    named = {"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER": "taskqueue"}
+    problems.forget_reported()
+    read = plan.read({**named, "OTEL_TRACES_SAMPLER_ARG": rules})
+    problems.report(read.problems)
+    provider = factory.build("traces", read)
+    try:
+        assert type(provider.sampler) is sampler
+        (found,) = provider._active_span_processor._span_processors
+        assert type(found) is processor
+        lines = [record.getMessage() for record in caplog.records]
+        assert ["sampling rule 'default=nothing'" in line for line in lines] == [True] * (
+            sampler is ParentBased
+        )
+    finally:
+        provider.shutdown()
+        problems.forget_reported()
 
 
 def test_wrong_rule_in_the_environment_is_one_line_and_the_default_sampler(

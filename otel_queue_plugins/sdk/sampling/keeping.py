@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
@@ -58,7 +57,8 @@ class KeepingSpanProcessor(SpanProcessor):
 
     def _begin(self) -> None:
         """In a forked child: what is open is the parent's."""
-        self._lock = threading.Lock()
+        # It may be taken twice: a collection of garbage in here may end a span.
+        self._lock = threading.RLock()
         self._open: dict[int, _Delivery] = {}
         self._waiting = 0
 
@@ -150,15 +150,12 @@ def _marked(span: ReadableSpan, reason: str) -> ReadableSpan:
 
     It has no threshold: it stands for nothing but itself.
     """
-    attributes = {**(span.attributes or {}), semconv.SAMPLING_REASON: reason}
-    marked = BoundedAttributes(None, attributes)
-    marked.dropped = span.dropped_attributes
     return ReadableSpan(
         name=span.name,
         context=_sampled(span.get_span_context()),
         parent=span.parent,
         resource=span.resource,
-        attributes=marked,
+        attributes={**(span.attributes or {}), semconv.SAMPLING_REASON: reason},
         events=span.events,
         links=span.links,
         kind=span.kind,
