@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from types import FrameType
@@ -14,6 +14,7 @@ from otel_queue_plugins.cli.dashboards import arguments as dashboards_arguments
 from otel_queue_plugins.cli.demo import arguments as demo_arguments
 from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
+from otel_queue_plugins.cli.workers import arguments as workers_arguments
 from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.version import VERSION
 
@@ -73,6 +74,16 @@ def make_parser() -> ArgumentParser:
             help="report the state of queues as metrics",
             description="Look at queues again and again, and export their depth and age as "
             "metrics, as OTEL_* say.",
+        )
+    )
+    workers_arguments.add_arguments(
+        commands.add_parser(
+            "workers",
+            help="the workers that run this package",
+            description="Show the workers that run this package: what they run, how long, and "
+            "what became of their telemetry.",
+            epilog=workers_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
         )
     )
     dashboards_arguments.add_arguments(

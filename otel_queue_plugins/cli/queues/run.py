@@ -22,6 +22,8 @@ from otel_queue_plugins.cli.queues.purge import purge
 from otel_queue_plugins.cli.queues.queues_command import queues
 from otel_queue_plugins.cli.queues.requeue import requeue
 from otel_queue_plugins.cli.queues.show import show
+from otel_queue_plugins.cli.workers.asking import NoWorkerError
+from otel_queue_plugins.cli.workers.command import workers
 
 COMMANDS: Final[Mapping[str, Callable[[Namespace, Output], int]]] = {
     "queues": queues,
@@ -29,6 +31,7 @@ COMMANDS: Final[Mapping[str, Callable[[Namespace, Output], int]]] = {
     "show": show,
     "requeue": requeue,
     "purge": purge,
+    "workers": workers,
 }
 
 _CODES: Final[Mapping[type[BaseException], int]] = {
@@ -58,6 +61,8 @@ def run(parsed: Namespace) -> int:
 def _line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
         return f"{error.name} is not installed, which this broker needs"
+    if isinstance(error, NoWorkerError):
+        return f"{error}; is the port that of its OTEL_QUEUE_HTTP?"
     if isinstance(error, BrokerError):
         return f"{str(error).rstrip('.')}; is the broker up, and the URL right?"
     return str(error) or "interrupted; nothing was changed"

@@ -1,0 +1,1 @@
+"""The command `otel-queue workers`: the workers that run this package."""
