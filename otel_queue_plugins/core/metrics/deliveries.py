@@ -55,7 +55,7 @@ def _record_ending(
         instruments.completion.record(taken, final, context)
     is_retry_of_error = ending.outcome is Outcome.RETRY and ending.error is not None
     if connection.report_failure and (ending.outcome in ERRORS or is_retry_of_error):
-        connection.report_failure(route)
+        connection.report_failure(template.base_attributes)
     if ending.outcome is Outcome.RETRY:
         kind = exceptions.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**route, semconv.ERROR_TYPE: kind}, context)

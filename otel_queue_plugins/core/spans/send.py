@@ -61,7 +61,7 @@ def close_span(
         else:
             series = template.send_series(sent, exceptions.type_name(error))
             if connection.report_failure:
-                connection.report_failure(template.metric_attributes)
+                connection.report_failure(template.send_attributes)
         sent.add(series.cell)
         seconds = (operation.ended_ns - operation.started_ns) / 1e9
         connection.instruments.record_send_duration(seconds, series.attributes, operation.context)

@@ -96,7 +96,7 @@ class AdaptiveRate:
     def decide(self, key: Key, randomness: int) -> int | None:
         """The threshold with which a new trace is sampled; None if it is not."""
         now = self._clock()
-        if now - self._since >= WINDOW_SECONDS or self._kept >= self._most_in_window:
+        if self._is_over(now):
             self._adjust(now)
         route = self._routes.get(key)
         if route is None:
@@ -128,6 +128,8 @@ class AdaptiveRate:
         if not self._lock.acquire(blocking=False):
             return  # another thread does it
         try:
+            if not self._is_over(now):
+                return  # another thread has done it
             elapsed = max(now - self._since, 0.0)
             self._correct(elapsed)
             self._since, self._kept = now, 0
@@ -135,6 +137,10 @@ class AdaptiveRate:
             self._set_thresholds()
         finally:
             self._lock.release()
+
+    def _is_over(self, now: float) -> bool:
+        """Whether the window is, by its time or by what it may keep."""
+        return now - self._since >= WINDOW_SECONDS or self._kept >= self._most_in_window
 
     def _correct(self, elapsed: float) -> None:
         """What rare routes do not need after all, others may have."""
