@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from otel_queue_plugins.core import exceptions, semconv
-from otel_queue_plugins.core.bounds import valid_text
+from otel_queue_plugins.core.bounds import MAX_TEXT
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.outcomes import ERRORS, FINAL, SUCCESS, cancellation, error_type
 from otel_queue_plugins.core.route_templates import RouteTemplate
 
@@ -16,6 +17,7 @@ def record(
     operation: ProcessOperation,
     template: RouteTemplate,
     ending: Ending,
+    options: Options,
     ended_ns: int,
 ) -> None:
     """Count the delivery and record its durations, with its span for exemplars."""
@@ -33,7 +35,7 @@ def record(
     if instruments.prefetch_wait and waited.prefetch_wait is not None:
         instruments.prefetch_wait.record(waited.prefetch_wait, template.metric_attributes, context)
     if ending.outcome is not SUCCESS or instruments.completion:
-        _record_ending(connection, operation, template, ending, ended_ns)
+        _record_ending(connection, operation, template, ending, options, ended_ns)
     is_first = operation.delivery.attempt == 1
     if is_first and waited.wait is not None and _trigger(operation) == "schedule":
         instruments.drift.record(waited.wait, template.metric_attributes, context)
@@ -44,6 +46,7 @@ def _record_ending(
     operation: ProcessOperation,
     template: RouteTemplate,
     ending: Ending,
+    options: Options,
     ended_ns: int,
 ) -> None:
     instruments, context = connection.instruments, operation.context
@@ -60,7 +63,7 @@ def _record_ending(
         kind = exceptions.type_name(ending.error) if ending.error else "retry"
         instruments.retries.add(1, {**route, semconv.ERROR_TYPE: kind}, context)
     if ending.outcome is Outcome.DEAD_LETTER or ending.dead_letter_queue is not None:
-        dead = {**route, semconv.DEAD_LETTER_REASON: _dead_letter_reason(ending)}
+        dead = {**route, semconv.DEAD_LETTER_REASON: _dead_letter_reason(ending, options)}
         instruments.dead_letters.add(1, dead, context)
     scope = cancellation(ending)
     if scope:
@@ -68,10 +71,10 @@ def _record_ending(
         instruments.cancellations.add(1, cancelled, context)
 
 
-def _dead_letter_reason(ending: Ending) -> str:
+def _dead_letter_reason(ending: Ending, options: Options) -> str:
     # The reason of a reject or a skip may differ for each message: too many series.
     if ending.outcome is Outcome.DEAD_LETTER:
-        return valid_text(ending.reason or "unknown")
+        return options.redact.head(ending.reason or "unknown", MAX_TEXT)
     return str(ending.outcome.value)
 
 

@@ -101,7 +101,7 @@ def close_span(
 ) -> None:
     """Measure the delivery, then end its span: exemplars need the span open."""
     try:
-        deliveries.record(connection, operation, template, ending, ended_ns)
+        deliveries.record(connection, operation, template, ending, options, ended_ns)
         if operation.span.is_recording():
             if options.events == "all" and operation.delivery.received_at is not None:
                 received_ns = int(operation.delivery.received_at * 1e9)

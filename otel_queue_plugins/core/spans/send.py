@@ -72,10 +72,11 @@ def close_span(
 
 
 def _describe_error(operation: SendOperation, error: BaseException, options: Options) -> None:
-    span, message, kind = operation.span, exceptions.message(error), exceptions.type_name(error)
+    span, kind = operation.span, exceptions.type_name(error)
+    message = exceptions.message(error, options.redact)
     described = {
         semconv.EXCEPTION_MESSAGE: message,
-        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error),
+        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error, redaction=options.redact),
     }
     span.set_attributes({semconv.ERROR_TYPE: kind, **described})
     span.set_status(Status(StatusCode.ERROR, message))

@@ -14,6 +14,7 @@ from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.patching import apply
 from otel_queue_plugins.sdk import patches
+from otel_queue_plugins.sdk.logs import privacy
 from otel_queue_plugins.sdk.logs.correlation import LABELS, task_in_progress
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
         context=context.get_current(),
         severity_number=_severity(record.levelno),
         severity_text=_SEVERITY_TEXT.get(record.levelname, record.levelname),
-        body=record.getMessage(),
+        body=privacy.in_use.body(record),
         attributes={**_attributes(record), **_exception(error)},
     )
 
@@ -94,12 +95,12 @@ def _severity(level: int) -> SeverityNumber:
 def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
     task = task_in_progress()
     extra: dict[str, AnyValue] = {
-        key: value
+        key: privacy.in_use.text(value) if isinstance(value, str) else value
         for key, value in vars(record).items()
         if key not in _STANDARD and isinstance(value, (str, bool, int, float))
     }
     code: dict[str, AnyValue] = {
-        "code.file.path": record.pathname,
+        "code.file.path": privacy.in_use.text(record.pathname),
         semconv.CODE_FUNCTION_NAME: record.funcName,
         "code.line.number": record.lineno,
     }
@@ -113,6 +114,8 @@ def _exception(error: BaseException | None) -> dict[str, AnyValue]:
         return {}
     return {
         semconv.EXCEPTION_TYPE: type(error).__qualname__,
-        semconv.EXCEPTION_MESSAGE: exceptions.message(error),
-        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error),
+        semconv.EXCEPTION_MESSAGE: exceptions.message(error, privacy.in_use.redaction),
+        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(
+            error, redaction=privacy.in_use.redaction
+        ),
     }
