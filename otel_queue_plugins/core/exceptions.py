@@ -67,7 +67,7 @@ def record(
 
     It is a span event if this version of the API has no logs.
     """
-    signal = options.exception_signal
+    signal, attributes = options.exception_signal, options.on_span(attributes)
     is_logged = bool(signal) and _log(span, log_name, attributes, at_ns)
     if signal != "logs" or not is_logged:
         span.add_event(semconv.EVENT_EXCEPTION, attributes, at_ns)

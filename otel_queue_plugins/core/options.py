@@ -181,7 +181,7 @@ def check_names(given: Iterable[str], *others: str) -> None:
 
     The text suggests the most similar name and lists all of them.
     """
-    names = [*(each.name for each in fields(Options)), *others, "tracer_provider", "meter_provider"]
+    names = [*SETTINGS, *others, "tracer_provider", "meter_provider"]
     for name in given:
         if name not in names:
             near = nearest(name, names)

@@ -53,11 +53,9 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
         self.framework = framework
         self.options = options or Options()
         self._clock = clock
-        self._template_of = RouteTemplates(
-            framework, self.options.span_name, self.options.profile
-        ).of
+        self._template_of = RouteTemplates(framework, self.options).of
         self._connection = Connection(
-            optional_metrics=self.options.metrics,
+            options=self.options,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=set_up,

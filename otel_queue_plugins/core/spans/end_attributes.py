@@ -83,7 +83,7 @@ def _describe_other_outcome(
         shown = {key: attributes[key] for key in _EVENT_ATTRIBUTES[event] if key in attributes}
         if event == semconv.EVENT_RETRY:
             shown.update(_attempt(operation.delivery, ending))
-        span.add_event(event, shown, ended_ns)
+        span.add_event(event, options.on_span(shown), ended_ns)
     if ending.outcome in ERRORS:
         _describe_error(span, ending, options, attributes, ended_ns)
     elif ending.outcome is Outcome.RETRY and options.retry_is_error:

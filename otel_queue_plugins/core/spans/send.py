@@ -61,7 +61,7 @@ def close_span(
         else:
             series = template.send_series(sent, exceptions.type_name(error))
             if connection.report_failure:
-                connection.report_failure(template.metric_attributes)
+                connection.report_failure(template.base_attributes)
         sent.add(series.cell)
         seconds = (operation.ended_ns - operation.started_ns) / 1e9
         connection.instruments.record_send_duration(seconds, series.attributes, operation.context)
@@ -78,7 +78,7 @@ def _describe_error(operation: SendOperation, error: BaseException, options: Opt
         semconv.EXCEPTION_MESSAGE: message,
         semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error, redaction=options.redact),
     }
-    span.set_attributes({semconv.ERROR_TYPE: kind, **described})
+    span.set_attributes(options.on_span({semconv.ERROR_TYPE: kind, **described}))
     span.set_status(Status(StatusCode.ERROR, message))
     exception = {semconv.EXCEPTION_TYPE: kind, **described}
     exceptions.record(span, semconv.LOG_SEND_EXCEPTION, exception, options, operation.ended_ns)

@@ -75,7 +75,10 @@ def close_span(
     """End the settle span. An error gets no event, because the framework logs it."""
     if error is not None:
         message = exceptions.message(error, options.redact)
-        operation.span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(error))
-        operation.span.set_attribute(semconv.EXCEPTION_MESSAGE, message)
+        described = {
+            semconv.ERROR_TYPE: exceptions.type_name(error),
+            semconv.EXCEPTION_MESSAGE: message,
+        }
+        operation.span.set_attributes(options.on_span(described))
         operation.span.set_status(Status(StatusCode.ERROR, message))
     operation.span.end(max(ended_ns, operation.started_ns))
