@@ -98,7 +98,8 @@ class Options(PolicyOptions):
     log_correlation: bool = option(
         default=False,
         kind=Flag(),
-        text="put `trace_id`, `span_id`, `task_id` and `task_name` on every log record",
+        text="put `trace_id`, `span_id`, `task_id`, `task_name` and `correlation_id` on every log "
+        "record",
     )
     queue_state: bool = option(
         default=False,

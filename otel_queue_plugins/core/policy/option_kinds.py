@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from otel_queue_plugins.core.policy.arguments import ArgumentPath, parsed
 from otel_queue_plugins.core.policy.redaction import NONE, Redaction
 from otel_queue_plugins.core.policy.rules import BUILT_IN
 
@@ -29,6 +30,26 @@ class Redacting:
             else:
                 raise ValueError(f"{each!r} is not {self}, and no callable")  # noqa: TRY004
         return Redaction(rules, functions)
+
+    parse = check
+
+
+class Correlating:
+    """Keys, each with the path of a value in the arguments of a task."""
+
+    def __str__(self) -> str:
+        return "KEY=PATH, with commas between"
+
+    def check(self, value: object) -> tuple[ArgumentPath, ...]:
+        """The paths in a mapping, in one text with commas, or paths as they are."""
+        if isinstance(value, str):
+            pairs = [each.partition("=")[::2] for each in value.split(",") if each.strip()]
+            return tuple(parsed(key.strip(), path.strip()) for key, path in pairs)
+        if isinstance(value, Mapping):
+            return tuple(parsed(key, path) for key, path in value.items())
+        if isinstance(value, tuple) and all(isinstance(each, ArgumentPath) for each in value):
+            return value
+        raise ValueError(f"{value!r} is not a mapping of keys to paths, nor {self}")
 
     parse = check
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_queue_plugins.core.policy import attribute_lists, redaction
-from otel_queue_plugins.core.policy.option_kinds import Redacting
+from otel_queue_plugins.core.policy.arguments import ArgumentPath
+from otel_queue_plugins.core.policy.option_kinds import Correlating, Redacting
 from otel_queue_plugins.core.policy.redaction import Redaction
 from otel_queue_plugins.core.settings.kinds import Flag, Globs
 from otel_queue_plugins.core.settings.option_fields import option
@@ -22,6 +23,9 @@ class PolicyOptions:
         attributes_allow: Globs of the attributes that spans and events may have; none for all.
         attributes_deny: Globs of the attributes that spans and events must not have.
         metric_attributes_deny: Globs of the attributes that metrics of messages must not have.
+        correlation: Paths of values in the arguments of tasks, by their keys.
+        correlation_baggage: Hand these values on, as baggage, to all that follows.
+        correlation_id: Give a message, and all that follows from it, one id.
         log_arguments: Export what the framework logs about arguments and results of tasks, too.
     """
 
@@ -50,6 +54,24 @@ class PolicyOptions:
         "the attributes that metrics of messages do not have; `messaging.system`, "
         "`messaging.operation.*` and `error.type` stay",
         default_text="none",
+    )
+    correlation: tuple[ArgumentPath, ...] = option(
+        (),
+        Correlating(),
+        "values from the arguments of tasks, as attributes: "
+        "[see a customer's tasks](../how-to/correlation.md)",
+        default_text="none",
+    )
+    correlation_baggage: bool = option(
+        default=False,
+        kind=Flag(),
+        text="hand these values on, as baggage, to all that follows",
+    )
+    correlation_id: bool = option(
+        default=False,
+        kind=Flag(),
+        text="give a message, and all that follows from it, "
+        "[one id](../how-to/correlation.md#one-id-for-all)",
     )
     log_arguments: bool = option(
         default=False,

@@ -23,8 +23,12 @@ def open_span(
     message: Message,
     context: Context,
     started_ns: int,
+    correlated: dict[str, Value] | None,
 ) -> Span:
-    """Start the send span of `message`, a child of the span in `context`."""
+    """Start the send span of `message`, a child of the span in `context`.
+
+    `correlated` are more attributes; None if correlation is off.
+    """
 
     def describe() -> tuple[dict[str, Value], tuple[Link, ...]]:
         attributes = template.send_attributes.copy()
@@ -33,6 +37,8 @@ def open_span(
             del attributes[semconv.MESSAGING_CONVERSATION_ID]
         else:
             attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(message.conversation_id)
+        if correlated is not None:
+            attributes.update(correlated)
         return attributes, ()
 
     begin_span = connection.begin_span

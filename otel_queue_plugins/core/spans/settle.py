@@ -63,6 +63,7 @@ def open_span(
     conversation_id = operation.delivery.conversation_id or (workflow and workflow.id)
     if conversation_id:
         attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
+    attributes |= operation.correlated or {}
     name = f"{settlement} {bounded(template.route.destination)}"
     parent = operation.context
     span = connection.start_span(name, parent, SpanKind.CLIENT, attributes, (), started_ns)
