@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from otel_queue_plugins.core import semconv
-from otel_queue_plugins.core.profiles import PROFILES
 from otel_queue_plugins.core.policy.options import PolicyOptions
+from otel_queue_plugins.core.profiles import PROFILES
 from otel_queue_plugins.core.settings.definitions import Setting, is_strict
 from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
 from otel_queue_plugins.core.settings.option_fields import option

@@ -134,9 +134,11 @@ def test_hostile_text_costs_at_most_one_look_at_each_state_for_a_character(
 
 def test_kept_sets_of_states_are_bounded() -> None:
     """A worker that runs for months does not grow with the texts that it has seen."""
-    expression = LinearExpression(r"(a|b)*a(a|b){6}\b")
+    expression = LinearExpression(r"(a|b)*a(a|b){6}c")
     with patch.object(matching, "_MAX_KEPT", 20):
         for number in range(300):
-            expression.spans(f"{number:b}".replace("0", "a").replace("1", "b") * 3)
-    assert len(expression._closures) <= 20
-    assert len(expression._steps) <= 20
+            text = f"{number:b}".replace("0", "a").replace("1", "b") * 3
+            assert expression.spans(text) == []
+            assert expression.spans(f"{text}abababac")
+    assert expression._kept <= 20
+    assert len(expression._sets) <= 21

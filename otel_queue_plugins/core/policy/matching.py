@@ -26,6 +26,17 @@ _Anchors = frozenset[int]
 _NOWHERE: Final[_Anchors] = frozenset()
 
 
+class _Reached:
+    """A set of states after a character: whether it has the end, and what follows it."""
+
+    __slots__ = ("following", "has_ended", "taking")
+
+    def __init__(self, taking: _States, *, has_ended: bool) -> None:
+        self.taking = taking
+        self.has_ended = has_ended
+        self.following: dict[str, _Reached] = {}
+
+
 class LinearExpression:
     """An expression of a user.
 
@@ -37,10 +48,10 @@ class LinearExpression:
     def __init__(self, text: str) -> None:
         self._program = compiled(text)
         self._has_anchors = any(each.anchor is not None for each in self._program.states)
-        self._closures: dict[tuple[_States, _Anchors], tuple[_States, bool]] = {}
-        self._steps: dict[tuple[_States, str], _States] = {}
+        self._sets: dict[_States, _Reached] = {}
+        self._kept = 0
         everywhere = frozenset({START, END, BOUNDARY, NO_BOUNDARY})
-        if self._closure(frozenset({self._program.start}), everywhere)[1]:
+        if 0 in _reached(self._program, {self._program.start: 0}, everywhere):
             raise ValueError("it matches the empty text")
 
     def spans(self, text: str) -> list[Span]:
@@ -48,44 +59,38 @@ class LinearExpression:
 
         For each place where a match ends there is the longest one.
         """
-        return _find(self._program, text) if self._is_in(text) else []
+        return _find(self._program, text) if self._has_anchors or self._is_in(text) else []
 
     def _is_in(self, text: str) -> bool:
         """Whether there is a match: quicker than `spans`, since the sets of states are kept."""
-        states, start = _NOWHERE, frozenset({self._program.start})
-        anchors = _NOWHERE
-        for at in range(len(text) + 1):
-            if self._has_anchors:
-                anchors = _anchors(text, at)
-            taking, has_ended = self._closure(states | start, anchors)
-            if has_ended:
+        reached = self._set(frozenset())
+        for character in text:
+            following = reached.following.get(character)
+            if following is None:
+                following = self._follow(reached, character)
+            if following.has_ended:
                 return True
-            if at < len(text):
-                states = self._step(taking, text[at])
+            reached = following
         return False
 
-    def _closure(self, states: _States, anchors: _Anchors) -> tuple[_States, bool]:
-        """The states that take a character, reached from `states`; and whether it has matched."""
-        key = (states, anchors)
-        found = self._closures.get(key)
-        if found is None:
-            reached = _reached(self._program, dict.fromkeys(states, 0), anchors)
-            takes = self._program.states
-            taking = frozenset(each for each in reached if takes[each].takes is not None)
-            found = taking, 0 in reached
-            if len(self._closures) >= _MAX_KEPT:
-                self._closures.clear()
-            self._closures[key] = found
+    def _follow(self, reached: _Reached, character: str) -> _Reached:
+        taken = _taken(self._program, dict.fromkeys(reached.taking, 0), character)
+        self._kept += 1
+        if self._kept > _MAX_KEPT:
+            self._kept, self._sets = 0, {}
+            return self._set(frozenset(taken))  # what was kept before goes with `reached`
+        found = reached.following[character] = self._set(frozenset(taken))
         return found
 
-    def _step(self, taking: _States, character: str) -> _States:
-        key = (taking, character)
-        found = self._steps.get(key)
+    def _set(self, states: _States) -> _Reached:
+        """What is reached from `states`, or by a match that begins here."""
+        found = self._sets.get(states)
         if found is None:
-            found = frozenset(_taken(self._program, dict.fromkeys(taking, 0), character))
-            if len(self._steps) >= _MAX_KEPT:
-                self._steps.clear()
-            self._steps[key] = found
+            begins = dict.fromkeys((*states, self._program.start), 0)
+            reached = _reached(self._program, begins, _NOWHERE)
+            takes = self._program.states
+            taking = frozenset(each for each in reached if takes[each].takes is not None)
+            found = self._sets[states] = _Reached(taking, has_ended=0 in reached)
         return found
 
 
