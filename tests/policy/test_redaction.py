@@ -99,6 +99,16 @@ def test_text_that_only_looks_like_a_match_stays(rule: str, text: str) -> None:
     assert Redaction([rule]).whole(text) == text
 
 
+def test_secret_after_letter_whose_small_one_is_longer_is_found() -> None:
+    """The small letter of "İ" is two characters; the words are looked for in small letters."""
+    assert _DEFAULT.whole("İİİİ PASSWORD=x") == "İİİİ PASSWORD=[redacted:credentials]"
+
+
+def test_empty_value_is_no_secret() -> None:
+    """Nothing is put in its place."""
+    assert _DEFAULT.whole('password="" and more') == 'password="" and more'
+
+
 def test_rules_that_overlap_leave_one_marker() -> None:
     """That of the match that begins first."""
     redaction = Redaction(["email", "/jane.*/"])
