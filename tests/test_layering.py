@@ -32,7 +32,7 @@ MAY_USE = {
 # Each room uses those before it. A fork, an end and a first use of providers need each other: the
 # last three of the SDK part are one step.
 ROOMS = {
-    "core": ({"settings"}, {"api"}, {"carrier"}, {"metrics"}, {"spans"}, {"verbs"}),
+    "core": ({"settings"}, {"policy"}, {"api"}, {"carrier"}, {"metrics"}, {"spans"}, {"verbs"}),
     "sdk": (
         *({"sampling"}, {"config"}, {"diagnosis"}, {"fastpath"}, {"export"}, {"logs"}),
         {"relay", "process", "providers"},

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
-from otel_queue_plugins.celery import outcomes, translation
+from otel_queue_plugins.celery import arguments, outcomes, translation
 from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.core.messages import SUCCEEDED, Ending
 from otel_queue_plugins.core.operation import ProcessOperation
@@ -136,9 +136,11 @@ class Batches:
         """Translate `request`, a `celery_batches.SimpleRequest`."""
         facts = request.request_dict
         route = self._routes.of_request(task.app, task.name, facts)
-        return translation.to_delivery(
-            facts, route, None, translation.receipt(facts)
-        ), translation.carrier(facts)
+        delivery = translation.to_delivery(facts, route, None, translation.receipt(facts))
+        if self._telemetry.wants_arguments:
+            given = arguments.of_call(None, request.args, request.kwargs)
+            delivery = delivery._replace(arguments=given)
+        return delivery, translation.carrier(facts)
 
     def _end_escaped(self, run: BatchRun, error: BaseException) -> None:
         """End the deliveries with an exception that ends this process, or its thread."""

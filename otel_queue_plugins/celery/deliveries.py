@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from billiard import common
 
-from otel_queue_plugins.celery import outcomes, translation
+from otel_queue_plugins.celery import arguments, outcomes, translation
 from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.patching import Observed, Switch, unwrap
@@ -57,7 +57,9 @@ class Deliveries:
         switch = self._switch
 
         def trace_task(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
-            operation = self._start(task, request or {}, eager=eager) if switch else None
+            operation = None
+            if switch:
+                operation = self._start(task, args, kwargs, request or {}, eager=eager)
             if operation is None:
                 return tracer(uuid, args, kwargs, request)
             try:
@@ -81,7 +83,7 @@ class Deliveries:
         return wrapped(*args, **kwargs)
 
     def _start(
-        self, task: Any, request: translation.Request, *, eager: bool
+        self, task: Any, args: Any, kwargs: Any, request: translation.Request, *, eager: bool
     ) -> ProcessOperation | None:
         """Start the process span; None if nothing is recorded and there is no context."""
         try:
@@ -91,6 +93,8 @@ class Deliveries:
             route = self._routes.of_request(task.app, task.name, request)
             limit, receipt = translation.max_retries(task), translation.receipt(request)
             delivery = translation.to_delivery(request, route, limit, receipt)
+            if self._telemetry.wants_arguments:
+                delivery = delivery._replace(arguments=arguments.of_call(task, args, kwargs))
             return self._telemetry.start_process(delivery, carrier)
         except Exception:  # noqa: BLE001 - as `never_raises`, for a third of the cost
             log_failure("Deliveries._start")

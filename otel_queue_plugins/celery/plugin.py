@@ -13,7 +13,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins import sdk
-from otel_queue_plugins.celery import apps
+from otel_queue_plugins.celery import apps, log_arguments
 from otel_queue_plugins.celery.coexistence import OtherTracers
 from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.installation import Installation
@@ -116,6 +116,9 @@ class CeleryPlugin:
             set_up=sdk.ensure_providers,
             fast_path=fastpath,
         )
+        sdk.log_privacy.redact(options.redact)
+        if not options.log_arguments:
+            sdk.log_privacy.hide_arguments(log_arguments.without_arguments)
         if options.log_correlation:
             sdk.enable_log_correlation()
         if options.log_trace_url:

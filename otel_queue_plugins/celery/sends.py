@@ -15,6 +15,7 @@ from typing import Any, Final
 from celery._state import get_current_task
 from opentelemetry.context import get_current
 
+from otel_queue_plugins.celery import arguments
 from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.destinations import published_to, queue_name
 from otel_queue_plugins.celery.translation import identity
@@ -163,6 +164,8 @@ class Sends:
             membership,
             joins,
         )
+        if self._telemetry.wants_arguments:
+            sent = sent._replace(arguments=arguments.of_body(send.app, name, body))
         send.operation = self._telemetry.start_send(sent, headers)
 
     @never_raises(do_nothing)

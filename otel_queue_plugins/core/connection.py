@@ -25,6 +25,7 @@ from otel_queue_plugins.core.metrics.observed import (
     Running,
     is_proxy,
 )
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.version import VERSION
 
 SetUp = Callable[..., object]
@@ -53,7 +54,7 @@ class Connection:
     def __init__(
         self,
         *,
-        optional_metrics: frozenset[str],
+        options: Options,
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
         set_up: SetUp,
@@ -63,7 +64,7 @@ class Connection:
         self._fast_path = fast_path
         self._set_up = set_up
         self._clock = clock
-        self._optional = optional_metrics
+        self._options = options
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._no_op_providers: tuple[TracerProvider, MeterProvider] | None = None
@@ -139,14 +140,15 @@ class Connection:
         self.is_open = True
 
     def _use(self, tracer: Tracer, meter: Meter) -> None:
-        recorder = Recorder(tracer, self._fast_path)
+        lists = self._options.span_attributes()
+        recorder = Recorder(tracer, self._fast_path, lists.kept if lists else None)
         self.tracer = tracer
         self.begin_span = recorder.begin_span
         self.start_span = recorder.start_span
         self.set_attributes = recorder.set_attributes
         self.add_event = recorder.add_event
         self.instruments = Instruments(
-            meter, optional=self._optional, counts=self.counts, recorder=recorder
+            meter, optional=self._options.metrics, counts=self.counts, recorder=recorder
         )
 
     def observe_worker(

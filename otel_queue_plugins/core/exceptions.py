@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, set_span_in_context
 from otel_queue_plugins.core import semconv
 from otel_queue_plugins.core.bounds import bounded, valid_text
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.policy.redaction import DEFAULT, MARGIN, Redaction
 
 MAX_MESSAGE: Final = 1024
 MAX_STACKTRACE: Final = 16_384
@@ -24,24 +25,32 @@ def type_name(error: BaseException) -> str:
     return bounded(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def message(error: BaseException) -> str:
-    """`str(error)`, at most 1,024 characters; the name of its type if `str` raises."""
+def message(error: BaseException, redaction: Redaction | None = None) -> str:
+    """`str(error)`, redacted, at most 1,024 characters; the name of its type if `str` raises.
+
+    Without a `redaction` it is for whoever redacts it: not redacted, with a margin in length.
+    """
     try:
-        return valid_text(str(error), MAX_MESSAGE)
+        text = str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure it belongs to
         return f"<{type_name(error)} that cannot be printed>"
+    if redaction is None:
+        return valid_text(text, MAX_MESSAGE + MARGIN)
+    return redaction.head(text, MAX_MESSAGE)
 
 
-def stacktrace(error: BaseException, formatted: str | None = None) -> str:
+def stacktrace(
+    error: BaseException, formatted: str | None = None, redaction: Redaction = DEFAULT
+) -> str:
     """The formatted traceback without the frames of this package: at most the last 16 KiB.
 
-    `formatted` is its text where the framework has formatted it already.
+    It is redacted. `formatted` is its text where the framework has formatted it already.
     """
     text = formatted or _format(error)
     if _PACKAGE in text:
         text = _FRAME_OF_OURS.sub("", text)
     start = "" if len(text) <= MAX_STACKTRACE else "...\n"
-    return start + valid_text(text[-MAX_STACKTRACE:], MAX_STACKTRACE)
+    return start + redaction.tail(text, MAX_STACKTRACE)
 
 
 def _format(error: BaseException) -> str:
@@ -58,7 +67,7 @@ def record(
 
     It is a span event if this version of the API has no logs.
     """
-    signal = options.exception_signal
+    signal, attributes = options.exception_signal, options.on_span(attributes)
     is_logged = bool(signal) and _log(span, log_name, attributes, at_ns)
     if signal != "logs" or not is_logged:
         span.add_event(semconv.EVENT_EXCEPTION, attributes, at_ns)

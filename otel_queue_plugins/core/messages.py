@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from opentelemetry.trace import SpanContext
 
+from otel_queue_plugins.core.policy.arguments import Arguments
+
 Trigger = Literal["call", "schedule", "callback", "workflow"]
 CancellationScope = Literal["revoked", "terminated", "aborted", "expired", "skipped"]
 
@@ -111,7 +113,8 @@ class Message(NamedTuple):
 
     `eta` is the earliest start in seconds since the epoch, for frameworks that do not carry it to
     the worker themselves. `relation` overrides the option for this message. `joins` is the group
-    whose completion caused it (the header of a chord, the members of a group).
+    whose completion caused it (the header of a chord, the members of a group). `arguments` are
+    those of the task, if `QueueTelemetry.wants_arguments`.
     """
 
     route: Route
@@ -123,6 +126,7 @@ class Message(NamedTuple):
     workflow: Workflow | None = None
     membership: Membership | None = None
     joins: Joined | None = None
+    arguments: Arguments | None = None
 
 
 class Batch(NamedTuple):
@@ -143,7 +147,7 @@ class Delivery(NamedTuple):
     framework; the envelope's enqueue time wins over the first, its `eta` is used if the second is
     None. `span_id` is the id for the process span, if two processes may have to write it. `joins`
     is the id of the group whose completion caused the message. `batch` is what one call processes
-    together with it.
+    together with it. `arguments` are as in `Message`.
     """
 
     route: Route
@@ -164,6 +168,7 @@ class Delivery(NamedTuple):
     span_id: int | None = None
     joins: str | None = None
     batch: Batch | None = None
+    arguments: Arguments | None = None
 
 
 class Ending(NamedTuple):

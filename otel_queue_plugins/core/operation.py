@@ -11,6 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
+from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING, Incoming
 from otel_queue_plugins.core.messages import Delivery, Route
 from otel_queue_plugins.core.metrics.waiting import Waiting
@@ -103,12 +104,14 @@ class ProcessOperation(Operation):
     """A delivery being processed. `context` is what the task runs in.
 
     `template` is None while telemetry is not recorded; the task runs in the context all the same.
-    `adapter_state` belongs to the adapter. With `stays_current` the span stays current after its
+    `adapter_state` belongs to the adapter. `correlated` are attributes that log records have, too;
+    None if correlation is off. With `stays_current` the span stays current after its
     end, until the adapter calls `leave`: what the framework does until then is inside of it.
     """
 
     __slots__ = (
         "adapter_state",
+        "correlated",
         "delivery",
         "ended",
         "incoming",
@@ -139,6 +142,7 @@ class ProcessOperation(Operation):
         self.started_ns = started_ns
         self.ended = False
         self.adapter_state: object = None
+        self.correlated: dict[str, Value] | None = None
         self.stays_current = False
 
     def process_operation(self) -> ProcessOperation | None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.core.policy.options import PolicyOptions
 from otel_queue_plugins.core.profiles import PROFILES
 from otel_queue_plugins.core.settings.definitions import Setting, is_strict
 from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
+from otel_queue_plugins.core.settings.option_fields import option
 from otel_queue_plugins.core.settings.problems import nearest, raise_first, report
 from otel_queue_plugins.core.settings.variables import Variables
-
-T = TypeVar("T")
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -28,15 +28,9 @@ _RELATION: Final = Choice(*RELATIONS)
 _EXCEPTION_VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 
 
-def _option(default: T, kind: Kind, text: str, variable: str = "", default_text: str = "") -> T:
-    """A field of `Options`; see `Setting` for the rest. `variable` is named after it by default."""
-    definition = {"kind": kind, "text": text, "variable": variable, "default_text": default_text}
-    return field(default=default, metadata=definition)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How messages are traced and measured.
+class Options(PolicyOptions):
+    """How messages are traced and measured; see also `PolicyOptions`.
 
     Args:
         relation: How a process span relates to its send span, unless the task or the call says
@@ -62,70 +56,71 @@ class Options:
         ValueError: An option has a wrong value; the text names the value and the choices.
     """
 
-    relation: str = _option(
+    relation: str = option(
         "child", _RELATION, "how a process span [relates](../how-to/relation.md) to its send span"
     )
-    auto_link_after: float = _option(60.0, Number(), "seconds of waiting after which `auto` links")
-    auto_link_fan_out: int = _option(
+    auto_link_after: float = option(60.0, Number(), "seconds of waiting after which `auto` links")
+    auto_link_fan_out: int = option(
         100, Number(whole=True), "size of a group from which `auto` links"
     )
-    span_name: str = _option(
+    span_name: str = option(
         "task",
         Choice(*SPAN_NAMES),
         "`task`: `process shop.charge`; `queue`: `process celery`, as the conventions have it",
     )
-    retry_is_error: bool = _option(
+    retry_is_error: bool = option(
         default=False,
         kind=Flag(),
         text="give an attempt that will be tried again the status ERROR",
     )
-    events: str = _option(
+    events: str = option(
         "essential",
         Choice(*EVENTS),
         "`all`: also [an event](telemetry.md#events-of-process-spans) for the moment when the "
         "worker received the message",
     )
-    metrics: frozenset[str] = _option(
+    metrics: frozenset[str] = option(
         frozenset(),
         Names(*OPTIONAL_METRICS),
         "optional instruments to record, with commas between",
         default_text="none",
     )
-    broker_spans: bool = _option(
+    broker_spans: bool = option(
         default=False,
         kind=Flag(),
         text="let instrumented broker clients trace a worker's polling",
     )
-    settle_spans: bool = _option(
+    settle_spans: bool = option(
         default=False,
         kind=Flag(),
         text="give each ack and nack of a delivery [a span](telemetry.md#spans); Dramatiq only",
     )
-    log_correlation: bool = _option(
+    log_correlation: bool = option(
         default=False,
         kind=Flag(),
-        text="put `trace_id`, `span_id`, `task_id` and `task_name` on every log record",
+        text="put `trace_id`, `span_id`, `task_id`, `task_name` and `correlation_id` on every log "
+        "record",
     )
-    queue_state: bool = _option(
+    queue_state: bool = option(
         default=False,
         kind=Flag(),
         text="let workers report [the state of their queues](telemetry.md#the-state-of-queues)",
         variable="OTEL_QUEUE_STATE",
     )
-    log_trace_url: bool = _option(
+    log_trace_url: bool = option(
         default=False,
         kind=Flag(),
         text="put `trace_url` on every log record: [the link](../how-to/operate-queues.md#links-to-"
         "traces) on what a task, or its framework, logs at WARNING or above, else empty",
     )
-    profile: str = _option(
+    profile: str = option(
         "",
         Choice("", *PROFILES),
         "attributes and defaults that [a backend](../how-to/backends.md#profiles) needs: "
         + ", ".join(f"`{name}`" for name in PROFILES),
         default_text="none",
     )
-    exception_signal: str = _option(
+    exception_signal: str = option(
         "",
         Choice(*EXCEPTION_SIGNALS),
         "`logs`: exceptions as log records; `logs/dup`: as both",
@@ -159,6 +154,9 @@ class Options:
             value = _from_variable(variables, name)
             if value is not None:
                 chosen[name] = value
+        if callable(chosen.get("redact")):  # it comes besides the rules of the environment
+            rules = _from_variable(variables, "redact")
+            chosen["redact"] = [*getattr(rules, "rules", ()), chosen["redact"]]
         if is_strict(environ):
             raise_first(variables.problems)
         report(variables.problems)
@@ -174,7 +172,7 @@ SETTINGS: Final[Mapping[str, Setting[Any]]] = {
         argument=each.name,
         default_text=each.metadata["default_text"],
     )
-    for each in fields(Options)
+    for each in sorted(fields(Options), key=lambda each: each in fields(PolicyOptions))
 }
 """The definition of each option, by its name."""
 
@@ -184,7 +182,7 @@ def check_names(given: Iterable[str], *others: str) -> None:
 
     The text suggests the most similar name and lists all of them.
     """
-    names = [*(each.name for each in fields(Options)), *others, "tracer_provider", "meter_provider"]
+    names = [*SETTINGS, *others, "tracer_provider", "meter_provider"]
     for name in given:
         if name not in names:
             near = nearest(name, names)

@@ -9,6 +9,7 @@ from otel_queue_plugins.core.api.recorder import Value
 from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.messages import Outcome, Route
 from otel_queue_plugins.core.metrics.tally import Cell, Tally
+from otel_queue_plugins.core.options import Options
 
 MAX_ROUTES: Final = 4096
 MAX_SERIES_OF_ROUTE: Final = 256
@@ -17,6 +18,9 @@ ROUTE_ATTRIBUTES: Final = (
     semconv.MESSAGING_DESTINATION_NAME,
     semconv.TASK_NAME,
 )
+
+_OTHER_TASK: Final = "_OTHER"
+_UNDECLARED: Final = frozenset({Outcome.UNKNOWN_TASK, Outcome.UNDECODABLE})
 
 # Placeholders for what nearly all messages have, so that the copied dict need not grow.
 _SEND_PLACEHOLDERS: Final[dict[str, Value]] = {
@@ -46,10 +50,12 @@ class RouteTemplate:
 
     `send_attributes` and `process_attributes` are to be copied: they have placeholders for what
     differs between messages. `metric_attributes` are those of every metric, `base_attributes` those
-    of every span of a delivery.
+    of every span of a delivery. `undeclared_attributes` are those of metrics about a task that
+    does not exist: who sends such messages may choose any number of names.
     """
 
     __slots__ = (
+        "_on_metric",
         "_process_success_series",
         "_send_success_series",
         "_series",
@@ -61,12 +67,14 @@ class RouteTemplate:
         "route",
         "send_attributes",
         "send_name",
+        "undeclared_attributes",
     )
 
-    def __init__(self, route: Route, framework: str, span_name: str, profile: str = "") -> None:
-        target = bounded(route.destination if span_name == "queue" else route.task)
+    def __init__(self, route: Route, framework: str, options: Options) -> None:
+        target = bounded(route.destination if options.span_name == "queue" else route.task)
+        self._on_metric = options.on_metric
         self.route = route
-        self.profile = profile
+        self.profile = options.profile
         self.send_name = f"send {target}"
         self.process_name = f"process {target}"
         shared = _span_attributes(route, framework)
@@ -74,16 +82,18 @@ class RouteTemplate:
             _operation("send")
             | shared
             | _SEND_PLACEHOLDERS
-            | profiles.attributes(profile, "send", framework, route)
+            | profiles.attributes(options.profile, "send", framework, route)
         )
         self.base_attributes = _operation("process") | shared
         self.process_attributes = (
             self.base_attributes
             | _PROCESS_PLACEHOLDERS
             | _function(route)
-            | profiles.attributes(profile, "process", framework, route)
+            | profiles.attributes(options.profile, "process", framework, route)
         )
-        self.metric_attributes = _metric_attributes(route)
+        named = _metric_attributes(route)
+        self.metric_attributes = self._on_metric(named)
+        self.undeclared_attributes = self._on_metric(named | {semconv.TASK_NAME: _OTHER_TASK})
         self._series: dict[tuple[str, str | None], Series] = {}
         self._send_success_series: Series | None = None
         self._process_success_series: Series | None = None
@@ -121,12 +131,16 @@ class RouteTemplate:
         if found is None:
             counted = (
                 {semconv.MESSAGING_OPERATION_NAME: "process"}
-                | self.metric_attributes
-                | {semconv.TASK_OUTCOME: outcome.value}
+                | self.attributes_for(outcome)
+                | self._on_metric({semconv.TASK_OUTCOME: outcome.value})
             )
             found = Series(tally.cell(counted), counted | _error(error_type))
             self._keep(key, found)
         return found
+
+    def attributes_for(self, outcome: Outcome) -> dict[str, Value]:
+        """The attributes of every metric about a delivery that ended with `outcome`."""
+        return self.undeclared_attributes if outcome in _UNDECLARED else self.metric_attributes
 
     def _keep(self, key: tuple[str, str | None], series: Series) -> None:
         if len(self._series) >= MAX_SERIES_OF_ROUTE:
@@ -137,10 +151,9 @@ class RouteTemplate:
 class RouteTemplates:
     """The templates of the routes in use, at most 4,096; beyond that they are made anew."""
 
-    def __init__(self, framework: str, span_name: str, profile: str = "") -> None:
-        self._profile = profile
+    def __init__(self, framework: str, options: Options) -> None:
         self._framework = framework
-        self._span_name = span_name
+        self._options = options
         self._templates: dict[Route, RouteTemplate] = {}
 
     def of(self, route: Route) -> RouteTemplate:
@@ -149,9 +162,7 @@ class RouteTemplates:
         if template is None:
             if len(self._templates) >= MAX_ROUTES:
                 self._templates.clear()
-            template = self._templates[route] = RouteTemplate(
-                route, self._framework, self._span_name, self._profile
-            )
+            template = self._templates[route] = RouteTemplate(route, self._framework, self._options)
         return template
 
 

@@ -63,6 +63,8 @@ WORKFLOW_KIND: Final = "taskqueue.workflow.kind"
 WORKFLOW_ID: Final = "taskqueue.workflow.id"
 WORKFLOW_STEP: Final = "taskqueue.workflow.step"
 SAMPLING_REASON: Final = "taskqueue.sampling.reason"
+CORRELATION_ID: Final = "taskqueue.correlation_id"
+CORRELATION_VALUE: Final = "taskqueue.correlation.{key}"
 
 # Attributes of the spans of `otel-queue`
 ADMIN_OPERATION: Final = "taskqueue.admin.operation"

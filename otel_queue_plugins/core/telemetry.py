@@ -10,6 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_queue_plugins.core.api.recorder import FastPath
+from otel_queue_plugins.core.carrier import correlation
 from otel_queue_plugins.core.connection import Connection, SetUp, no_set_up
 from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.metrics.observed import Consuming, Measure
@@ -53,11 +54,11 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
         self.framework = framework
         self.options = options or Options()
         self._clock = clock
-        self._template_of = RouteTemplates(
-            framework, self.options.span_name, self.options.profile
-        ).of
+        self._correlation = correlation.of_options(self.options)
+        self.wants_arguments = bool(self.options.correlation)
+        self._template_of = RouteTemplates(framework, self.options).of
         self._connection = Connection(
-            optional_metrics=self.options.metrics,
+            options=self.options,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             set_up=set_up,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dramatiq.middleware import AgeLimit, MiddlewareError, Retries
 
 from otel_queue_plugins.core.options import check_relation
+from otel_queue_plugins.core.policy.arguments import Arguments
 from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.dramatiq import message_options
 
@@ -73,6 +74,11 @@ class ActorFacts:
             max_age=max_age or defaults.max_age,
             requeued_at=seconds(get("requeue_timestamp")),
         )
+
+
+def arguments_of(message: Any, actor: ActorFacts) -> Arguments:
+    """Return the arguments of `message`, and the function of its actor."""
+    return Arguments(message.args, message.kwargs, actor.actor.fn if actor.actor else None)
 
 
 UNKNOWN_ACTOR: Final = ActorFacts()

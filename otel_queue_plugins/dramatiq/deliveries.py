@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
 from otel_queue_plugins.dramatiq import message_options, outcomes
-from otel_queue_plugins.dramatiq.actors import UNKNOWN_ACTOR
+from otel_queue_plugins.dramatiq.actors import UNKNOWN_ACTOR, arguments_of
 from otel_queue_plugins.dramatiq.delivery_state import (
     ENDED,
     DeliveryState,
@@ -129,6 +129,8 @@ class Deliveries:
     def _record_unknown_actor(self, message: Any) -> ProcessOperation:
         set_state(message, ENDED)
         delivery = self._translation.to_delivery(message, UNKNOWN_ACTOR)
+        if self._telemetry.wants_arguments:
+            delivery = delivery._replace(arguments=arguments_of(message, UNKNOWN_ACTOR))
         ending = outcomes.of_unknown_actor(message)
         operation = self._telemetry.record_undelivered(
             delivery, message_options.read(message), ending
@@ -157,6 +159,8 @@ class Deliveries:
             if self._thread.settling is not None:
                 self.leave_settled()
         delivery = self._translation.to_delivery(message, actor)
+        if self._telemetry.wants_arguments:
+            delivery = delivery._replace(arguments=arguments_of(plain, actor))
         operation = self._telemetry.start_process(delivery, carrier)
         state = DeliveryState(message, operation)
         set_state(message, state)

@@ -15,7 +15,7 @@ from dramatiq.middleware import Middleware
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.options import Options, check_names, check_providers
 from otel_queue_plugins.core.telemetry import QueueTelemetry
-from otel_queue_plugins.dramatiq import actors, consumers, message_options
+from otel_queue_plugins.dramatiq import actors, consumers, log_arguments, message_options
 from otel_queue_plugins.dramatiq.traced_broker import TracedBroker
 from otel_queue_plugins.dramatiq.workers import Workers, has_several_processes
 from otel_queue_plugins.sdk import fastpath
@@ -69,6 +69,9 @@ class OpenTelemetryMiddleware(Middleware):
             set_up=sdk.ensure_providers,
             fast_path=fastpath,
         )
+        sdk.log_privacy.redact(self._options.redact)
+        if not self._options.log_arguments:
+            sdk.log_privacy.hide_arguments(log_arguments.without_arguments)
         if self._options.log_correlation:
             sdk.enable_log_correlation()
         if self._options.log_trace_url:

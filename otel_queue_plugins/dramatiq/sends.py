@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 
 from otel_queue_plugins.core.api.suppression import suppress_instrumentation
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.dramatiq import message_options, outcomes
+from otel_queue_plugins.dramatiq import actors, message_options, outcomes
 from otel_queue_plugins.dramatiq.actors import seconds
 from otel_queue_plugins.dramatiq.delivery_state import current_state
 from otel_queue_plugins.dramatiq.translation import Translation, enqueued_at, eta_of
@@ -177,6 +177,8 @@ class Sends:
             self._telemetry.write_current_context(carrier)
         else:
             sent = self._translation.to_message(message, actor, delay, state)
+            if self._telemetry.wants_arguments:
+                sent = sent._replace(arguments=actors.arguments_of(message, actor))
             send.operation = self._telemetry.start_send(sent, carrier)
         send.carrier = carrier or None
 

@@ -15,7 +15,7 @@ import pytest
 from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.cli.queues import queues_command
-from tests.cli.queue_commands import TRACEPARENT, Command, fill_celery, fill_dramatiq
+from tests.cli.queue_commands import TRACEPARENT, Command, body, fill_celery, fill_dramatiq
 from tests.environment import clean_environment
 
 if TYPE_CHECKING:
@@ -184,3 +184,21 @@ def test_age_is_shown_in_two_units_at_most(redis: Any, dramatiq: Command) -> Non
     row = dramatiq("queues").out.splitlines()[1]
     days = int(time.time() - 1) // 86400
     assert f"{days} d" in row
+
+
+def test_arguments_are_shown_redacted(redis: Any, dramatiq: Command) -> None:
+    """By what they say, and by what their name says; as text and as JSON, headers too."""
+    sent = ["password=hunter2", {"api_key": "k1ller", "size": 7}]
+    stored = json.dumps({**json.loads(body("a1", note="token=abc9")), "args": sent})
+    redis.rpush("dramatiq:orders", "key-a1")
+    redis.hset("dramatiq:orders.msgs", "key-a1", stored)
+    for done in (
+        dramatiq("show", "a1", "--args"),
+        dramatiq("show", "a1", "--args", "--json"),
+        dramatiq("peek", "orders", "--args"),
+        dramatiq("peek", "orders", "--args", "--json"),
+    ):
+        assert "password=[redacted:credentials]" in done.out
+        assert not [each for each in ("hunter2", "k1ller", "abc9") if each in done.out]
+        assert "size" in done.out
+        assert "7" in done.out

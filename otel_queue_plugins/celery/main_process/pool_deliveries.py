@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from otel_queue_plugins.celery import outcomes, translation
+from otel_queue_plugins.celery import arguments, outcomes, translation
 from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.main_process import exit_times
 from otel_queue_plugins.celery.main_process.receipts import received_at
@@ -156,6 +156,8 @@ class PoolDeliveries:
         delivery = translation.to_delivery(
             headers, route, translation.max_retries(request.task), receipt, request.worker_pid
         )
+        if self._telemetry.wants_arguments:
+            delivery = delivery._replace(arguments=arguments.of_request(request.task, headers))
         return delivery, translation.carrier(headers)
 
     def _open(self, request: Any) -> ProcessOperation:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from otel_queue_plugins.brokers.facts import StoredMessage
 from otel_queue_plugins.brokers.rows import Row, message_row
+from otel_queue_plugins.cli.queues import privacy
 from otel_queue_plugins.cli.queues.failures import printable
 from otel_queue_plugins.cli.queues.output import Output
 from otel_queue_plugins.cli.view import quantity
@@ -20,8 +21,9 @@ from otel_queue_plugins.trace_links import trace_url_of_message
 def row(message: StoredMessage, now: float, *, with_arguments: bool) -> Row:
     """A message with the link to its trace; its arguments only if they are asked for."""
     found = {**message_row(message, now), "trace_url": trace_url_of_message(message)}
+    found["baggage"] = privacy.redacted(found["baggage"])
     if with_arguments:
-        found["arguments"] = dict(message.arguments)
+        found["arguments"] = privacy.redacted(message.arguments)
     return json_safe(found)
 
 
@@ -79,7 +81,8 @@ def due(message: StoredMessage, now: float) -> Text:
 
 def arguments(message: StoredMessage) -> str:
     """The arguments as text."""
-    return printable("  ".join(f"{key} {value}" for key, value in message.arguments.items()))
+    found = privacy.redacted(message.arguments)
+    return printable("  ".join(f"{key} {value}" for key, value in found.items()))
 
 
 def attempt(message: StoredMessage) -> str:

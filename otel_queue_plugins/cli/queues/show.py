@@ -13,7 +13,7 @@ from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import STATES, Found, StoredMessage
 from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.brokers.rows import rfc3339
-from otel_queue_plugins.cli.queues import actions, audit, messages
+from otel_queue_plugins.cli.queues import actions, audit, messages, privacy
 from otel_queue_plugins.cli.queues.access import opened
 from otel_queue_plugins.cli.queues.failures import OK, NotFoundError, UsageError, printable
 from otel_queue_plugins.cli.queues.output import Output
@@ -70,7 +70,7 @@ def _show(found: Found, output: Output, parsed: Namespace) -> None:
         _facts(message, now, output)
         _headers(message, output)
         if parsed.args:
-            for name, value in message.arguments.items():
+            for name, value in privacy.redacted(message.arguments).items():
                 _fact(output, name, printable(str(value)), "cyan")
         for action in actions.of(message, parsed):
             _fact(output, str(action["name"]), str(action["command"]), "dim")
@@ -96,13 +96,13 @@ def _facts(message: StoredMessage, now: float, output: Output) -> None:
         if value is not None:
             _fact(output, name, printable(value))
     _fact(output, "trace", messages.trace_line(message, output))
-    for key, value in message.baggage.items():
+    for key, value in privacy.redacted(message.baggage).items():
         _fact(output, "baggage", printable(f"{key}={value}"))
 
 
 def _headers(message: StoredMessage, output: Output) -> None:
     """What else the message says; not the trace, which is shown, nor any arguments."""
-    for name, value in messages.without_arguments(dict(message.headers)).items():
+    for name, value in privacy.redacted(messages.without_arguments(dict(message.headers))).items():
         if value in (None, "", [], {}):
             continue
         text = value if isinstance(value, str) else json.dumps(value, default=str)

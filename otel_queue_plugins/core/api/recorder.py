@@ -13,6 +13,8 @@ Value = str | int | float | bool | tuple[str, ...]
 Describe = Callable[[], tuple[dict[str, Value], Sequence[Link]]]
 """Returns the attributes and the links of a span, which then belong to it."""
 BeginSpan = Callable[[str, Context, SpanKind, Describe, int], Span]
+SetAttributes = Callable[[Span, dict[str, Value]], None]
+Kept = Callable[[dict[str, Value]], dict[str, Value]]
 Record = Callable[[float, Mapping[str, Value], Context], None]
 
 
@@ -37,14 +39,24 @@ class FastPath(Protocol):
 
 
 class Recorder:
-    """The functions in use for one tracer and its meter."""
+    """The functions in use for one tracer and its meter.
 
-    def __init__(self, tracer: Tracer, fast_path: FastPath | None) -> None:
+    `kept` returns those attributes of a span that may leave; None if all may.
+    """
+
+    def __init__(
+        self, tracer: Tracer, fast_path: FastPath | None, kept: Kept | None = None
+    ) -> None:
         self._fast_path = fast_path
         self._tracer = tracer
         begin_span = fast_path.spans(tracer) if fast_path else None
         self.begin_span: BeginSpan = begin_span or self._begin_span
-        self.set_attributes = fast_path.set_attributes if fast_path else _set_attributes
+        self.set_attributes: SetAttributes = (
+            fast_path.set_attributes if fast_path else _set_attributes
+        )
+        if kept is not None:
+            self.begin_span = _begin_with(kept, self.begin_span)
+            self.set_attributes = _set_with(kept, self.set_attributes)
         self.add_event = fast_path.add_event if fast_path else _add_event
 
     def start_span(
@@ -73,6 +85,23 @@ class Recorder:
         """
         attributes, links = describe()
         return self._tracer.start_span(name, context, kind, attributes, links, start_time)
+
+
+def _begin_with(kept: Kept, begin: BeginSpan) -> BeginSpan:
+    def begin_span(
+        name: str, context: Context, kind: SpanKind, describe: Describe, start_time: int
+    ) -> Span:
+        def described() -> tuple[dict[str, Value], Sequence[Link]]:
+            attributes, links = describe()
+            return kept(attributes), links
+
+        return begin(name, context, kind, described, start_time)
+
+    return begin_span
+
+
+def _set_with(kept: Kept, set_all: SetAttributes) -> SetAttributes:
+    return lambda span, attributes: set_all(span, kept(attributes))
 
 
 def _set_attributes(span: Span, attributes: dict[str, Value]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_queue_plugins.core.api import forking
 from otel_queue_plugins.core.api.recorder import Value
-from otel_queue_plugins.core.metrics.tally import Attributes, Tally
+from otel_queue_plugins.core.metrics.tally import MAX_SERIES, Attributes, Tally
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.route_templates import (
     MAX_ROUTES,
@@ -25,6 +26,7 @@ from otel_queue_plugins.core.route_templates import (
     queue_attributes,
 )
 from otel_queue_plugins.core.safety import do_nothing, never_raises
+from otel_queue_plugins.core.semconv import METRIC_OVERFLOW
 
 Measure = Callable[[], int]
 Consuming = Callable[[], Iterable[tuple[str, str]]]
@@ -82,7 +84,7 @@ class Counts:
         for template, _ in running:
             if template in self._shown:
                 counts[_key(template)] += 1
-        return _observations(counts)
+        return _observations(counts, sum)
 
     def observe_longest_running(self, _options: CallbackOptions) -> Iterable[Observation]:
         """The age of the oldest delivery in flight in seconds, by route."""
@@ -92,7 +94,7 @@ class Counts:
             if template in self._shown:
                 key, age = _key(template), (now - started_ns) / 1e9
                 ages[key] = max(ages[key], age)
-        return _observations(ages)
+        return _observations(ages, max)
 
     def observe_capacity(self, _options: CallbackOptions) -> Iterable[Observation]:
         """How many tasks the workers of this process can run at once; no point without a worker."""
@@ -156,8 +158,15 @@ def _route_key(counted: Attributes) -> tuple[tuple[str, Value], ...]:
     return tuple((name, counted[name]) for name in ROUTE_ATTRIBUTES if name in counted)
 
 
-def _observations(series: _Series) -> list[Observation]:
-    return [Observation(value, dict(key)) for key, value in series.items()]
+def _observations(
+    series: _Series, together: Callable[[Iterable[float]], float]
+) -> list[Observation]:
+    """At most 2,000 series, as in `Tally`; `together` makes one value of all others."""
+    found = [Observation(value, dict(key)) for key, value in islice(series.items(), MAX_SERIES)]
+    if len(series) > MAX_SERIES:
+        rest = together(islice(series.values(), MAX_SERIES, None))
+        found.append(Observation(rest, {METRIC_OVERFLOW: True}))
+    return found
 
 
 def _no_deliveries() -> list[tuple[RouteTemplate, int]]:

@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api.recorder import Value
-from otel_queue_plugins.core.bounds import bounded, int64_or_none, valid_text
+from otel_queue_plugins.core.bounds import MAX_TEXT, bounded, int64_or_none
 from otel_queue_plugins.core.messages import Delivery, Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
@@ -69,7 +69,7 @@ def _describe_other_outcome(
     ended_ns: int,
 ) -> None:
     span = operation.span
-    reason = None if ending.reason is None else valid_text(ending.reason)
+    reason = None if ending.reason is None else options.redact.head(ending.reason, MAX_TEXT)
     is_dead = ending.dead_letter_queue is not None and ending.outcome in ERRORS
     name = semconv.DEAD_LETTER_REASON if is_dead else _REASONS.get(ending.outcome)
     if name and reason is not None:
@@ -83,7 +83,7 @@ def _describe_other_outcome(
         shown = {key: attributes[key] for key in _EVENT_ATTRIBUTES[event] if key in attributes}
         if event == semconv.EVENT_RETRY:
             shown.update(_attempt(operation.delivery, ending))
-        span.add_event(event, shown, ended_ns)
+        span.add_event(event, options.on_span(shown), ended_ns)
     if ending.outcome in ERRORS:
         _describe_error(span, ending, options, attributes, ended_ns)
     elif ending.outcome is Outcome.RETRY and options.retry_is_error:
@@ -112,15 +112,15 @@ def _describe_error(
     attributes[semconv.ERROR_TYPE] = error_type(ending) or ""
     error = ending.error
     if error is None:
-        reason = valid_text(ending.reason or ending.outcome.value)
+        reason = options.redact.head(ending.reason or ending.outcome.value, MAX_TEXT)
         span.set_status(Status(StatusCode.ERROR, reason))
         return
-    message = exceptions.message(error)
+    message = exceptions.message(error, options.redact)
     attributes[semconv.EXCEPTION_MESSAGE] = message
     if ending.expected:
         return
     span.set_status(Status(StatusCode.ERROR, message))
-    stacktrace = exceptions.stacktrace(error, ending.stacktrace)
+    stacktrace = exceptions.stacktrace(error, ending.stacktrace, options.redact)
     attributes[semconv.EXCEPTION_STACKTRACE] = stacktrace
     exception = {
         semconv.EXCEPTION_TYPE: exceptions.type_name(error),

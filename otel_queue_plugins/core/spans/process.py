@@ -37,8 +37,12 @@ def open_span(
     incoming: Incoming,
     options: Options,
     started_ns: int,
+    correlated: dict[str, Value] | None,
 ) -> ProcessOperation:
-    """Start the process span of `delivery`, without making it current."""
+    """Start the process span of `delivery`, without making it current.
+
+    `correlated` are more attributes; None if correlation is off.
+    """
     waited = waiting.measure(delivery, incoming.envelope, started_ns / 1e9)
     related = relation.for_delivery(incoming, waited, options)
     parent, is_root = incoming.context, incoming.creation is None
@@ -48,6 +52,8 @@ def open_span(
     def describe() -> tuple[dict[str, Value], list[Link]]:
         envelope = incoming.envelope
         attributes = start_attributes.build(template, delivery, envelope, waited, started_ns)
+        if correlated is not None:
+            attributes.update(correlated)
         links = relation.links(incoming, related, delivery.joins)
         if delivery.batch is not None:
             links = batch.add_batch_links(links, delivery.batch)
@@ -63,7 +69,9 @@ def open_span(
         if chosen is not None:
             ids.choose_next_ids(None)
     context = with_span(span, parent)
-    return ProcessOperation(delivery, incoming, waited, context, template, span, started_ns)
+    operation = ProcessOperation(delivery, incoming, waited, context, template, span, started_ns)
+    operation.correlated = correlated
+    return operation
 
 
 def reference_span(
@@ -101,7 +109,7 @@ def close_span(
 ) -> None:
     """Measure the delivery, then end its span: exemplars need the span open."""
     try:
-        deliveries.record(connection, operation, template, ending, ended_ns)
+        deliveries.record(connection, operation, template, ending, options, ended_ns)
         if operation.span.is_recording():
             if options.events == "all" and operation.delivery.received_at is not None:
                 received_ns = int(operation.delivery.received_at * 1e9)

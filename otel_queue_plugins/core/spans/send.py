@@ -23,8 +23,12 @@ def open_span(
     message: Message,
     context: Context,
     started_ns: int,
+    correlated: dict[str, Value] | None,
 ) -> Span:
-    """Start the send span of `message`, a child of the span in `context`."""
+    """Start the send span of `message`, a child of the span in `context`.
+
+    `correlated` are more attributes; None if correlation is off.
+    """
 
     def describe() -> tuple[dict[str, Value], tuple[Link, ...]]:
         attributes = template.send_attributes.copy()
@@ -33,6 +37,8 @@ def open_span(
             del attributes[semconv.MESSAGING_CONVERSATION_ID]
         else:
             attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(message.conversation_id)
+        if correlated is not None:
+            attributes.update(correlated)
         return attributes, ()
 
     begin_span = connection.begin_span
@@ -72,12 +78,13 @@ def close_span(
 
 
 def _describe_error(operation: SendOperation, error: BaseException, options: Options) -> None:
-    span, message, kind = operation.span, exceptions.message(error), exceptions.type_name(error)
+    span, kind = operation.span, exceptions.type_name(error)
+    message = exceptions.message(error, options.redact)
     described = {
         semconv.EXCEPTION_MESSAGE: message,
-        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error),
+        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error, redaction=options.redact),
     }
-    span.set_attributes({semconv.ERROR_TYPE: kind, **described})
+    span.set_attributes(options.on_span({semconv.ERROR_TYPE: kind, **described}))
     span.set_status(Status(StatusCode.ERROR, message))
     exception = {semconv.EXCEPTION_TYPE: kind, **described}
     exceptions.record(span, semconv.LOG_SEND_EXCEPTION, exception, options, operation.ended_ns)

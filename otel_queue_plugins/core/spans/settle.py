@@ -19,6 +19,7 @@ from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.carrier.propagation import EMPTY_INCOMING
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.operation import Operation, ProcessOperation
+from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate
 
 Settlement = Literal["ack", "nack", "reject"]
@@ -62,17 +63,23 @@ def open_span(
     conversation_id = operation.delivery.conversation_id or (workflow and workflow.id)
     if conversation_id:
         attributes[semconv.MESSAGING_CONVERSATION_ID] = bounded(conversation_id)
+    attributes |= operation.correlated or {}
     name = f"{settlement} {bounded(template.route.destination)}"
     parent = operation.context
     span = connection.start_span(name, parent, SpanKind.CLIENT, attributes, (), started_ns)
     return SettleOperation(span, started_ns, with_span(span, parent))
 
 
-def close_span(operation: SettleOperation, error: BaseException | None, ended_ns: int) -> None:
+def close_span(
+    operation: SettleOperation, error: BaseException | None, options: Options, ended_ns: int
+) -> None:
     """End the settle span. An error gets no event, because the framework logs it."""
     if error is not None:
-        message = exceptions.message(error)
-        operation.span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(error))
-        operation.span.set_attribute(semconv.EXCEPTION_MESSAGE, message)
+        message = exceptions.message(error, options.redact)
+        described = {
+            semconv.ERROR_TYPE: exceptions.type_name(error),
+            semconv.EXCEPTION_MESSAGE: message,
+        }
+        operation.span.set_attributes(options.on_span(described))
         operation.span.set_status(Status(StatusCode.ERROR, message))
     operation.span.end(max(ended_ns, operation.started_ns))

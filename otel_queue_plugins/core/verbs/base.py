@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from otel_queue_plugins.core.carrier.correlation import Correlation
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.options import Options
@@ -15,6 +16,9 @@ class VerbsBase:
 
     framework: str
     options: Options
+    wants_arguments: bool
+    """Whether messages and deliveries are to have the arguments of their task."""
+    _correlation: Correlation | None
     _clock: Callable[[], int]
     _connection: Connection
     _template_of: Callable[[Route], RouteTemplate]

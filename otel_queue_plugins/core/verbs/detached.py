@@ -99,6 +99,8 @@ class DetachedVerbs(ProcessVerbs):
         incoming = propagation.read(carrier)
         if not self.connect():
             return ProcessOperation(delivery, incoming)
+        if self._correlation is not None:
+            _, incoming = self._correlation.of_delivery(delivery, incoming)
         return process.reference_span(
             self._connection, delivery, incoming, self.options, started_at
         )

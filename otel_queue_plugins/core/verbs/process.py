@@ -81,9 +81,11 @@ class ProcessVerbs(VerbsBase):
     def _open(
         self, delivery: Delivery, carrier: Mapping[str, object] | None, started_at: float | None
     ) -> ProcessOperation:
-        incoming = propagation.read(carrier)
+        incoming, correlated = propagation.read(carrier), None
         if not self.connect():
             return ProcessOperation(delivery, incoming)
+        if self._correlation is not None:
+            correlated, incoming = self._correlation.of_delivery(delivery, incoming)
         return process.open_span(
             self._connection,
             self._template_of(delivery.route),
@@ -91,6 +93,7 @@ class ProcessVerbs(VerbsBase):
             incoming,
             self.options,
             self._clock() if started_at is None else int(started_at * 1e9),
+            correlated,
         )
 
     def _close(self, operation: ProcessOperation, ending: Ending, ended_at: float | None) -> None:

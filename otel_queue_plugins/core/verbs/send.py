@@ -44,8 +44,10 @@ class SendVerbs(VerbsBase):
             return SendOperation()
         started = self._clock() if started_at is None else int(started_at * 1e9)
         template = self._template_of(message.route)
-        parent = otel_context.get_current()
-        span = send.open_span(self._connection, template, message, parent, started)
+        parent, correlated = otel_context.get_current(), None
+        if self._correlation is not None:
+            correlated, parent = self._correlation.of_send(message, parent)
+        span = send.open_span(self._connection, template, message, parent, started, correlated)
         context = with_span(span, parent)
         operation = SendOperation(template, span, started, context)
         try:

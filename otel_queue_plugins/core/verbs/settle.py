@@ -39,6 +39,6 @@ class SettleVerbs(VerbsBase):
             error: The exception that the call raised; None if it returned.
         """
         try:
-            settle.close_span(operation, error, self._clock())
+            settle.close_span(operation, error, self.options, self._clock())
         finally:
             operation.leave()

@@ -14,14 +14,20 @@ from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.patching import apply
 from otel_queue_plugins.sdk import patches
-from otel_queue_plugins.sdk.logs.correlation import LABELS, task_in_progress
+from otel_queue_plugins.sdk.logs import privacy
+from otel_queue_plugins.sdk.logs.correlation import (
+    LABELS,
+    correlated_in_progress,
+    task_in_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.util.types import AnyValue
 
-_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", *LABELS})
+_ID_LABEL = LABELS[-1]
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", *LABELS[:-1]})
 _SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 # https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
 _SEVERITIES = (
@@ -67,7 +73,7 @@ def _emit(record: logging.LogRecord, are_taken: Callable[[], bool]) -> None:
         context=context.get_current(),
         severity_number=_severity(record.levelno),
         severity_text=_SEVERITY_TEXT.get(record.levelname, record.levelname),
-        body=record.getMessage(),
+        body=privacy.in_use.body(record),
         attributes={**_attributes(record), **_exception(error)},
     )
 
@@ -92,20 +98,26 @@ def _severity(level: int) -> SeverityNumber:
 
 
 def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
-    task = task_in_progress()
+    task, correlated = task_in_progress(), correlated_in_progress()
     extra: dict[str, AnyValue] = {
-        key: value
+        key: privacy.in_use.text(value) if isinstance(value, str) else value
         for key, value in vars(record).items()
         if key not in _STANDARD and isinstance(value, (str, bool, int, float))
     }
+    if extra.get(_ID_LABEL) == correlated.get(semconv.CORRELATION_ID, ""):  # ours, not the caller's
+        del extra[_ID_LABEL]
     code: dict[str, AnyValue] = {
-        "code.file.path": record.pathname,
+        "code.file.path": privacy.in_use.text(record.pathname),
         semconv.CODE_FUNCTION_NAME: record.funcName,
         "code.line.number": record.lineno,
     }
     if task is None:
         return {**extra, **code}
-    return {**extra, **code, semconv.MESSAGING_MESSAGE_ID: task[0], semconv.TASK_NAME: task[1]}
+    of_task: dict[str, AnyValue] = {
+        semconv.MESSAGING_MESSAGE_ID: task[0],
+        semconv.TASK_NAME: task[1],
+    }
+    return {**extra, **code, **of_task, **correlated}
 
 
 def _exception(error: BaseException | None) -> dict[str, AnyValue]:
@@ -113,6 +125,8 @@ def _exception(error: BaseException | None) -> dict[str, AnyValue]:
         return {}
     return {
         semconv.EXCEPTION_TYPE: type(error).__qualname__,
-        semconv.EXCEPTION_MESSAGE: exceptions.message(error),
-        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(error),
+        semconv.EXCEPTION_MESSAGE: exceptions.message(error, privacy.in_use.redaction),
+        semconv.EXCEPTION_STACKTRACE: exceptions.stacktrace(
+            error, redaction=privacy.in_use.redaction
+        ),
     }

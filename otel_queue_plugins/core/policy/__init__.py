@@ -1,0 +1,1 @@
+"""What may leave a process: redaction, lists of attributes, values from arguments."""
