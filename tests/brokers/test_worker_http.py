@@ -396,7 +396,7 @@ def test_worker_without_the_variable_has_no_thread_and_no_import_more(own_lab: L
 
 def connected(port: int) -> socket.socket:
     """A connection that sends nothing."""
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
 def listener_of(port: int) -> int:
@@ -456,6 +456,7 @@ def test_numbers_of_the_providers_of_an_application(own_lab: Lab, pool: str) -> 
         assert (reply.status, reason in reply.body) == (503, True)
 
 
+@pytest.mark.timing
 @on_redis
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet"])
 def test_answers_come_within_the_bound_while_tasks_burn_processor_time(
