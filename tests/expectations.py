@@ -37,7 +37,7 @@ class Expectations(TelemetryStore):
         trace_id: str,
         count: int,
         *,
-        timeout: float = 15,
+        timeout: float = 40,
         settle: float = _SETTLE_S,
     ) -> list[ReceivedSpan]:
         """Exactly `count` spans in one trace: wait for them, then `settle` seconds for one more.
@@ -56,7 +56,7 @@ class Expectations(TelemetryStore):
         name: str,
         *,
         trace_id: str | None = None,
-        timeout: float = 15,
+        timeout: float = 40,
         **attributes: Any,
     ) -> ReceivedSpan:
         """The only span of that name, with `__` in an attribute's keyword read as a dot."""
@@ -93,14 +93,14 @@ class Expectations(TelemetryStore):
         )
 
     def expect_total(
-        self, name: str, expected: float, *, timeout: float = 15, **attributes: Any
+        self, name: str, expected: float, *, timeout: float = 40, **attributes: Any
     ) -> None:
         """Wait until `total` is `expected`; more, or still less at the deadline, fails."""
         self.wait_for(lambda: self.total(name, **attributes) >= expected, timeout)
         if (total := self.total(name, **attributes)) != expected:
             raise AssertionError(f"{name} {attributes} is {total}, not {expected}")
 
-    def until(self, condition: Callable[[], bool], what: str, timeout: float = 15) -> None:
+    def until(self, condition: Callable[[], bool], what: str, timeout: float = 40) -> None:
         """Wait for a condition on what arrived; at the deadline fail, and show all of it."""
         began = time.monotonic()
         if not self.wait_for(condition, timeout):

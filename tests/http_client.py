@@ -42,7 +42,7 @@ class Client:
         request = urllib.request.Request(url, method=method, headers=headers)
         began = time.monotonic()
         try:
-            with NO_PROXY.open(request, timeout=10) as answer:
+            with NO_PROXY.open(request, timeout=30) as answer:
                 body, status = answer.read().decode(), answer.status
                 return Reply(status, answer.headers, body, time.monotonic() - began)
         except urllib.error.HTTPError as error:
@@ -58,12 +58,12 @@ class Client:
         found: dict[str, Any] = json.loads(reply.body)
         return found
 
-    def until(self, path: str, status: int, timeout: float = 20) -> Reply:
+    def until(self, path: str, status: int, timeout: float = 60) -> Reply:
         """Wait for an answer with this status."""
         return self._wait(lambda: self.get(path), lambda reply: reply.status == status, timeout)
 
     def stats_until(
-        self, is_true: Callable[[dict[str, Any]], bool], timeout: float = 20
+        self, is_true: Callable[[dict[str, Any]], bool], timeout: float = 60
     ) -> dict[str, Any]:
         """Wait until the object of `/stats` fulfils a condition."""
         return self._wait(self.stats, is_true, timeout)

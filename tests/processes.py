@@ -85,7 +85,7 @@ class ManagedProcess:
         with self._changed:
             return "".join(self._lines)
 
-    def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = 20) -> None:
+    def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = 60) -> None:
         """Wait until `count` lines match the regular expression `pattern`."""
         matches = re.compile(pattern).search
 
@@ -98,7 +98,7 @@ class ManagedProcess:
                 return
         raise self._error(f"did not log {pattern!r} {count} time(s) in {timeout:g} s")
 
-    def wait_for_sleep(self, timeout: float = 20) -> None:
+    def wait_for_sleep(self, timeout: float = 60) -> None:
         """Wait until the main thread of the command sleeps in the kernel, or has ended (Linux).
 
         A signal that comes right before that, after Python has looked for signals last, is handled
@@ -114,7 +114,7 @@ class ManagedProcess:
                 raise self._error(f"did not sleep within {timeout:g} s")
             time.sleep(0.005)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = 60) -> int:
         """Wait for the end of the command; its return code."""
         with self._changed:
             self._changed.wait_for(lambda: self._returncode is not None, timeout)
@@ -123,7 +123,7 @@ class ManagedProcess:
         self._dump_stacks()
         raise self._error(f"still ran after {timeout:g} s")
 
-    def wait_for_log_end(self, timeout: float = 5) -> None:
+    def wait_for_log_end(self, timeout: float = 30) -> None:
         """Wait until no process holds the log open: every child is gone too."""
         with self._changed:
             if self._changed.wait_for(lambda: self._log_ended, timeout):
@@ -136,7 +136,7 @@ class ManagedProcess:
             if self._returncode is None:
                 os.kill(self.pid, number)
 
-    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 60) -> int:
         """Signal the command and wait for its end; its return code."""
         self.send_signal(number)
         returncode = self.wait(timeout)
@@ -250,7 +250,7 @@ class Processes:
             self._all.pop().kill()
 
 
-def wait_for_end(*pids: int, timeout: float = 5) -> None:
+def wait_for_end(*pids: int, timeout: float = 30) -> None:
     """Wait until none of these processes runs, whoever their parent is (Linux)."""
     for pid in pids:
         try:

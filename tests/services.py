@@ -110,7 +110,7 @@ def prometheus_server(directory: Path, *target_ports: int) -> Iterator[str]:
         command += [f"--storage.tsdb.path={directory / 'data'}"]
         server = processes.start("prometheus", [*command, "--enable-feature=exemplar-storage"])
         with _closed_on_error(processes):
-            server.wait_for_log("Server is ready to receive web requests", timeout=30)
+            server.wait_for_log("Server is ready to receive web requests", timeout=60)
         return processes, f"http://127.0.0.1:{port}"
 
     with _started(start) as url:
@@ -199,7 +199,7 @@ def start_redis(binary: str, directory: Path, *, port: int | None = None) -> tup
         "redis-server", [binary, *arguments, "--save", "", "--appendonly", "no"]
     )
     with _closed_on_error(processes):
-        server.wait_for_log("Ready to accept connections", timeout=10)
+        server.wait_for_log("Ready to accept connections", timeout=60)
     return processes, f"redis://127.0.0.1:{port}"
 
 
@@ -242,7 +242,7 @@ def start_rabbitmq(
     if epmd := _epmd():
         command = [epmd, "-port", str(epmd_port), "-address", "127.0.0.1", "-debug"]
         with _closed_on_error(processes):
-            processes.start("epmd", command).wait_for_log("running", timeout=5)
+            processes.start("epmd", command).wait_for_log("running", timeout=60)
     server = processes.start("rabbitmq-server", [binary], env=environment, cwd=directory)
     with _closed_on_error(processes):
         server.wait_for_log("Server startup complete", timeout=60)

@@ -57,7 +57,7 @@ def test_failing_receiver_stores_nothing_and_recovers(
     assert {request.fault for request in receiver.requests()} <= {fault}
     assert bool(receiver.requests("/v1/traces")) is (fault is not Fault.REFUSE)
     receiver.fault = Fault.OK
-    assert exporter_to(receiver, timeout=10).export([span]) is SpanExportResult.SUCCESS
+    assert exporter_to(receiver, timeout=60).export([span]) is SpanExportResult.SUCCESS
     assert [each.name for each in receiver.spans()] == ["work"]
 
 
@@ -71,7 +71,7 @@ def test_hanging_request_is_answered_when_the_fault_changes(
     sender.start()
     receiver.until(lambda: bool(receiver.requests()), "request")
     receiver.fault = Fault.OK
-    sender.join(10)
+    sender.join(60)
     assert not sender.is_alive()
 
 
@@ -80,7 +80,7 @@ def test_slow_receiver_stores_everything(
 ) -> None:
     """A slow answer is a good answer."""
     receiver.fault, receiver.slow_s = Fault.SLOW, 0.05
-    assert exporter_to(receiver, timeout=10).export([span]) is SpanExportResult.SUCCESS
+    assert exporter_to(receiver, timeout=60).export([span]) is SpanExportResult.SUCCESS
     assert len(receiver.spans()) == 1
 
 

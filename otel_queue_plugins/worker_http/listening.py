@@ -14,7 +14,7 @@ from otel_queue_plugins.sdk.config.serving import Place
 from otel_queue_plugins.sdk.process import forks
 from otel_queue_plugins.worker_http import turns
 from otel_queue_plugins.worker_http.answers import Answers
-from otel_queue_plugins.worker_http.server import Closed, Server
+from otel_queue_plugins.worker_http.server import Server
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -62,8 +62,7 @@ class Listening:
             server = self._bound()
             if server is not None:
                 self._server = server
-                with suppress(Closed):
-                    server.serve_forever(poll_interval=1.0)
+                server.serve()
         except Exception:  # noqa: BLE001 - the worker runs on
             _log.exception("the worker answers no more over HTTP")
 

@@ -1,4 +1,10 @@
-"""The HTTP server: bounded in time, in requests at once, and in what it reads."""
+"""The HTTP server: bounded in time, in requests at once, and in what it reads.
+
+After each call of the system its threads wait for the interpreter, 5 ms or more for each task that
+burns processor time. So a request takes as few calls as it can: bytes that are there already are
+read, and an answer is sent, without a time limit being set and waited with first. Sockets of
+greenlets, which never block the system's thread, wait in any case, and need the limit.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ from typing import Any, Final
 
 from otel_queue_plugins.core.safety import log_failure
 from otel_queue_plugins.core.settings.kinds import HostPort
+from otel_queue_plugins.sdk import greenlets
 from otel_queue_plugins.worker_http.answers import Answer, Answers, plain
 
 _log = logging.getLogger("otel_queue_plugins")
@@ -55,6 +62,23 @@ class Server(ThreadingMixIn, HTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def serve(self) -> None:
+        """Accept and answer requests, until this is closed."""
+        if greenlets.is_green():
+            with suppress(Closed):
+                self.serve_forever(poll_interval=1.0)
+            return
+        while not self._is_closed:
+            try:
+                request, address = self.get_request()
+            except OSError:  # closed, or a client that is gone
+                continue
+            try:
+                self.process_request(request, address)
+            except Exception:  # noqa: BLE001 - no thread can be started: the next one may be
+                self.handle_error(request, address)
+                self.shutdown_request(request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread; with 503 at once if eight are being answered."""
@@ -102,12 +126,16 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "otel-queue"
     sys_version = ""
-    wbufsize = -1  # one call for headers and body: each may wait for the interpreter
 
     def setup(self) -> None:
         """Bound the time in which the request must arrive, and that of the answer."""
         super().setup()
+        # All of an answer in one call: after each one the thread may wait for the interpreter.
+        self.wfile = self._written = io.BytesIO()
         self.rfile = io.BufferedReader(_UntilDeadline(self.connection, _SECONDS_TO_READ))
+
+    def finish(self) -> None:
+        """Nothing is left to be sent."""
 
     def parse_request(self) -> bool:
         """Read the request; whether it can be answered."""
@@ -140,7 +168,6 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: a probe comes every few seconds."""
 
     def _send(self, answer: Answer) -> None:
-        self.connection.settimeout(_SECONDS_TO_WRITE)
         self.send_response(answer.status)
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", ", ".join(_METHODS))
@@ -150,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
-        self.wfile.flush()
+        _send_all(self.connection, self._written.getvalue())
 
     def _drop_body(self) -> None:
         """Read what comes after the headers: unread, it would reset the connection."""
@@ -174,8 +201,21 @@ class _UntilDeadline(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Raises TimeoutError after the deadline."""
+        if not greenlets.is_green():
+            with suppress(BlockingIOError):
+                return self._connection.recv_into(buffer, 0, socket.MSG_DONTWAIT)
         self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
         return self._connection.recv_into(buffer)
+
+
+def _send_all(connection: socket.socket, content: bytes) -> None:
+    sent = 0
+    if not greenlets.is_green():
+        with suppress(BlockingIOError):
+            sent = connection.send(content, socket.MSG_DONTWAIT)
+    if sent < len(content):
+        connection.settimeout(_SECONDS_TO_WRITE)
+        connection.sendall(memoryview(content)[sent:])
 
 
 def _refuse(request: socket.socket) -> None:

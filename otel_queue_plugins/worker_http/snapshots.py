@@ -22,6 +22,7 @@ class Snapshots(Generic[T]):
     def __init__(self, capture: Callable[[], T]) -> None:
         self._capture = capture
         self._wanted = threading.Event()
+        self._captured = threading.Condition()
         self._is_green = greenlets.is_green()
         self._is_closed = self._is_wanted = False
         self._started = 0
@@ -50,8 +51,16 @@ class Snapshots(Generic[T]):
         deadline = time.monotonic() + seconds
         number = self._started
         self._want()
-        while (self._latest is None or self._latest[0] <= number) and time.monotonic() < deadline:
-            time.sleep(_POLL)
+
+        def is_there() -> bool:
+            return self._latest is not None and self._latest[0] > number
+
+        if self._is_green:
+            while not is_there() and time.monotonic() < deadline:
+                time.sleep(_POLL)
+        else:  # asleep only once: a thread that wakes up waits for tasks that burn processor time
+            with self._captured:
+                self._captured.wait_for(is_there, seconds)
         return None if self._latest is None else self._latest[1]
 
     def _want(self) -> None:
@@ -69,6 +78,9 @@ class Snapshots(Generic[T]):
                 self._latest = (number, self._capture())
             except Exception:  # noqa: BLE001 - the next one may succeed
                 log_failure("the capture of a worker's state")
+            if not self._is_green:
+                with self._captured:
+                    self._captured.notify_all()
 
     def _wait(self) -> None:
         """Wait until a result is wanted.

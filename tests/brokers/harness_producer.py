@@ -41,7 +41,7 @@ class Producer:
         sampled: bool = True,
         caller: bool = True,
         carrier: Mapping[str, str] | None = None,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> Sent:
         """Run `code` in the app's namespace; what it puts into `result` comes back through JSON.
 
@@ -59,7 +59,7 @@ class Producer:
         self.process.stdin.flush()
         return Sent(result=self._answer(timeout), trace_id=trace_id, span_id=span_id)
 
-    def finish(self, timeout: float = 20) -> int:
+    def finish(self, timeout: float = 60) -> int:
         """Let the process end normally, with every atexit handler; return its return code."""
         self.process.stdin.close()
         return self.process.wait(timeout)

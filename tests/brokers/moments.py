@@ -110,5 +110,5 @@ def expect_work(lab: Lab, times: int = 1) -> None:
     assert len(jobs) == times, [(span.name, span.service) for span in spans]
     assert {span.parent_id for span in spans if span.name == "send work"} == jobs
     assert len(spans) == 2 * times
-    lab.receiver.expect_total("shop.orders", times, timeout=2)
-    lab.receiver.expect_total(SENT, times, timeout=2)
+    lab.receiver.expect_total("shop.orders", times, timeout=30)
+    lab.receiver.expect_total(SENT, times, timeout=30)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "otel_queue_plugins.cli.main"]
-START_S = 8.0  # what a busy machine needs to start an interpreter and end it
+START_S = 30.0  # what a busy machine needs to start an interpreter and end it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def check(state: QueueState) -> None:
     assert all(state.unknown.values())
 
 
-def settle(reader: QueueReader, queue: str, timeout: float = 20, **expected: Any) -> Numbers:
+def settle(reader: QueueReader, queue: str, timeout: float = 60, **expected: Any) -> Numbers:
     """Wait until the numbers are as expected; the whole row then."""
 
     def is_settled() -> Numbers | None:
@@ -47,7 +47,7 @@ def settle(reader: QueueReader, queue: str, timeout: float = 20, **expected: Any
     return until(is_settled, lambda: f"{expected} of {numbers(reader, queue)}", timeout)
 
 
-def until(look: Callable[[], Any], what: Callable[[], str], timeout: float = 20) -> Any:
+def until(look: Callable[[], Any], what: Callable[[], str], timeout: float = 60) -> Any:
     """The first true value of `look()`."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -110,6 +110,6 @@ def management(url: str, path: str, body: Any = None) -> Any:
             "Content-Type": "application/json",
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         text = answer.read()
     return json.loads(text) if text else None

@@ -103,7 +103,7 @@ def test_send_with_unserialisable_arguments_ends_span_with_error(shop: Producer,
 
 def test_failed_send_in_task_does_not_stay_current(shop: Producer, lab: Lab) -> None:
     """The next message of the task is its sibling."""
-    sent = shop.run("result = restock.delay().get(timeout=10)")
+    sent = shop.run("result = restock.delay().get(timeout=60)")
     spans = lab.receiver.expect_trace(sent.trace_id, 5)
     assert sent.result == "EncodeError"
     (task,) = [span for span in spans if span.name == "process restock"]
@@ -147,7 +147,7 @@ def test_each_relation_keeps_baggage(shop: Producer, lab: Lab, relation: str) ->
     """The call chooses the relation; only the baggage of the message arrives."""
     code = f"""
         pending = who.apply_async(otel_relation={relation!r})
-        result = [pending.id, pending.get(timeout=10)]
+        result = [pending.id, pending.get(timeout=60)]
     """
     sent = shop.run(code, carrier={"baggage": "user=7"})
     message, seen = sent.result
@@ -156,7 +156,7 @@ def test_each_relation_keeps_baggage(shop: Producer, lab: Lab, relation: str) ->
     assert (process.trace_id == sent.trace_id) is (relation == "child")
     linked = [link.trace_id for link in process.links]
     assert linked == ([sent.trace_id] if relation == "link" else [])
-    assert shop.run("result = who.delay().get(timeout=10)").result == {}
+    assert shop.run("result = who.delay().get(timeout=60)").result == {}
 
 
 @pytest.mark.parametrize("relation", ["link", "auto"])
@@ -203,7 +203,7 @@ def test_message_with_wrong_carrier_runs_under_root_span(
             pending = who.delay()
         finally:
             signals.before_task_publish.disconnect(spoil)
-        result = [pending.id, pending.get(timeout=10)]
+        result = [pending.id, pending.get(timeout=60)]
     """
     sent = shop.run(code)
     message, seen = sent.result

@@ -56,7 +56,7 @@ def test_chord_body_links_to_each_header_task(shop: Producer, lab: Lab, caller: 
     """With and without a span around the call."""
     code = """
         pending = chord([add.s(n, n) for n in range(4)], total.s()).delay()
-        result = [pending.id, pending.get(timeout=10)]
+        result = [pending.id, pending.get(timeout=60)]
     """
     sent = shop.run(code, caller=caller)
     body = lab.receiver.expect_span("process total", messaging__message__id=sent.result[0])
@@ -81,7 +81,7 @@ def test_nested_workflow_with_replaced_tasks_is_one_trace(shop: Producer, lab: L
     code = """
         header = [chain(add.s(1, 1), add.s(1)), swap.s(2), add.s(3, 3)]
         pending = chain(chord(header, total.s()), add.s(1)).delay()
-        result = pending.get(timeout=10)
+        result = pending.get(timeout=60)
     """
     sent = shop.run(code)
     spans = lab.receiver.expect_trace(sent.trace_id, 14)

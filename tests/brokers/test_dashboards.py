@@ -110,7 +110,7 @@ def test_each_query_of_the_dashboard_has_an_answer(own_lab: Lab, tmp_path: Path)
 def ask(url: str, expression: str) -> list[Any]:
     """What Prometheus answers now, without what is no number."""
     address = f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-    with NO_PROXY.open(address, timeout=10) as answer:
+    with NO_PROXY.open(address, timeout=30) as answer:
         rows: list[Any] = json.load(answer)["data"]["result"]
     return [row for row in rows if row["value"][1] != "NaN"]
 

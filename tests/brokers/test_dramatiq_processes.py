@@ -22,11 +22,11 @@ def test_stopping_worker_exports_what_it_recorded(own_lab: Lab) -> None:
     sent = producer.run("hold.send(0.5)")
     worker.wait_for_log("hold runs")
     assert worker.stop() == 0
-    send, process = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=5)
+    send, process = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=30)
     assert process.parent_id == send.span_id
     assert process.attributes[OUTCOME] == "success"
     own_lab.receiver.expect_total(
-        "messaging.client.consumed.messages", 1, timeout=5, taskqueue__task__outcome="success"
+        "messaging.client.consumed.messages", 1, timeout=30, taskqueue__task__outcome="success"
     )
 
 
@@ -38,7 +38,7 @@ def test_message_interrupted_by_shutdown_is_retry_and_runs_in_next_worker(own_la
     sent = producer.run("notified.send()")
     worker.wait_for_log("notified runs")
     assert worker.stop() == 0
-    send, first = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=5)
+    send, first = own_lab.receiver.expect_trace(sent.trace_id, 2, timeout=30)
     assert first.attributes[OUTCOME] == "retry"
     assert first.attributes["taskqueue.retry.reason"] == "shutdown"
     again = own_lab.dramatiq(app)
@@ -93,7 +93,7 @@ def test_worker_started_in_script_records_all(own_lab: Lab) -> None:
         env=LATER,
     )
     assert script.wait(30) == 0
-    process = own_lab.receiver.expect_span("process ok", timeout=5)
+    process = own_lab.receiver.expect_span("process ok", timeout=30)
     own_lab.receiver.expect_trace(process.trace_id, 2)
 
 
@@ -152,10 +152,10 @@ def test_worker_with_hanging_backend_ends_within_bound(own_lab: Lab) -> None:
     from tests.receiver import Fault
 
     app = own_lab.module(APP)
-    env = {**LATER, "OTEL_QUEUE_FLUSH_TIMEOUT": "1"}
+    env = {**LATER, "OTEL_QUEUE_FLUSH_TIMEOUT": "1", "OTEL_EXPORTER_OTLP_TIMEOUT": "90"}
     producer = own_lab.producer(app)
     worker = own_lab.dramatiq(app, env=env)
     producer.run("hold.send(0.1)")
     worker.wait_for_log("hold runs")
     own_lab.receiver.fault = Fault.HANG
-    assert worker.stop(signal.SIGTERM, timeout=8) == 0
+    assert worker.stop(signal.SIGTERM, timeout=30) == 0

@@ -56,7 +56,7 @@ with tracer.start_as_current_span("job"):
     assert len({span.trace_id for span in spans.values()}) == 1
     family = {(s.name, spans[s.parent_id].name if s.parent_id else "") for s in spans.values()}
     assert family == {("job", ""), ("send work", "job"), ("after", "job"), ("send work", "after")}
-    own_lab.receiver.expect_total(SENT, 2, timeout=2)
+    own_lab.receiver.expect_total(SENT, 2, timeout=30)
 
 
 @REDIS
@@ -180,7 +180,7 @@ def test_beat_exports_from_its_first_message_on(own_lab: Lab) -> None:
     beat.stop()
     sends = [span for span in own_lab.receiver.spans() if span.name == "send tick"]
     assert len(sends) >= 2
-    own_lab.receiver.expect_total(SENT, len(sends), timeout=2, taskqueue__task__name="tick")
+    own_lab.receiver.expect_total(SENT, len(sends), timeout=30, taskqueue__task__name="tick")
 
 
 @REDIS
@@ -196,7 +196,7 @@ def test_management_command_is_one_trace_with_its_sends(own_lab: Lab) -> None:
         "-m", "django", "send_orders", env=own_lab.env("command", own_lab.module(""), env)
     )
     assert command.wait() == 0
-    root = own_lab.receiver.expect_span("send_orders", timeout=2)
-    spans = own_lab.receiver.expect_trace(root.trace_id, 4, timeout=2)
+    root = own_lab.receiver.expect_span("send_orders", timeout=30)
+    spans = own_lab.receiver.expect_trace(root.trace_id, 4, timeout=30)
     assert [span.parent_id for span in spans] == ["", *[root.span_id] * 3]
-    own_lab.receiver.expect_total(SENT, 3, timeout=2)
+    own_lab.receiver.expect_total(SENT, 3, timeout=30)

@@ -138,7 +138,7 @@ def test_celery_worker_stopped_with_term_leaves_no_process(own_lab: Lab) -> None
     children = worker.children()
     assert len(children) == 2
     assert worker.stop() == 0
-    wait_for_end(*children, timeout=1)
+    wait_for_end(*children, timeout=30)
 
 
 def test_dramatiq_worker_stopped_with_term_leaves_no_process(own_lab: Lab) -> None:
@@ -147,7 +147,7 @@ def test_dramatiq_worker_stopped_with_term_leaves_no_process(own_lab: Lab) -> No
     children = worker.children()
     assert children
     assert worker.stop() == 0
-    wait_for_end(*children, timeout=1)
+    wait_for_end(*children, timeout=30)
 
 
 def test_killed_worker_returns_signal(own_lab: Lab) -> None:
@@ -156,7 +156,7 @@ def test_killed_worker_returns_signal(own_lab: Lab) -> None:
     children = worker.children()
     worker.kill()
     assert worker.returncode == -signal.SIGKILL
-    wait_for_end(*children, timeout=1)
+    wait_for_end(*children, timeout=30)
 
 
 def test_worker_that_cannot_start_fails_test_with_its_log(own_lab: Lab) -> None:
@@ -190,5 +190,5 @@ def test_results_and_chords_work_on_each_broker(own_lab: Lab) -> None:
     """Every broker has a result backend for the tests that need one."""
     app = own_lab.app(CHORD_APP)
     own_lab.celery(app, pool="threads")
-    code = "result = chord([add.s(1, 2), add.s(3, 4)], total.s()).delay().get(timeout=10)"
+    code = "result = chord([add.s(1, 2), add.s(3, 4)], total.s()).delay().get(timeout=60)"
     assert own_lab.producer(app).run(code).result == 10

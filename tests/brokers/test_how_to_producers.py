@@ -109,7 +109,7 @@ def write_django(lab: Lab) -> App:
 
 def ask(url: str, server: ManagedProcess, method: str) -> None:
     """Send one request, as soon as the server listens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not listens(urlsplit(url).port or 0):
         assert time.monotonic() < deadline, server.tail()
         time.sleep(0.02)

@@ -113,5 +113,5 @@ def test_embedded_beat_exports_all(pool: str, own_lab: Lab) -> None:
     assert len(processed) >= 2
     assert processed <= sends
     ticks = {"taskqueue__task__name": "tick"}
-    own_lab.receiver.expect_total(SENT, len(sends), timeout=2, **ticks)
-    own_lab.receiver.expect_total(CONSUMED, len(processed), timeout=2, **ticks)
+    own_lab.receiver.expect_total(SENT, len(sends), timeout=30, **ticks)
+    own_lab.receiver.expect_total(CONSUMED, len(processed), timeout=30, **ticks)

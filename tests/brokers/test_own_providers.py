@@ -72,7 +72,7 @@ def test_provider_set_by_application_is_used_for_its_signal(
         "logs": [record.service for record in own_lab.receiver.logs()],
     }
     assert services == {each: ["own" if each == signal else "script"] for each in OWN}
-    send = own_lab.receiver.expect_span("send work", timeout=2)
+    send = own_lab.receiver.expect_span("send work", timeout=30)
     assert send.service == services["traces"][0]
     (point,) = own_lab.receiver.latest_points(SENT)
     assert (point.value, point.service) == (1, services["metrics"][0])
@@ -97,7 +97,7 @@ otel_queue_plugins.ensure_providers()
 trace.get_tracer_provider().add_span_processor(Names())
 tracer.start_span("job").end()
 orders.add(1)
-assert otel_queue_plugins.flush(timeout=5) is True
+assert otel_queue_plugins.flush(timeout=30) is True
 os._exit(0)
 """,
     )
@@ -147,7 +147,7 @@ def test_recipe_in_worker_process_init_gets_all_spans_of_process(
     worker.wait_for_log("succeeded", count=6, timeout=40)
     producer.run(RESTING)
     assert worker.stop(timeout=40) == 0
-    spans = own_lab.receiver.expect_trace(sent.trace_id, 18, timeout=2)
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 18, timeout=30)
     by_service = {(span.name, span.service) for span in spans}
     assert by_service == {
         ("send work", "web"),
@@ -156,5 +156,5 @@ def test_recipe_in_worker_process_init_gets_all_spans_of_process(
     }
     pids = {span.attributes["process.pid"] for span in spans if span.kind == "consumer"}
     assert len(pids) == 6 if arguments else len(pids) <= 2
-    own_lab.receiver.expect_total(CONSUMED, 6, timeout=2, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_total(CONSUMED, 6, timeout=30, taskqueue__task__outcome="success")
     assert in_log_of_ours(worker.log) == []

@@ -97,12 +97,13 @@ def test_every_state_is_exact_and_looking_changes_nothing(
     oldest = reader.peek(app.queue)[0]
     assert oldest.arguments["args"] == [HELD]
     assert oldest.enqueued_at is not None
+    started = time.time()
     row = numbers(reader, app.queue)
-    assert 0 <= time.time() - oldest.enqueued_at - row["oldest_age_s"] < 1
+    assert started - 0.01 < oldest.enqueued_at + row["oldest_age_s"] < time.time() + 0.01
     (dead,) = reader.peek(app.queue, "dead")
     assert (dead.task, dead.attempt, dead.max_attempts) == ("fail", 3, None)
     assert dead.died_at is not None
-    assert abs(time.time() - dead.died_at) < 60
+    assert abs(time.time() - dead.died_at) < 600
 
 
 def test_a_broker_gives_the_same_numbers_and_writes_no_heartbeat(

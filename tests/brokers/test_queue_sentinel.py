@@ -47,6 +47,6 @@ def test_the_master_is_asked_for_and_read(
         assert numbers(reader, queue)["ready"] == 1
         assert [message.id for message in reader.peek(queue)] == ["i"]
         look_everywhere(reader, queue)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         reader.close()
         client.close()

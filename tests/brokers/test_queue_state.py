@@ -141,6 +141,7 @@ def writers(lab: Lab, since: float) -> set[str]:
     }
 
 
+@pytest.mark.timing
 def test_another_worker_reports_within_two_intervals_after_the_writer_was_killed(
     own_lab: Lab,
     app: App,
@@ -174,7 +175,7 @@ def test_another_worker_reports_within_two_intervals_after_the_writer_was_killed
     else:
         os.killpg(running[writer].pid, signal.SIGKILL)
     others = running.keys() - {writer}
-    until(lambda: writers(own_lab, killed_at) & others, lambda: "a new writer", 6 * INTERVAL)
+    until(lambda: writers(own_lab, killed_at) & others, lambda: "a new writer")
     took = time.time() - killed_at
     record_property("fail_over_intervals", took / INTERVAL)
     assert took <= 2 * INTERVAL
@@ -189,6 +190,7 @@ def test_another_worker_reports_within_two_intervals_after_the_writer_was_killed
     assert len(set(kept)) == 1
 
 
+@pytest.mark.timing
 def test_stopped_writer_gives_its_queues_back_at_once(
     own_lab: Lab, app: App, sender: Producer, framework: str
 ) -> None:
@@ -201,6 +203,6 @@ def test_stopped_writer_gives_its_queues_back_at_once(
     os.kill(first.pid, signal.SIGTERM)
     assert first.wait(20) == 0
     ended = time.time()
-    until(lambda: "w2" in writers(own_lab, ended), lambda: "w2", 6)
+    until(lambda: "w2" in writers(own_lab, ended), lambda: "w2")
     assert time.time() - ended < 3.5
     assert "Traceback" not in first.log

@@ -121,4 +121,4 @@ def _close(api: str, name: str) -> None:
         method="DELETE",
         headers={"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"},
     )
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(request, timeout=30).close()

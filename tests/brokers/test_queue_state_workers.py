@@ -124,10 +124,10 @@ def test_queues_follow_add_consumer_and_cancel_consumer(own_lab: Lab) -> None:
     producer = own_lab.producer(app)
     own_lab.celery(app, env=QUICK)
     until(lambda: app.queue in depths(own_lab), lambda: "the queue")
-    producer.run("app.control.add_consumer('later', reply=True, timeout=5)")
+    producer.run("app.control.add_consumer('later', reply=True, timeout=30)")
     until(lambda: "later" in depths(own_lab), lambda: f"{depths(own_lab)}")
     until(lambda: len(own_lab.receiver.latest_points(CONSUMERS)) == 2, lambda: "consumers")
-    producer.run("app.control.cancel_consumer('later', reply=True, timeout=5)")
+    producer.run("app.control.cancel_consumer('later', reply=True, timeout=30)")
     client = redis.Redis.from_url(own_lab.broker.url)
     until(lambda: not client.exists("otq:reporter:later"), lambda: "the lease is given back")
     assert client.exists(f"otq:reporter:{app.queue}")
@@ -164,7 +164,7 @@ def test_user_that_may_not_hold_a_lease_is_told_the_setting(own_lab: Lab) -> Non
     )
     narrow = url.replace("redis://", "redis://narrow:pw@")
     worker = own_lab.dramatiq(app, env={**QUICK, "BROKER_URL": narrow})
-    worker.wait_for_log("OTEL_QUEUE_STATE_LEASE=off", timeout=10)
+    worker.wait_for_log("OTEL_QUEUE_STATE_LEASE=off", timeout=30)
     assert worker.log.count("OTEL_QUEUE_STATE_LEASE=off") == 1
     assert depths(own_lab) == {}
     own_lab.dramatiq(app, env={**QUICK, "BROKER_URL": narrow, "OTEL_QUEUE_STATE_LEASE": "off"})

@@ -126,12 +126,12 @@ def test_many_children_are_one_set_of_series(own_lab: Lab) -> None:
     worker = own_lab.celery(app, concurrency=16, arguments=arguments, env=SOON)
     sent = producer.run(f"for n in range({MANY}): nap.delay(0)", timeout=60)
     worker.wait_for_log("succeeded", count=MANY, timeout=30 + MANY / 2)
-    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * MANY, timeout=5)
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * MANY, timeout=30)
     processed = [span for span in spans if span.kind == "consumer"]
     assert len({span.parent_id for span in processed}) == MANY
     assert len({span.attributes["process.pid"] for span in processed}) == MANY
     assert len({span.resource[INSTANCE] for span in processed}) == 1
-    own_lab.receiver.expect_total(CONSUMED, MANY, timeout=5, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_total(CONSUMED, MANY, timeout=30, taskqueue__task__outcome="success")
     (point,) = own_lab.receiver.latest_points(CONSUMED)
     assert point.value == MANY
     (point,) = own_lab.receiver.latest_points(DURATION)
@@ -245,7 +245,9 @@ def test_a_worker_that_ends_in_an_outage_is_bounded_as_a_whole(own_lab: Lab) -> 
     app = own_lab.module(APP)
     producer = own_lab.producer(app)
     worker = own_lab.celery(
-        app, concurrency=8, env={**LATER, **ON, "OTEL_QUEUE_FLUSH_TIMEOUT": "1"}
+        app,
+        concurrency=8,
+        env={**LATER, **ON, "OTEL_QUEUE_FLUSH_TIMEOUT": "4", "OTEL_EXPORTER_OTLP_TIMEOUT": "60"},
     )
     producer.run("for n in range(16): nap.delay(0)")
     worker.wait_for_log("succeeded", count=16)
@@ -253,8 +255,8 @@ def test_a_worker_that_ends_in_an_outage_is_bounded_as_a_whole(own_lab: Lab) -> 
     own_lab.receiver.fault = Fault.HANG
     began = time.monotonic()
     term(worker)
-    plain = 3.0  # what Celery takes on a loaded machine
-    assert time.monotonic() - began < 1 + plain
+    plain = 20.0  # what Celery takes on a loaded machine; eight times the bound are 32 s
+    assert time.monotonic() - began < 4 + plain
 
 
 def test_a_process_without_the_pipe_exports_by_itself(own_lab: Lab) -> None:

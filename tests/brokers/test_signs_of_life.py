@@ -53,7 +53,7 @@ def run_ten(lab: Lab, app: App, call: str, worker: ManagedProcess, done: str) ->
 
 def scraped(port: int) -> str:
     """Return the page of Prometheus."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
         return str(page.read().decode())
 
 

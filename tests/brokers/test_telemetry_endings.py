@@ -63,11 +63,11 @@ def test_celery_worker_that_ends_exports_all(
     worker.wait_for_log("succeeded", count=tasks)
     producer.run(RESTING)
     end(worker)
-    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * tasks, timeout=2)
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * tasks, timeout=30)
     pids = {span.attributes["process.pid"] for span in spans if span.kind == "consumer"}
     assert worker.pid not in pids
     assert len(pids) == tasks if arguments else len(pids) <= 2
-    own_lab.receiver.expect_total(CONSUMED, tasks, timeout=2, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_total(CONSUMED, tasks, timeout=30, taskqueue__task__outcome="success")
 
 
 def test_process_removed_from_pool_exports_all(own_lab: Lab) -> None:
@@ -81,13 +81,13 @@ def test_process_removed_from_pool_exports_all(own_lab: Lab) -> None:
     producer.run(RESTING)
     assert len(worker.children()) == 2
     producer.run("app.control.pool_shrink(1)")
-    spans = own_lab.receiver.expect_trace(sent.trace_id, 3, timeout=5)
-    own_lab.receiver.expect_total(CONSUMED, 1, timeout=2)
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 3, timeout=30)
+    own_lab.receiver.expect_total(CONSUMED, 1, timeout=30)
     (given_up,) = [span for span in spans if span.kind == "consumer"]
     term(worker)
-    *_, other = own_lab.receiver.expect_trace(sent.trace_id, 4, timeout=2)
+    *_, other = own_lab.receiver.expect_trace(sent.trace_id, 4, timeout=30)
     assert given_up.attributes["process.pid"] != worker.pid
-    own_lab.receiver.expect_total(CONSUMED, 2, timeout=2)
+    own_lab.receiver.expect_total(CONSUMED, 2, timeout=30)
     assert other.name == "process hold"
 
 
@@ -104,12 +104,12 @@ def test_hard_time_limit_loses_no_other_telemetry(own_lab: Lab) -> None:
     worker.wait_for_log("succeeded", count=7)
     producer.run(RESTING)
     term(worker)
-    own_lab.receiver.expect_trace(sent.trace_id, 12, timeout=2)
-    own_lab.receiver.expect_trace(after.trace_id, 2, timeout=2)
-    _, process = own_lab.receiver.expect_trace(killed.trace_id, 2, timeout=2)
+    own_lab.receiver.expect_trace(sent.trace_id, 12, timeout=30)
+    own_lab.receiver.expect_trace(after.trace_id, 2, timeout=30)
+    _, process = own_lab.receiver.expect_trace(killed.trace_id, 2, timeout=30)
     assert process.attributes[OUTCOME] == "timeout"
-    own_lab.receiver.expect_total(CONSUMED, 7, timeout=2, taskqueue__task__outcome="success")
-    own_lab.receiver.expect_total(CONSUMED, 1, timeout=2, taskqueue__task__outcome="timeout")
+    own_lab.receiver.expect_total(CONSUMED, 7, timeout=30, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_total(CONSUMED, 1, timeout=30, taskqueue__task__outcome="timeout")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--use-spawn"]], ids=["fork", "spawn"])
@@ -125,13 +125,13 @@ def test_dramatiq_process_that_ends_exports_all(arguments: list[str], own_lab: L
     worker.wait_for_log("ok ran", count=8)
     worker.send_signal(signal.SIGHUP)
     worker.wait_for_log("Worker process is ready for action", count=4)
-    own_lab.receiver.expect_trace(before.trace_id, 16, timeout=5)
-    own_lab.receiver.expect_total(CONSUMED, 8, timeout=2, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_trace(before.trace_id, 16, timeout=30)
+    own_lab.receiver.expect_total(CONSUMED, 8, timeout=30, taskqueue__task__outcome="success")
     after = producer.run("for n in range(8): ok.send(n)")
     worker.wait_for_log("ok ran", count=16)
     term(worker)
-    own_lab.receiver.expect_trace(after.trace_id, 16, timeout=2)
-    own_lab.receiver.expect_total(CONSUMED, 16, timeout=2, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_trace(after.trace_id, 16, timeout=30)
+    own_lab.receiver.expect_total(CONSUMED, 16, timeout=30, taskqueue__task__outcome="success")
 
 
 def test_process_for_each_task_exports_all(own_lab: Lab) -> None:
@@ -146,9 +146,9 @@ def test_process_for_each_task_exports_all(own_lab: Lab) -> None:
     worker = own_lab.celery(app, concurrency=16, arguments=arguments, env=env)
     sent = producer.run(f"for n in range({MANY}): ok.delay(n)", timeout=60)
     worker.wait_for_log("succeeded", count=MANY, timeout=30 + MANY / 2)
-    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * MANY, timeout=5)
+    spans = own_lab.receiver.expect_trace(sent.trace_id, 2 * MANY, timeout=30)
     processed = [span for span in spans if span.kind == "consumer"]
     assert len({span.parent_id for span in processed}) == MANY
     assert len({span.resource["service.instance.id"] for span in processed}) == MANY
-    own_lab.receiver.expect_total(CONSUMED, MANY, timeout=5, taskqueue__task__outcome="success")
-    own_lab.receiver.expect_total("messaging.process.duration", MANY, timeout=5)
+    own_lab.receiver.expect_total(CONSUMED, MANY, timeout=30, taskqueue__task__outcome="success")
+    own_lab.receiver.expect_total("messaging.process.duration", MANY, timeout=30)

@@ -174,8 +174,8 @@ def wait_for_new_children(worker: ManagedProcess) -> set[int]:
     """Wait until each process that has run its task is replaced; return the new pids."""
     used = [int(pid) for pid in re.findall(r"^ran in (\d+)$", worker.log, re.MULTILINE)]
     assert len(set(used)) == len(used) == FORKS
-    wait_for_end(*used, timeout=10)
-    deadline = time.monotonic() + 10
+    wait_for_end(*used, timeout=30)
+    deadline = time.monotonic() + 60
     while len(new := set(worker.children()) - set(used)) < ALIVE:
         assert time.monotonic() < deadline, new
     return new

@@ -60,10 +60,10 @@ def test_request_is_trace_with_its_send(life: Life) -> None:
     *sending, quiet = life.pages
     assert all(int(page.trace_id, 16) for page in life.pages), life.pages
     for page in sending:
-        server, send = life.lab.receiver.expect_trace(page.trace_id, 2, timeout=2, settle=0)
+        server, send = life.lab.receiver.expect_trace(page.trace_id, 2, timeout=30, settle=0)
         assert (server.kind, send.kind) == ("server", "producer")
         assert (server.parent_id, send.parent_id) == ("", server.span_id)
-    (alone,) = life.lab.receiver.expect_trace(quiet.trace_id, 1, timeout=2, settle=0)
+    (alone,) = life.lab.receiver.expect_trace(quiet.trace_id, 1, timeout=30, settle=0)
     assert alone.kind == "server"
     assert len(life.lab.receiver.spans()) == 2 * len(sending) + 1
 
@@ -71,8 +71,8 @@ def test_request_is_trace_with_its_send(life: Life) -> None:
 def test_requests_and_sends_are_counted(life: Life) -> None:
     """Requests that have ended leave none active."""
     received = life.lab.receiver
-    received.expect_total(SENT, len(life.pages) - 1, timeout=2)
-    received.expect_total(DURATION, len(life.pages), timeout=2)
+    received.expect_total(SENT, len(life.pages) - 1, timeout=30)
+    received.expect_total(DURATION, len(life.pages), timeout=30)
     assert len(received.latest_points(ACTIVE)) >= life.server.processes
     assert {point.value for point in received.latest_points(ACTIVE)} == {0}
 

@@ -155,7 +155,7 @@ class Site:
     process: ManagedProcess
     url: str
 
-    def get(self, path: str, *, timeout: float = 40) -> Page:
+    def get(self, path: str, *, timeout: float = 60) -> Page:
         """Request one page, over a connection of its own, as soon as the server listens."""
         deadline = time.monotonic() + timeout
         while True:
@@ -168,7 +168,7 @@ class Site:
                     raise AssertionError(f"no {path}: {error}\n{self.process.tail()}") from error
             time.sleep(0.02)
 
-    def get_from_all(self, path: str, processes: int, *, timeout: float = 40) -> list[Page]:
+    def get_from_all(self, path: str, processes: int, *, timeout: float = 60) -> list[Page]:
         """Request pages in parallel until that many processes have answered, in any order."""
         pages: list[Page] = []
         deadline = time.monotonic() + timeout

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Tracer
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass(slots=True)

@@ -75,7 +75,7 @@ def test_uninstrument_leaves_nothing_behind() -> None:
     task = app.task(shared=False, name="add")(one)
     with instrumenting() as telemetry:
         with running(app):
-            task.delay().get(timeout=10, interval=0.01)
+            task.delay().get(timeout=60, interval=0.01)
             telemetry.expect(2)
         assert state() != before
     assert state() == before
@@ -172,7 +172,7 @@ def test_instrument_in_any_order_traces_the_app(finalised: bool, handlers_first:
             if not handlers_first:
                 connect()
             with running(app):
-                task.delay().get(timeout=10, interval=0.01)
+                task.delay().get(timeout=60, interval=0.01)
                 telemetry.expect(2)
                 until(lambda: len(seen) == 3)
     finally:

@@ -30,7 +30,7 @@ def test_message_of_protocol_1_is_traced_both_ways() -> None:
         assert linked_ids(second) == [ids(sent), ids(first)]
         assert "taskqueue.task.wait" in second.attributes
         telemetry.exporter.clear()
-        chain(add.s(1), add.s(1), add.s(1)).delay().get(timeout=10, interval=0.01)
+        chain(add.s(1), add.s(1), add.s(1)).delay().get(timeout=60, interval=0.01)
         assert len({ids(span)[0] for span in telemetry.expect(6)}) == 1
         telemetry.exporter.clear()
         chord([add.s(1), add.s(2)], old.s()).delay()

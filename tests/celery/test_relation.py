@@ -82,7 +82,7 @@ def test_relation_by_each_way_is_used(
         else:
             result = plain.delay()
         context.detach(token)
-        assert result.get(timeout=10, interval=0.01) == {"user": "7"}
+        assert result.get(timeout=60, interval=0.01) == {"user": "7"}
         assert relation(telemetry, "plain") == chosen
 
 
@@ -126,10 +126,10 @@ def test_auto_relation_links_scheduled_and_large_group(app: Celery) -> None:
         assert relation(telemetry, "plain") == "child"
         plain.apply_async(countdown=0.05)
         assert relation(telemetry, "plain") == "link"
-        group(plain.s(), plain.s()).delay().get(timeout=10, interval=0.01)
+        group(plain.s(), plain.s()).delay().get(timeout=60, interval=0.01)
         assert all(span.parent for span in telemetry.expect(2, "process plain"))
         telemetry.exporter.clear()
-        group(plain.s(), plain.s(), plain.s()).delay().get(timeout=10, interval=0.01)
+        group(plain.s(), plain.s(), plain.s()).delay().get(timeout=60, interval=0.01)
         assert not any(span.parent for span in telemetry.expect(3, "process plain"))
 
 

@@ -171,7 +171,7 @@ def test_retries_keep_creation_context_and_renew_enqueue_time(
     signals.before_task_publish.connect(copy_all)
     try:
         result = _send_with(shop, trace_state=TraceState([("vendor", "1")]))
-        assert result.get(timeout=10, interval=0.01) == {"user": "7"}
+        assert result.get(timeout=60, interval=0.01) == {"user": "7"}
     finally:
         signals.before_task_publish.disconnect(copy_all)
     telemetry.expect(5)
@@ -189,10 +189,10 @@ def test_context_of_one_message_is_not_in_the_next(shop: Celery, telemetry: Tele
     def look(headers: dict[str, Any], **_: Any) -> None:
         seen.append({**headers})
 
-    _send_with(shop, trace_state=TraceState([("vendor", "1")])).get(timeout=10, interval=0.01)
+    _send_with(shop, trace_state=TraceState([("vendor", "1")])).get(timeout=60, interval=0.01)
     signals.before_task_publish.connect(look)
     try:
-        assert shop.tasks["stubborn"].delay(1).get(timeout=10, interval=0.01) == {}
+        assert shop.tasks["stubborn"].delay(1).get(timeout=60, interval=0.01) == {}
     finally:
         signals.before_task_publish.disconnect(look)
     assert not any({"tracestate", "baggage"} & set(headers) for headers in seen)

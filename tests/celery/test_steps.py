@@ -51,7 +51,7 @@ def steps(telemetry: Telemetry, flow: Signature, spans: int) -> list[tuple[Any, 
     """Kind and step of every process span of `flow`, by start."""
     result = flow.delay()
     telemetry.expect(spans)
-    result.get(timeout=10, interval=0.01)
+    result.get(timeout=60, interval=0.01)
     runs = [span for span in telemetry.spans() if span.name.startswith("process")]
     assert {span.attributes[TRIGGER] for span in runs} == {"workflow"}
     in_chain = [span.attributes for span in runs if span.attributes[KIND] == "chain"]

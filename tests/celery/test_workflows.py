@@ -70,7 +70,7 @@ def test_chain_is_one_trace_with_steps_inside_each_other(
     """Step n+1 is sent inside step n; each has the kind, id and step."""
     add = shop.tasks["add"]
     result = chain(add.s(1, 1), add.s(1), add.s(1)).delay()
-    assert result.get(timeout=10, interval=0.01) == 4
+    assert result.get(timeout=60, interval=0.01) == 4
     spans = telemetry.expect(6)
     assert {ids(span)[0] for span in spans} == {ids(spans[0])[0]}
     sends, steps = telemetry.spans("send add"), telemetry.spans("process add")
@@ -86,7 +86,7 @@ def test_group_without_current_span_is_one_trace(shop: Celery, telemetry: Teleme
     """The members share a trace id, although no span is current when they are sent."""
     add = shop.tasks["add"]
     result = group(add.s(n, n) for n in range(3)).delay()
-    assert result.get(timeout=10, interval=0.01) == [0, 2, 4]
+    assert result.get(timeout=60, interval=0.01) == [0, 2, 4]
     spans = telemetry.expect(6)
     assert len({ids(span)[0] for span in spans}) == 1
     assert len({ids(span) for span in spans}) == 6
@@ -100,8 +100,8 @@ def test_two_groups_without_current_span_are_two_traces(shop: Celery, telemetry:
     """The trace of one group is not that of the next, nor of a plain message."""
     add = shop.tasks["add"]
     for _ in range(2):
-        group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=10, interval=0.01)
-    add.delay(1, 1).get(timeout=10, interval=0.01)
+        group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=60, interval=0.01)
+    add.delay(1, 1).get(timeout=60, interval=0.01)
     traces = [ids(span)[0] for span in telemetry.expect(5, "send add")]
     assert len(set(traces)) == 3
 
@@ -109,7 +109,7 @@ def test_two_groups_without_current_span_are_two_traces(shop: Celery, telemetry:
 def test_nested_groups_have_unique_span_ids(shop: Celery, telemetry: Telemetry) -> None:
     """Celery numbers the members of an inner group anew."""
     add = shop.tasks["add"]
-    group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay().get(timeout=10, interval=0.01)
+    group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay().get(timeout=60, interval=0.01)
     assert len({ids(span) for span in telemetry.expect(6)}) == 6
 
 
@@ -121,7 +121,7 @@ def test_chord_body_links_to_each_header_task(
     add, done = shop.tasks["add"], shop.tasks["done"]
     body = done.si() if immutable else done.s()
     result = chord([add.s(n, n) for n in range(3)], body).delay()
-    assert result.get(timeout=10, interval=0.01) == "done"
+    assert result.get(timeout=60, interval=0.01) == "done"
     spans = telemetry.expect(8)
     assert len({ids(span)[0] for span in spans}) == 1
     header, joined = telemetry.spans("send add"), telemetry.one("process done")
@@ -139,7 +139,7 @@ def test_body_of_large_chord_links_to_twenty(shop: Celery, telemetry: Telemetry)
     add, total = shop.tasks["add"], shop.tasks["total"]
     with telemetry.tracer.start_as_current_span("caller"):
         result = chord([add.s(n, 0) for n in range(30)], total.s()).delay()
-    assert result.get(timeout=10, interval=0.01) == sum(range(30))
+    assert result.get(timeout=60, interval=0.01) == sum(range(30))
     telemetry.expect(63)
     sent = {ids(span) for span in telemetry.spans("send add")}
     links = linked_ids(telemetry.one("process total"))
@@ -151,11 +151,11 @@ def test_chord_body_of_chain_or_group_links_to_header(shop: Celery, telemetry: T
     """Each message that starts because the header is complete links to it."""
     add, total, done = (shop.tasks[name] for name in ("add", "total", "done"))
     header = [add.s(1, 1), add.s(2, 2)]
-    chord(header, chain(total.s(), add.s(1))).delay().get(timeout=10, interval=0.01)
+    chord(header, chain(total.s(), add.s(1))).delay().get(timeout=60, interval=0.01)
     telemetry.expect(8)
     assert len(linked_ids(telemetry.one("process total"))) == 2
     telemetry.exporter.clear()
-    chord(header, group(done.s(), done.s())).delay().get(timeout=10, interval=0.01)
+    chord(header, group(done.s(), done.s())).delay().get(timeout=60, interval=0.01)
     telemetry.expect(8)
     assert [len(linked_ids(span)) for span in telemetry.spans("process done")] == [2, 2]
 
@@ -166,7 +166,7 @@ def test_chord_body_links_to_last_steps_of_chains_in_header(
     """Nested: every span is in the one trace, and every link is to a span that exists."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     result = chord([chain(add.s(1, 1), add.s(1)), add.s(2, 2)], total.s()).delay()
-    assert result.get(timeout=10, interval=0.01) == 7
+    assert result.get(timeout=60, interval=0.01) == 7
     spans = telemetry.expect(8)
     assert len({ids(span) for span in spans}) == 8
     assert set(linked_ids(telemetry.one("process total"))) <= {ids(span) for span in spans}
@@ -176,7 +176,7 @@ def test_replaced_chord_members_have_own_span_ids(shop: Celery, telemetry: Telem
     """A replacement has the place of the replaced one, but a span id of its own."""
     swap, add, total = (shop.tasks[name] for name in ("swap", "add", "total"))
     result = chord([swap.s(1), add.s(2, 2)], total.s()).delay()
-    assert result.get(timeout=10, interval=0.01) == 6
+    assert result.get(timeout=60, interval=0.01) == 6
     spans = telemetry.expect(8)
     assert len({ids(span) for span in spans}) == 8
     swapped = ids(telemetry.one("process swap"))
@@ -267,11 +267,11 @@ def test_failed_chord_header_calls_errback_of_body_in_trace(
 def test_starmap_is_one_message_and_chunks_are_group(shop: Celery, telemetry: Telemetry) -> None:
     """A map is one message; chunks are a group of them."""
     add = shop.tasks["add"]
-    assert add.starmap([(1, 1), (2, 2)]).delay().get(timeout=10, interval=0.01) == [2, 4]
+    assert add.starmap([(1, 1), (2, 2)]).delay().get(timeout=60, interval=0.01) == [2, 4]
     telemetry.expect(2)
     telemetry.one("process celery.starmap")
     telemetry.exporter.clear()
-    add.chunks([(n, n) for n in range(4)], 2).delay().get(timeout=10, interval=0.01)
+    add.chunks([(n, n) for n in range(4)], 2).delay().get(timeout=60, interval=0.01)
     spans = telemetry.expect(4)
     assert len({ids(span)[0] for span in spans}) == 1
 
@@ -280,7 +280,7 @@ def test_chain_of_groups_and_tasks_is_one_trace(shop: Celery, telemetry: Telemet
     """Chains with a group become chords: one trace, and no context is left behind."""
     add, total = shop.tasks["add"], shop.tasks["total"]
     flow = chain(add.s(1, 1), group(add.s(1), add.s(2)), total.s(), add.s(3))
-    assert flow.delay().get(timeout=10, interval=0.01) == 10
+    assert flow.delay().get(timeout=60, interval=0.01) == 10
     spans = telemetry.expect(10)
     assert len({ids(span)[0] for span in spans}) == 1
     assert len({ids(span) for span in spans}) == 10

@@ -60,7 +60,7 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> 
         child.wait_until_logged("ready", _deadline())
         begun = time.monotonic()
     assert _has_ended(child.pid)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def _run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[st
         env=env,
         capture_output=True,
         text=True,
-        timeout=2 * LONGEST_S,
+        timeout=8 * LONGEST_S,
         check=False,
     )
 
@@ -54,6 +54,7 @@ def _left_over(folder: Path) -> list[Path]:
     return list(folder.glob("otel-queue-demo-*"))
 
 
+@pytest.mark.timing
 def test_the_demo_shows_every_story(
     framework: str, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -139,12 +139,12 @@ def test_inside_from_two_threads_restores_both_contexts(queue: Queue) -> None:
     def work() -> None:
         with operation.inside():
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
         after.append(current_delivery.get())
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     with operation.inside():
         queue.telemetry.end_process(operation, SUCCEEDED)
     leave.set()

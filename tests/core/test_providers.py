@@ -101,7 +101,7 @@ def test_connect_by_many_threads_exports_each_message_once(queue: Queue) -> None
     together = threading.Barrier(THREADS)
 
     def work() -> None:
-        together.wait(10)
+        together.wait(60)
         once(queue.telemetry)
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]

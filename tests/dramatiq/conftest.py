@@ -72,7 +72,7 @@ class Shop:
         """Run a worker until every message, and every message sent meanwhile, is processed."""
         worker = Worker(self.broker, worker_timeout=10, worker_threads=threads)
         worker.start()
-        self.broker.join(QUEUE, timeout=10_000, fail_fast=False)
+        self.broker.join(QUEUE, timeout=60_000, fail_fast=False)
         worker.join()
         worker.stop()
 

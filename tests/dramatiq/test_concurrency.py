@@ -79,7 +79,7 @@ def test_asyncio_task_after_actor_ended_sends_children_and_keeps_no_send_span(sh
     shop.broker.join("default")
     worker.join()
     loops[0].call_soon_threadsafe(ended.set)
-    assert over.wait(5)
+    assert over.wait(60)
     shop.broker.join("default")
     worker.join()
     worker.stop()

@@ -48,7 +48,7 @@ def main() -> None:
     for _ in range(30):
         tracer.start_span("work").end()
         time.sleep(0.05)
-    print(f"flushed {sdk.flush(1)}", flush=True)
+    print(f"flushed {sdk.flush(4)}", flush=True)
     print(f"longest gap {max(gaps) * 1000:.0f} ms", flush=True)
     print("ends", flush=True)
     if sys.argv[2] != "ours":

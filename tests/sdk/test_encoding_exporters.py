@@ -301,7 +301,7 @@ def test_exporters_from_the_environment_use_our_encoder(
     )
     assert program.wait() == 0
     for who in ("parent", "child"):
-        receiver.expect_span(who, timeout=1)
+        receiver.expect_span(who, timeout=30)
         given = "[]" if switch else "[('ReadableLogRecord', 1), ('ReadableSpan', 1)]"
         assert f"encoded {who} {given}" in program.log
     assert {log.body for log in receiver.logs()} >= {"of parent", "of child"}

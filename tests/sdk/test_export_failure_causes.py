@@ -262,7 +262,7 @@ def port() -> Iterator[tuple[int, list[bytes]]]:
         thread.start()
         yield server.getsockname()[1], texts
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(60)
 
 
 def _serve(server: socket.socket, texts: list[bytes]) -> None:

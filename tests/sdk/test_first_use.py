@@ -27,9 +27,9 @@ def test_proxies_got_before_set_up_record_from_the_first_use(
     program = moments.start("early", *order, endpoint=http_receiver.endpoint, **LOGS)
     assert program.wait() == 0
     assert program.log == "sdk False threads 1\n"
-    http_receiver.expect_span("early", timeout=1)
+    http_receiver.expect_span("early", timeout=30)
     for name, value in (("active", 0), ("work", 1), ("level", 3), ("took", 1)):
-        http_receiver.expect_total(name, value, timeout=1)
+        http_receiver.expect_total(name, value, timeout=30)
     [found] = http_receiver.logs()
     assert found.body == "early"
 
@@ -83,8 +83,8 @@ def test_application_provider_set_before_first_use_wins(
 def test_forked_child_counts_from_zero(moments: Programs, http_receiver: FaultyReceiver) -> None:
     """The child uses the parent's providers once it records, with another instance id."""
     assert moments.start("forked", "records", endpoint=http_receiver.endpoint).wait() == 0
-    child = http_receiver.expect_span("child", timeout=1)
-    parent = http_receiver.expect_span("parent", timeout=1)
+    child = http_receiver.expect_span("child", timeout=30)
+    parent = http_receiver.expect_span("parent", timeout=30)
     assert child.resource["service.instance.id"] != parent.resource["service.instance.id"]
     values = {point.attributes["who"]: point.value for point in http_receiver.latest_points("work")}
     assert values == {"parent": 10, "child": 1}
@@ -101,7 +101,7 @@ def test_forked_child_may_set_its_own_provider(
     assert program.log.count("Overriding of current MeterProvider") == (what == "sets late")
     assert "own saw 1" in program.log or what == "sets late"
     assert [span.name for span in http_receiver.spans()] == ["parent"]
-    http_receiver.expect_total("work", 11, timeout=1)
+    http_receiver.expect_total("work", 11, timeout=30)
 
 
 def test_first_use_without_exporters_restores_the_api() -> None:

@@ -103,7 +103,7 @@ def test_hanging_reader_thread_is_replaced(exporter: Collected) -> None:
     counter.add(1)
     arrived = threading.Event()
     exporter.export = lambda *_, **__: arrived.set()  # type: ignore[method-assign,assignment]
-    assert arrived.wait(5)
+    assert arrived.wait(60)
     dead._cond.release()
     provider.shutdown()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-LONGEST_GAP_MS = 250
+LONGEST_GAP_MS = 2500  # a hub that stands still does so for the 4 s of the flush, at least
 ADVICE = "grpc.experimental.gevent.init_gevent()"
 
 
@@ -78,7 +78,7 @@ def start(
     if find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     named = telemetry_environment(receiver.endpoint, service="green", protocol=protocol)
-    env = clean_environment(**named, OTEL_QUEUE_FLUSH_TIMEOUT="1")
+    env = clean_environment(**named, OTEL_QUEUE_FLUSH_TIMEOUT="1", OTEL_EXPORTER_OTLP_TIMEOUT="30")
     program = ["-m", "tests.sdk.green_program", library, whose]
     return processes.python("-W", "ignore", *program, env=env, name=library)
 
@@ -86,7 +86,7 @@ def start(
 def expect_the_hub_went_on(program: ManagedProcess) -> None:
     """No greenlet waited long, and the process ends."""
     program.wait_for_log("ends")
-    assert program.wait(5) == 0
+    assert program.wait() == 0
     gap = re.search(r"longest gap (\d+) ms", program.log)
     assert gap is not None
     assert int(gap[1]) < LONGEST_GAP_MS

@@ -92,7 +92,7 @@ def test_log_records_are_exported_when_configured(
     assert program.wait() == 0
     receiver.until(lambda: len(receiver.logs()) >= 3, "3 records", 2)
     inside, outside, failed = receiver.logs()
-    span = receiver.expect_span("work", timeout=1)
+    span = receiver.expect_span("work", timeout=30)
     assert (inside.body, inside.severity) == ("paid 7 times", "WARN")
     assert (inside.trace_id, inside.span_id) == (span.trace_id, span.span_id)
     assert inside.attributes["taskqueue.task.name"] == "shop.pay"
@@ -111,5 +111,5 @@ def test_log_records_are_not_exported_by_default(
     """An endpoint alone exports traces and metrics: log records may have secrets."""
     program = programs.start("logging_script", endpoint=http_receiver.endpoint)
     assert program.wait() == 0
-    http_receiver.expect_span("work", timeout=1)
+    http_receiver.expect_span("work", timeout=30)
     assert http_receiver.requests("/v1/logs") == []

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack, closing, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,24 +56,38 @@ def test_all_answer_and_this_one_too() -> None:
         for content in (b"first", long, b""):
             stack.enter_context(process(content))
         stack.enter_context(closing(Answering(lambda: b"own")))
-        assert sorted(ask(5)) == sorted([b"first", long, b"", b"own"])
-        assert sorted(ask(5)) == sorted([b"first", long, b"", b"own"])
+        assert sorted(ask(60)) == sorted([b"first", long, b"", b"own"])
+        assert sorted(ask(60)) == sorted([b"first", long, b"", b"own"])
 
 
 def test_nobody_answers() -> None:
     """At once: there is nobody to wait for."""
     began = time.monotonic()
-    assert ask(30) == []
-    assert time.monotonic() - began < 5
+    assert ask(120) == []
+    assert time.monotonic() - began < 60
 
 
-def test_one_that_stands_still_costs_no_more_than_the_time_given() -> None:
+def test_one_that_stands_still_costs_no_more_than_the_time_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The others have answered by then, if they come first."""
+    answer, passed = siblings._answer, [0.0]
+
+    def answer_and_let_time_pass(name: str, deadline: float) -> bytes | None:
+        """The first one has two minutes, however busy the machine is; the next, a moment."""
+        found = answer(name, deadline)
+        if found == b"first":
+            passed.append(119.8)
+        return found
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[-1])
+    monkeypatch.setattr(siblings, "_answer", answer_and_let_time_pass)
+    monkeypatch.setattr(siblings, "time", clock)
     with process(b"first"), process(b"stopped") as stopped, closing(Answering(lambda: b"last")):
         os.kill(stopped, signal.SIGSTOP)
         began = time.monotonic()
-        answers = ask(0.3)
-        assert time.monotonic() - began < 2
+        answers = ask(120)
+        assert time.monotonic() - began < 60
         assert b"first" in answers
         assert b"stopped" not in answers
 
@@ -81,7 +96,7 @@ def test_a_name_is_free_again_when_its_process_is_dead() -> None:
     """However it died."""
     for number in range(3):
         with process(b"%d" % number):
-            assert ask(5) == [b"%d" % number]
+            assert ask(60) == [b"%d" % number]
 
 
 def test_an_answer_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,7 +106,7 @@ def test_an_answer_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> N
         raise ValueError("no")
 
     with closing(Answering(fail)):
-        assert ask(5) == []
+        assert ask(60) == []
     assert "in vain" in caplog.text
 
 
@@ -99,7 +114,7 @@ def test_a_process_of_another_user_is_not_listened_to(monkeypatch: pytest.Monkey
     """Nor answered: names that are no files have no owner."""
     with closing(Answering(lambda: b"secret")):
         monkeypatch.setattr(siblings.os, "getuid", lambda: 12345)
-        assert ask(5) == []
+        assert ask(60) == []
 
 
 def test_there_are_64_at_most() -> None:
@@ -107,6 +122,6 @@ def test_there_are_64_at_most() -> None:
     with ExitStack() as stack:
         for _ in range(64):
             stack.enter_context(closing(Answering(lambda: b".")))
-        assert len(ask(5)) == 64
+        assert len(ask(60)) == 64
         with pytest.raises(OSError, match="64 processes"):
             Answering(lambda: b".")

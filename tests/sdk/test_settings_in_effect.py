@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def rich_span(programs: Programs, receiver: FaultyReceiver, **environ: str) -> ReceivedSpan:
     """The span of `rich_script`, recorded with these variables."""
     assert programs.start("rich_script", endpoint=receiver.endpoint, **environ).wait() == 0
-    return receiver.expect_span("rich", timeout=1)
+    return receiver.expect_span("rich", timeout=30)
 
 
 def test_span_limits_of_the_environment_are_applied(
@@ -56,7 +56,7 @@ def test_sampling_ratio_of_the_environment_is_used(
     environ = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": ratio}
     program = programs.start("rich_script", endpoint=http_receiver.endpoint, **environ)
     assert program.wait() == 0
-    http_receiver.expect_total("work", 1, timeout=1)
+    http_receiver.expect_total("work", 1, timeout=30)
     assert len(http_receiver.spans()) == spans
 
 
@@ -108,7 +108,7 @@ def point_of_histogram(
 ) -> ReceivedPoint:
     """The one histogram of `script`."""
     assert programs.start("script", endpoint=receiver.endpoint, **environ).wait() == 0
-    receiver.expect_total("took", 1, timeout=1)
+    receiver.expect_total("took", 1, timeout=30)
     (point,) = receiver.latest_points("took")
     return point
 
@@ -135,5 +135,5 @@ def test_application_tracer_provider_is_kept_and_metrics_are_set_up(
     )
     assert program.wait() == 0
     assert program.log == "asked for tests\nasked for tests\nflushed True unchanged True\n"
-    http_receiver.expect_total("work", 2, timeout=1)
+    http_receiver.expect_total("work", 2, timeout=30)
     assert http_receiver.requests("/v1/traces") == []

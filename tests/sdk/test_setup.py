@@ -48,10 +48,10 @@ def test_endpoint_alone_exports_traces_and_metrics(
 ) -> None:
     """With the name of the service; logs only when asked for."""
     assert programs.start("script", endpoint=receiver.endpoint, protocol=protocol).wait() == 0
-    span = receiver.expect_span("script", timeout=1)
+    span = receiver.expect_span("script", timeout=30)
     assert span.service == "program"
-    receiver.expect_total("work", 1, timeout=1)
-    receiver.expect_total("took", 1, timeout=1)
+    receiver.expect_total("work", 1, timeout=30)
+    receiver.expect_total("took", 1, timeout=30)
     assert receiver.requests("/v1/logs") == []
 
 
@@ -63,7 +63,7 @@ def test_empty_endpoint_of_a_signal_turns_it_off(
         "script", endpoint=http_receiver.endpoint, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=""
     )
     assert program.wait() == 0
-    http_receiver.expect_span("script", timeout=1)
+    http_receiver.expect_span("script", timeout=30)
     assert http_receiver.requests("/v1/metrics") == []
 
 
@@ -86,8 +86,8 @@ def test_application_providers_are_used_unchanged(
         "own_providers", endpoint=http_receiver.endpoint, OTEL_TRACES_EXPORTER="nonsense"
     )
     assert program.wait() == 0
-    http_receiver.expect_span("script", timeout=1)
-    http_receiver.expect_total("work", 1, timeout=1)
+    http_receiver.expect_span("script", timeout=30)
+    http_receiver.expect_total("work", 1, timeout=30)
     assert program.log == "unchanged True\n"
 
 
@@ -105,7 +105,7 @@ def test_headers_compression_and_sampler_are_used_in_export(
         OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test,team=a%2Cb",
     )
     assert program.wait() == 0
-    span = receiver.expect_span("script", timeout=1)
+    span = receiver.expect_span("script", timeout=30)
     assert span.resource["team"] == "a,b"
     assert {request.headers["authorization"] for request in receiver.requests()} == {"Basic abc=="}
     assert {request.headers["x-team"] for request in receiver.requests()} == {"a b"}
@@ -119,7 +119,7 @@ def test_sampler_of_the_environment_is_used(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="always_off"
     )
     assert program.wait() == 0
-    http_receiver.expect_total("work", 1, timeout=1)
+    http_receiver.expect_total("work", 1, timeout=30)
     assert http_receiver.spans() == []
 
 
@@ -137,7 +137,7 @@ def test_temporality_preference_is_used(
         OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=preference,
     )
     assert program.wait() == 0
-    http_receiver.expect_total("work", 1, timeout=1)
+    http_receiver.expect_total("work", 1, timeout=30)
     points = [point for point in http_receiver.points() if point.name in {"work", "took"}]
     assert {point.temporality for point in points} == temporalities
 
@@ -159,8 +159,8 @@ def test_empty_variables_break_no_export(
         OTEL_PROPAGATORS="",
     )
     assert program.wait() == 0
-    receiver.expect_span("script", timeout=1)
-    receiver.expect_total("work", 1, timeout=1)
+    receiver.expect_span("script", timeout=30)
+    receiver.expect_total("work", 1, timeout=30)
     assert re.fullmatch(r"a record\nends\nleft after [\d.]+ s\n", program.log)
 
 
@@ -180,7 +180,7 @@ def test_wrong_setting_turns_off_its_signal_only(
         "script", endpoint=http_receiver.endpoint, OTEL_TRACES_SAMPLER="sometimes"
     )
     assert program.wait() == 0
-    http_receiver.expect_total("work", 1, timeout=1)
+    http_receiver.expect_total("work", 1, timeout=30)
     assert http_receiver.spans() == []
     assert program.log.count("OTEL_TRACES_SAMPLER='sometimes'") == 1
 

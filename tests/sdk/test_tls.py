@@ -118,7 +118,7 @@ def test_export_without_the_certificate_sends_nothing(
     program = programs.start(
         "script", endpoint=secured.endpoint, protocol=protocol, OTEL_QUEUE_FLUSH_TIMEOUT="1"
     )
-    assert program.wait(5) == 0
+    assert program.wait() == 0
     assert secured.bodies == []
 
 
@@ -132,6 +132,6 @@ def test_missing_certificate_turns_export_off(
         protocol=protocol,
         OTEL_EXPORTER_OTLP_CERTIFICATE="/no/such/ca.pem",
     )
-    assert program.wait(5) == 0
+    assert program.wait() == 0
     assert secured.bodies == []
     assert program.log.count("OTEL_EXPORTER_OTLP_CERTIFICATE='/no/such/ca.pem'") == 1

@@ -43,12 +43,12 @@ PATHS = Answers(
 def client() -> Iterator[Client]:
     """A client of a server in this process."""
     server = Server(HostPort("127.0.0.1", 0), PATHS)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     yield Client(server.server_port)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    server.close()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_other_methods_are_405(client: Client, method: str) -> None:
 
 def test_body_of_a_refused_request_is_read(client: Client) -> None:
     """Its sender gets the answer and no reset."""
-    with socket.create_connection(("127.0.0.1", client.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
         connection.sendall(b"POST / HTTP/1.0\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30000)
         assert connection.recv(100).startswith(b"HTTP/1.0 405 ")
 
@@ -95,7 +95,7 @@ def test_body_of_a_refused_request_is_read(client: Client) -> None:
 @pytest.mark.parametrize("line", [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n"])
 def test_what_is_no_http_gets_an_answer_or_the_end(client: Client, line: bytes) -> None:
     """And the server goes on."""
-    with socket.create_connection(("127.0.0.1", client.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
         connection.sendall(line)
         assert b"<" not in connection.recv(1000)
     assert client.get("/livez").status == 200
@@ -103,14 +103,14 @@ def test_what_is_no_http_gets_an_answer_or_the_end(client: Client, line: bytes) 
 
 def test_ninth_request_at_once_is_refused_and_slow_ones_end(client: Client) -> None:
     """Eight connections that send a byte now and then hold their places for a second only."""
-    slow = [socket.create_connection(("127.0.0.1", client.port), timeout=5) for _ in range(8)]
+    slow = [socket.create_connection(("127.0.0.1", client.port), timeout=30) for _ in range(8)]
     for each in slow:
         each.sendall(b"GET /st")
     client.until("/livez", 503)
     assert "8 requests are being answered" in client.get("/livez").body
     began = time.monotonic()
-    client.until("/livez", 200, timeout=5)
-    assert time.monotonic() - began < 4
+    client.until("/livez", 200, timeout=30)
+    assert time.monotonic() - began < 15
     for each in slow:
         each.close()
 
@@ -152,7 +152,7 @@ def test_taken_port_is_logged_once_and_taken_when_it_is_free(
         place = Place(HostPort("127.0.0.1", port), "OTEL_QUEUE_HTTP")
         served = Listening(place, PATHS, has_siblings=False)
         served.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.01)
     Client(port).until("/livez", 200)

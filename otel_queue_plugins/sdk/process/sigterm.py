@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.patching import apply
 from otel_queue_plugins.sdk import greenlets, patches
-from otel_queue_plugins.sdk.process import flushing
+from otel_queue_plugins.sdk.process import flushing, interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,9 +61,9 @@ def _is_caught() -> bool:
     return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def _handle(number: int, _frame: FrameType | None) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     """The handler. A second signal during the flush has no effect."""
-    if os.getpid() in _flushing:
+    if os.getpid() in _flushing or interrupted.put_off(number, frame):
         return
     _flushing.append(os.getpid())
     if greenlets.is_green():

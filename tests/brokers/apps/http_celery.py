@@ -35,6 +35,14 @@ def burn(seconds):
         pass
 
 
+@app.task(name="burn_while")
+def burn_while(path):
+    """Burn until a file is gone, or a minute is over. To look for it is to yield for a moment."""
+    until = time.monotonic() + 60
+    while Path(path).exists() and time.monotonic() < until:
+        burn(0.5)
+
+
 @app.task(name="fail")
 def fail():
     raise ValueError("no")
