@@ -148,7 +148,11 @@ class Connection:
         self.set_attributes = recorder.set_attributes
         self.add_event = recorder.add_event
         self.instruments = Instruments(
-            meter, optional=self._options.metrics, counts=self.counts, recorder=recorder
+            meter,
+            optional=self._options.metrics,
+            has_objectives=bool(self._options.slo),
+            counts=self.counts,
+            recorder=recorder,
         )
 
     def observe_worker(

@@ -12,6 +12,7 @@ from otel_queue_plugins.core.policy.options import PolicyOptions
 from otel_queue_plugins.core.profiles import PROFILES
 from otel_queue_plugins.core.settings.definitions import Setting, is_strict
 from otel_queue_plugins.core.settings.kinds import Choice, Flag, Kind, Names, Number
+from otel_queue_plugins.core.settings.objectives import Objectives, Rule
 from otel_queue_plugins.core.settings.option_fields import option
 from otel_queue_plugins.core.settings.problems import nearest, raise_first, report
 from otel_queue_plugins.core.settings.variables import Variables
@@ -47,6 +48,7 @@ class Options(PolicyOptions):
         queue_state: Let workers report depth and age of the queues that they consume.
         log_trace_url: Put the URL of the trace on log records of tasks that fail.
         profile: The backend that spans are also described for, `""` for none.
+        slo: Objectives that deliveries are counted against, how long they wait and run.
         exception_signal: `""` records exceptions as span events, `logs` as log records,
             `logs/dup` as both (OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN).
 
@@ -118,6 +120,13 @@ class Options(PolicyOptions):
         Choice("", *PROFILES),
         "attributes and defaults that [a backend](../how-to/backends.md#profiles) needs: "
         + ", ".join(f"`{name}`" for name in PROFILES),
+        default_text="none",
+    )
+    slo: tuple[Rule, ...] = option(
+        (),
+        Objectives(),
+        "[objectives](../how-to/objectives.md) that deliveries are counted against: "
+        "`task:shop.charge:wait<1s;default:wait<10s,run<60s`",
         default_text="none",
     )
     exception_signal: str = option(

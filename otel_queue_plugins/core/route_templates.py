@@ -10,6 +10,7 @@ from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.messages import Outcome, Route
 from otel_queue_plugins.core.metrics.tally import Cell, Tally
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.settings.objectives import limits_for
 
 MAX_ROUTES: Final = 4096
 MAX_SERIES_OF_ROUTE: Final = 256
@@ -60,6 +61,7 @@ class RouteTemplate:
         "_send_success_series",
         "_series",
         "base_attributes",
+        "limits",
         "metric_attributes",
         "process_attributes",
         "process_name",
@@ -75,6 +77,7 @@ class RouteTemplate:
         self._on_metric = options.on_metric
         self.route = route
         self.profile = options.profile
+        self.limits = limits_for(options.slo, route.task, route.destination)
         self.send_name = f"send {target}"
         self.process_name = f"process {target}"
         shared = _span_attributes(route, framework)

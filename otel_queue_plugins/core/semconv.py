@@ -76,6 +76,8 @@ ADMIN_USER: Final = "taskqueue.admin.user"
 # Attributes of metrics
 CANCELLATION_SCOPE: Final = "taskqueue.cancellation.scope"
 DROP_REASON: Final = "taskqueue.telemetry.drop_reason"
+SLO_OBJECTIVE: Final = "taskqueue.slo.objective"
+SLO_MET: Final = "taskqueue.slo.met"
 QUEUE_STATE: Final = "taskqueue.queue.state"
 
 # Span events
@@ -98,6 +100,7 @@ PROCESS_DURATION: Final = "messaging.process.duration"
 WAIT: Final = "taskqueue.task.wait"
 PREFETCH_WAIT: Final = "taskqueue.task.prefetch_wait"
 COMPLETION: Final = "taskqueue.task.completion"
+SLO_DELIVERIES: Final = "taskqueue.slo.deliveries"
 RETRIES: Final = "taskqueue.task.retries"
 DEAD_LETTERS: Final = "taskqueue.task.dead_letters"
 CANCELLATIONS: Final = "taskqueue.task.cancellations"

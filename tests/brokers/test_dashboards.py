@@ -81,6 +81,7 @@ def test_each_query_of_the_dashboard_has_an_answer(own_lab: Lab, tmp_path: Path)
         "OTEL_QUEUE_STATE": "on",
         "OTEL_QUEUE_STATE_INTERVAL": "1",
         "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_QUEUE_SLO": "default:run<1ms",
         # Nobody listens there, so that spans are dropped.
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://127.0.0.1:{free_port()}/v1/traces",
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1",

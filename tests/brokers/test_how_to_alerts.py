@@ -34,6 +34,11 @@ SUCCESS: Final = (
 )
 FAILURE: Final = SUCCESS.replace("success", "failure")
 LOST: Final = SUCCESS.replace("success", "lost")
+MET: Final = (
+    'taskqueue_slo_deliveries_total{job="shop", taskqueue_task_name="pay",'
+    ' taskqueue_slo_objective="run", taskqueue_slo_met="true"}'
+)
+MISSED: Final = MET.replace("true", "false")
 RUNNING: Final = 'taskqueue_worker_longest_running_seconds{job="shop", taskqueue_task_name="pay"}'
 DROPPED: Final = (
     'taskqueue_telemetry_dropped_total{job="shop", taskqueue_telemetry_drop_reason="queue_full"}'
@@ -55,6 +60,9 @@ CASES: Final = {
     "none died for long": ({LOST: "0 1x60", SUCCESS: "0+60x60"}, ""),
     "a third fails": ({FAILURE: "0+30x60", SUCCESS: "0+60x60"}, "TasksFail"),
     "a tenth fails": ({FAILURE: "0+6x60", SUCCESS: "0+60x60"}, ""),
+    "an objective is missed": ({MISSED: "0+10x60", MET: "0+30x60"}, "ObjectiveBurns"),
+    "one in ten misses it": ({MISSED: "0+3x60", MET: "0+30x60"}, ""),
+    "it was missed before": ({MISSED: "0 500x60", MET: "0+30x60"}, ""),
     "a task hangs": ({RUNNING: "1800+120x60"}, "TaskRunsForLong"),
     "a task takes half an hour": ({RUNNING: "1800x60"}, ""),
     "spans are dropped": ({DROPPED: "0x20 0+5x40"}, "TelemetryIsDropped"),
@@ -69,7 +77,9 @@ def test_alert_fires_in_its_case_and_no_other(case: str, tmp_path: Path) -> None
     """After half an hour of one value a minute."""
     series, alert = CASES[case]
     promtool = find_binary("promtool")
-    (tmp_path / "rules.yml").write_text(contents(["prometheus"])["prometheus/alerts.yml"])
+    rules = ("recording.yml", "alerts.yml")
+    for name in rules:
+        (tmp_path / name).write_text(contents(["prometheus"])[f"prometheus/{name}"])
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
     samples = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else []
     test = {
@@ -78,7 +88,7 @@ def test_alert_fires_in_its_case_and_no_other(case: str, tmp_path: Path) -> None
         "promql_expr_test": [{"expr": firing, "eval_time": "30m", "exp_samples": samples}],
     }
     # Every JSON document is one of YAML.
-    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [test]}))
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": list(rules), "tests": [test]}))
     found = subprocess.run(
         [promtool, "test", "rules", str(tmp_path / "test.yml")],
         capture_output=True,

@@ -21,6 +21,9 @@ from otel_queue_plugins.cli.dashboards.panels import (
     rate,
 )
 
+_SLO: Final = "taskqueue_slo_deliveries_total"
+_MISSED: Final = 'taskqueue_slo_met="false"'
+_BY_OBJECTIVE: Final = f"{BY_TASK}, taskqueue_slo_objective"
 _DRIFT: Final = "taskqueue_schedule_drift_seconds_bucket"
 
 TASKS: Final = Row(
@@ -94,6 +97,18 @@ TASKS: Final = Row(
                         f"{BY_TASK}, taskqueue_cancellation_scope",
                     ),
                     "{{taskqueue_task_name}} {{taskqueue_cancellation_scope}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Missed objectives",
+            "The share of deliveries that missed what OTEL_QUEUE_SLO says.",
+            "percentunit",
+            (
+                Query(
+                    f"{rate(_SLO, f'{OF_TASK},{_MISSED}', _BY_OBJECTIVE)}"
+                    f" / {rate(_SLO, OF_TASK, _BY_OBJECTIVE)}",
+                    "{{taskqueue_task_name}} {{taskqueue_slo_objective}}",
                 ),
             ),
         ),

@@ -14,12 +14,18 @@ from otel_queue_plugins.core.metrics.observed import Counts
 class Instruments:
     """The counters and histograms of messages.
 
-    `optional` names the instruments to create besides the default ones. `counts` is read by the
-    observable ones at each collection.
+    `optional` names the instruments to create besides the default ones, and `has_objectives` asks
+    for that of objectives. `counts` is read by the observable ones at each collection.
     """
 
     def __init__(
-        self, meter: Meter, *, optional: frozenset[str], counts: Counts, recorder: Recorder
+        self,
+        meter: Meter,
+        *,
+        optional: frozenset[str],
+        has_objectives: bool,
+        counts: Counts,
+        recorder: Recorder,
     ) -> None:
         self.record_send_duration = recorder.record_of(
             _histogram(meter, semconv.OPERATION_DURATION, "How long sending a message took")
@@ -42,6 +48,11 @@ class Instruments:
         )
         self.dead_letters = _counter(
             meter, semconv.DEAD_LETTERS, "{message}", "Messages moved to a dead-letter queue"
+        )
+        self.slo_deliveries = (
+            _counter(meter, semconv.SLO_DELIVERIES, "{message}", "Deliveries held to an objective")
+            if has_objectives
+            else None
         )
         self.cancellations = _counter(
             meter, semconv.CANCELLATIONS, "{message}", "Messages taken back before their end"
