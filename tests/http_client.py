@@ -58,9 +58,13 @@ class Client:
         found: dict[str, Any] = json.loads(reply.body)
         return found
 
-    def until(self, path: str, status: int, timeout: float = 60) -> Reply:
-        """Wait for an answer with this status."""
-        return self._wait(lambda: self.get(path), lambda reply: reply.status == status, timeout)
+    def until(self, path: str, status: int, timeout: float = 60, says: str = "") -> Reply:
+        """Wait for an answer with this status, whose body has these words."""
+
+        def is_it(reply: Reply) -> bool:
+            return reply.status == status and says in reply.body
+
+        return self._wait(lambda: self.get(path), is_it, timeout)
 
     def stats_until(
         self, is_true: Callable[[dict[str, Any]], bool], timeout: float = 60

@@ -245,7 +245,7 @@ def start_rabbitmq(
             processes.start("epmd", command).wait_for_log("running", timeout=60)
     server = processes.start("rabbitmq-server", [binary], env=environment, cwd=directory)
     with _closed_on_error(processes):
-        server.wait_for_log("Server startup complete", timeout=60)
+        server.wait_for_log("Server startup complete", timeout=180)
     return processes, f"amqp://guest:guest@127.0.0.1:{port}/"
 
 

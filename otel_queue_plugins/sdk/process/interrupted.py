@@ -21,7 +21,7 @@ _RECORDING: Final = (
 )
 _OURS: Final = "otel_queue_plugins."
 _SENDING: Final = ".sends"  # the module of an adapter whose wrappers are called for a send
-_put_off: list[tuple[int, float]] = []
+_put_off: list[tuple[int, float]] = []  # the process, and until when
 
 
 def put_off(number: int, frame: FrameType | None) -> bool:
@@ -47,7 +47,14 @@ def put_off(number: int, frame: FrameType | None) -> bool:
 
 def _send_later(number: int) -> None:
     time.sleep(_LONGEST)
-    os.kill(os.getpid(), number)
+    _send_unless_sent(number)
+
+
+def _send_unless_sent(number: int) -> None:
+    pid = os.getpid()
+    if _put_off[-1][0] == pid and _put_off[-1][1]:
+        _put_off[:] = [(pid, 0.0)]
+        os.kill(pid, number)
 
 
 def _send_at_return(number: int, outermost: FrameType) -> None:
@@ -57,8 +64,7 @@ def _send_at_return(number: int, outermost: FrameType) -> None:
         if event != "return":
             return at_event
         sys.settrace(None)
-        _put_off[:] = [(os.getpid(), 0.0)]
-        os.kill(os.getpid(), number)
+        _send_unless_sent(number)
         return None
 
     outermost.f_trace = at_event

@@ -63,10 +63,13 @@ def _is_caught() -> bool:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     """The handler. A second signal during the flush has no effect."""
-    if os.getpid() in _flushing or interrupted.put_off(number, frame):
+    if os.getpid() in _flushing:
+        return
+    is_green = greenlets.is_green()  # what runs goes on there while a thread flushes
+    if not is_green and interrupted.put_off(number, frame):
         return
     _flushing.append(os.getpid())
-    if greenlets.is_green():
+    if is_green:
         # The signal may have interrupted the hub, which must not wait.
         threading.Thread(target=_flush_and_die, args=(number,), daemon=True).start()
     else:
