@@ -62,9 +62,7 @@ class Options(PolicyOptions):
         "child", _RELATION, "how a process span [relates](../how-to/relation.md) to its send span"
     )
     auto_link_after: float = option(60.0, Number(), "seconds of waiting after which `auto` links")
-    auto_link_fan_out: int = option(
-        100, Number(whole=True), "size of a group from which `auto` links"
-    )
+    auto_link_fan_out: int = option(100, Number(whole=True), "group size from which `auto` links")
     span_name: str = option(
         "task",
         Choice(*SPAN_NAMES),
