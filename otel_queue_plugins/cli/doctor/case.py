@@ -17,6 +17,10 @@ from otel_queue_plugins.cli.doctor.asking import Answers
 from otel_queue_plugins.cli.doctor.background import Background
 from otel_queue_plugins.cli.doctor.exports import TestExport
 from otel_queue_plugins.cli.queues.access import Access
+from otel_queue_plugins.core import options
+from otel_queue_plugins.core.settings import definitions
+from otel_queue_plugins.core.settings.problems import Problem, merged
+from otel_queue_plugins.core.settings.variables import Variables
 from otel_queue_plugins.sdk import global_providers
 from otel_queue_plugins.sdk.config import plan as plans
 from otel_queue_plugins.sdk.config import propagators
@@ -46,6 +50,7 @@ class Case:
         self._until: float = time.monotonic() + parsed.timeout
         self.environ: Mapping[str, str] = os.environ
         self.plan = plans.read(os.environ)
+        self.problems = merged((*self.plan.problems, *_problems_of_options()))
         propagators.guard(os.environ)
         self._exports: dict[str, Background[TestExport]] = {}
         if not self.is_offline:
@@ -103,7 +108,8 @@ class Case:
     def states(self) -> dict[str, QueueState] | BrokerError:
         """The queues by name, those of the app and those found on the broker; or why not."""
         try:
-            return self._look(lambda reader: {e.name: e for e in reader.states([*self.names])})
+            names = list(self.names)
+            return self._look(lambda reader: {e.name: e for e in reader.states(names)})
         except BrokerError as error:
             return error
 
@@ -148,3 +154,11 @@ class Case:
         failures = exports.keep_failures()
         for target in self.targets():
             self._exports[target.signal] = exports.started(target, failures, self.seconds_left)
+
+
+def _problems_of_options() -> list[Problem]:
+    """Values that the options of `instrument` cannot have. The plan has the other variables."""
+    variables = Variables(os.environ)
+    for setting in options.SETTINGS.values():
+        definitions.read(variables, setting)
+    return variables.problems

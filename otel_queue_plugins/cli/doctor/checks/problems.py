@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from otel_queue_plugins.cli.doctor.findings import Finding, broken
+from otel_queue_plugins.cli.doctor.findings import Finding, broken, unknown
 from otel_queue_plugins.sdk.config import specified, variable_names
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ MISSPELT: Final = "variable_names"
 OTHERS: Final = "settings"
 _FORK_SUPPORT: Final = "GRPC_ENABLE_FORK_SUPPORT"
 _KNOWN: Final = frozenset({*specified.NAMES, *variable_names.OURS, _FORK_SUPPORT})
+_WRONG_ANYWAY: Final = (MISSPELT, "temporality")
 # By a part of the variable's name.
 _CHECKS: Final = {
     "_HEADERS": "headers",
@@ -41,7 +42,7 @@ def check_of(variable: str) -> str:
 
 def of_check(case: Case, check: str) -> Iterator[Problem]:
     """The problems for `check`, without those of signals that the application exports itself."""
-    for problem in case.plan.problems:
+    for problem in case.problems:
         signals = problem.signals
         is_ours = not signals or not all(case.is_of_application(each) for each in signals)
         if is_ours and check_of(problem.variable) == check:
@@ -49,9 +50,10 @@ def of_check(case: Case, check: str) -> Iterator[Problem]:
 
 
 def findings(case: Case, check: str) -> Iterator[Finding]:
-    """Each problem for `check` as something broken."""
+    """Each problem for `check` as something broken; not known to be, if it may be right."""
     for problem in of_check(case, check):
-        yield broken(setting(problem), fix(problem))
+        may_be_right = problem.is_warning and check not in _WRONG_ANYWAY
+        yield (unknown if may_be_right else broken)(setting(problem), fix(problem))
 
 
 def setting(problem: Problem) -> str:

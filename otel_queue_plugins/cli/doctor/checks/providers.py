@@ -49,7 +49,7 @@ def _provider(case: Case, signal: str) -> Finding | None:
 
 
 def _why_off(case: Case, signal: str) -> str:
-    if any(signal in each.signals and not each.is_warning for each in case.plan.problems):
+    if any(signal in each.signals and not each.is_warning for each in case.problems):
         return "a setting cannot be used"
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     if case.value(variable):
@@ -65,7 +65,7 @@ def _nothing(case: Case) -> Finding:
             f"{SETUP.variable}=off, and the application has set no provider",
             f"unset {SETUP.variable}, or set a provider in the app",
         )
-    refused = [each for each in case.plan.problems if each.signals and not each.is_warning]
+    refused = [each for each in case.problems if each.signals and not each.is_warning]
     if refused:
         return broken("nothing is exported: a setting cannot be used", problems.fix(refused[0]))
     return broken("nothing is exported: no endpoint is named", _ENDPOINT)

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from otel_queue_plugins.cli.doctor.checks import problems
 from otel_queue_plugins.cli.doctor.findings import Finding, broken, fine, unknown
+from otel_queue_plugins.core.settings.variables import Variables
+from otel_queue_plugins.sdk.config import profiles
 
 if TYPE_CHECKING:
     from otel_queue_plugins.cli.doctor.case import Case
@@ -45,7 +47,8 @@ def temporality(case: Case) -> Iterator[Finding]:
     if found or target is None:
         yield from found
         return
-    sent = case.value(_VARIABLE).lower() or _CUMULATIVE
+    by_profile = profiles.default_temporality(Variables(case.environ))
+    sent = case.value(_VARIABLE).lower() or by_profile or _CUMULATIVE
     backend = _backend(target.endpoint)
     if backend is None:
         yield fine(f"{sent}; nothing is known against it at this endpoint")
