@@ -29,7 +29,7 @@ from otel_queue_plugins.sdk.config.targets import Target
 
 T = TypeVar("T")
 
-_ENDING_S: Final = 0.5
+_ENDING_S: Final = 1.5
 _HAS_WORKERS: Final = ("redis", "rabbitmq")
 
 

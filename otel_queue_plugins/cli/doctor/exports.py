@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "doctor"
 _LONGEST: Final = 300
-_ATTEMPT_S: Final = 3.0
 _LEAST_S: Final = 0.2
 _ANSWERED: Final = "answered "
 _FEW: Final = 20
@@ -54,7 +53,7 @@ def keep_failures() -> KeptFailures:
 
 def started(target: Target, failures: KeptFailures, seconds: float) -> Background[TestExport]:
     """Begin to export to `target`; it ends at the first failed attempt."""
-    bounded = max(_LEAST_S, min(target.timeout, seconds, _ATTEMPT_S))
+    bounded = max(_LEAST_S, min(target.timeout, seconds))
     return Background(lambda: _export(replace(target, timeout=bounded), failures))
 
 
@@ -72,29 +71,25 @@ def _export(target: Target, failures: KeptFailures) -> TestExport:
         words = f"the exporter cannot be made: {type(error).__name__}: {error}"
         return TestExport(signal=target.signal, ok=False, words=without_headers(target, words))
     attempt = Background(lambda: exporter.export(batch))
-    call = failures.wait(target.signal, attempt.is_done, target.timeout)
+    call = failures.wait(target.signal, attempt.is_done, target.timeout + _LEAST_S)
     # It would try again until its time is over; the first failure says enough.
     exporter.shutdown()
-    if call is None:
-        return _without_failure(target, attempt, trace_id)
-    return _failed(target, call, trace_id)
-
-
-def _without_failure(target: Target, attempt: Background[Any], trace_id: str) -> TestExport:
     try:
-        is_taken = attempt.result(_LEAST_S).name == "SUCCESS"
+        is_taken = call is None and attempt.result(_LEAST_S).name == "SUCCESS"
     except TimeoutError:
         return without_answer(target.signal, target.timeout)
     except Exception as error:  # noqa: BLE001 - the words are shown
         words = without_headers(target, f"{type(error).__name__}: {error}")
         return TestExport(signal=target.signal, ok=False, words=words)
-    words = "" if is_taken else "the exporter does not say why"
-    return TestExport(
-        signal=target.signal, ok=is_taken, words=words, is_answered=is_taken, trace_id=trace_id
-    )
+    if is_taken:
+        return TestExport(signal=target.signal, ok=True, is_answered=True, trace_id=trace_id)
+    call = call or failures.wait(target.signal, attempt.is_done, 0)
+    if call is None:
+        return TestExport(signal=target.signal, ok=False, words="the exporter does not say why")
+    return _failed(target, call)
 
 
-def _failed(target: Target, call: ExportCall, trace_id: str) -> TestExport:
+def _failed(target: Target, call: ExportCall) -> TestExport:
     cause = causes.cause_of(call)
     is_answered = call.answer is not None or (call.code not in {"", *_UNANSWERED})
     said = _cleaned(target, call.answer.body if call.answer else call.details)
@@ -109,7 +104,6 @@ def _failed(target: Target, call: ExportCall, trace_id: str) -> TestExport:
         said=said,
         is_answered=is_answered,
         may_pass=cause.effect == RETRIED,
-        trace_id=trace_id,
     )
 
 

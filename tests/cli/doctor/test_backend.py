@@ -37,8 +37,9 @@ def environ(endpoint: str, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_probed() -> Iterator[None]:
-    """No port's protocol is remembered: the ports of tests are used again."""
+def nothing_probed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No port's protocol is remembered: ports are used again. A busy machine has time to answer."""
+    monkeypatch.setattr(probing, "_SECONDS", 15.0)
     probing.forget()
     yield
     probing.forget()
