@@ -199,7 +199,9 @@ def test_pool_of_greenlets_over_grpc_is_broken(doctor: Doctor, write: Write) -> 
     assert found.broken() == {
         "pool": [f"gevent: an export over gRPC stops all its greenlets -> {PROTOCOL}=http/protobuf"]
     }
-    found = doctor(*target, **ENV, OTEL_QUEUE_RELAY="on")
+    otlp = {"OTEL_SERVICE_NAME": "shop", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}
+    assert doctor(*target, **otlp).of("pool")[0]["what"] == "gevent"
+    found = doctor(*target, **otlp, OTEL_QUEUE_RELAY="on")
     assert "OTEL_QUEUE_RELAY has no effect" in found.of("pool")[0]["what"]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.cli.doctor.checks import problems, tracers
 from otel_queue_plugins.cli.doctor.findings import Finding, broken, fine, unknown
+from otel_queue_plugins.core.settings.definitions import RELAY
 from otel_queue_plugins.sdk.config import plan as plans
 from otel_queue_plugins.sdk.config.targets import GRPC, HTTP
 
@@ -54,9 +55,9 @@ def pool(case: Case) -> Iterator[Finding]:
     if kind in _GREEN and over_grpc:
         yield broken(f"{name}: an export over gRPC stops all its greenlets", _PROTOCOL)
         return
-    is_relay = plans.is_relay_on(case.environ)
-    if is_relay and kind not in _FORKED:
-        yield unknown(f"{name} forks no processes: OTEL_QUEUE_RELAY has no effect")
+    is_relay = plans.is_relay_on(case.environ) and bool(case.targets())
+    if is_relay and case.value(RELAY.variable) and kind not in _FORKED:
+        yield unknown(f"{name} forks no processes: {RELAY.variable} has no effect")
         return
     if kind in _FORKED and any(map(case.is_of_application, ("traces", "metrics"))):
         yield unknown(
