@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from otel_queue_plugins.cli.doctor.case import Case
 
 _LOOK_S: Final = 0.1
-_LEAST_S: Final = 0.5
+_LEAST_S: Final = 2.0
 _SURE: Final = 3
 _SUCCESS: Final = "SUCCESS"
 _READY: Final = "ready"

@@ -293,7 +293,7 @@ def test_worker_that_has_lost_spans_is_said(doctor: Doctor, write: Write, answer
 @pytest.mark.parametrize(
     ("queue", "said"),
     [
-        (state("orders", ready=7, consumers=0), "orders: no consumer, 7 messages wait"),
+        (state("orders", ready=7, consumers=0), "orders: no consumer, 7 messages waiting"),
         (state("orders"), "orders: no consumer"),
     ],
     ids=["the broker knows", "the workers know"],

@@ -77,8 +77,8 @@ def _worker(case: Case, queue: str) -> str:
 
 
 def _waiting(state: QueueState) -> str:
-    return f", {state.ready:,} messages wait" if state.ready else ""
+    return f", {_counted(state.ready, 'message')} waiting" if state.ready else ""
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'s' * (number != 1)}"

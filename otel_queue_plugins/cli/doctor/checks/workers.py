@@ -32,9 +32,11 @@ def workers(case: Case) -> Iterator[Finding]:
     answers = case.workers
     if answers is None:
         yield unknown("workers cannot be asked over this broker")
-    elif not answers.stats:
+    elif not answers.stats and not answers.queues:
         yield _nobody(case)
     else:
+        if silent := sorted(set(answers.queues) - set(answers.stats)):
+            yield unknown(f"{_listed(silent)}: did not say in time whether it runs this package")
         with_ours = {name: each for name, each in answers.stats.items() if "versions" in each}
         without = sorted(set(answers.stats) - set(with_ours))
         if without:
