@@ -66,6 +66,7 @@ class _Faults(Expectations):
         self.retry_after_s = 1
         self.rejection = Reply(404)
         self.rejection_code = "UNIMPLEMENTED"
+        self.rejection_details = "no"
         self._fault = Fault.OK
         self._requests: list[ReceivedRequest] = []
         self._reserved = _reserved_port()
@@ -197,7 +198,7 @@ class GrpcReceiver(_Faults):
         if fault is Fault.RETRY_AFTER:
             context.set_trailing_metadata([_retry_info(self.retry_after_s)])
         if fault is Fault.REJECT:
-            context.abort(grpc.StatusCode[self.rejection_code], "no")
+            context.abort(grpc.StatusCode[self.rejection_code], self.rejection_details)
         if fault in (Fault.HANG, Fault.UNAVAILABLE, Fault.RETRY_AFTER):
             context.abort(grpc.StatusCode.UNAVAILABLE, fault.value)
         if fault is Fault.GARBAGE:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import celery.app.trace
 from celery import Celery, Task, signals
 
+from otel_queue_plugins.core import other_tracers
 from otel_queue_plugins.core.safety import do_nothing, never_raises
-
-TRACERS: Final = {
-    "opentelemetry.instrumentation.celery": "opentelemetry-instrumentation-celery",
-    "ddtrace": "ddtrace",
-    "sentry_sdk": "sentry-sdk",
-}
 
 _log = logging.getLogger("otel_queue_plugins")
 
@@ -42,12 +37,7 @@ class OtherTracers:
 
 def active_tracers() -> list[str]:
     """Return the names of other tracers that are called when a message is sent or a task runs."""
-    modules = {name for function in _traced_functions() if (name := _module(function))}
-    return [
-        title
-        for package, title in TRACERS.items()
-        if any(name == package or name.startswith(f"{package}.") for name in modules)
-    ]
+    return other_tracers.titles(map(other_tracers.module_of, _traced_functions()))
 
 
 def _traced_functions() -> Iterator[Any]:
@@ -55,16 +45,4 @@ def _traced_functions() -> Iterator[Any]:
         for _, receiver in list(signal.receivers or ()):
             yield receiver() if isinstance(receiver, weakref.ref) else receiver
     for patched in (Celery.send_task, Task.apply_async, celery.app.trace.build_tracer):
-        function: Any = patched
-        while function is not None:
-            yield function
-            function = getattr(function, "__wrapped__", None)
-
-
-def _module(function: Any) -> str | None:
-    """Return the module that `function` was written in; None if that is unknown."""
-    # `functools.wraps` copies `__module__` from what is wrapped, so the globals are asked.
-    function = getattr(function, "_self_wrapper", function)
-    function = getattr(function, "__func__", function)
-    name = getattr(function, "__globals__", {}).get("__name__")
-    return name if isinstance(name, str) else None
+        yield from other_tracers.wrappers(patched)

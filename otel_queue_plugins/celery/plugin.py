@@ -94,6 +94,11 @@ def uninstrument() -> None:
         _installed.pop().uninstall()
 
 
+def is_instrumented(app: Any) -> bool:
+    """Whether messages of `app` are traced in this process."""
+    return any(plugin.covers(app) for plugin in _installed)
+
+
 class CeleryPlugin:
     """The receivers and wrappers of one process. Only `instrument` makes one."""
 

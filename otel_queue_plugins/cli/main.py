@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from otel_queue_plugins.cli.dashboards import arguments as dashboards_arguments
 from otel_queue_plugins.cli.demo import arguments as demo_arguments
+from otel_queue_plugins.cli.doctor import arguments as doctor_arguments
 from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
 from otel_queue_plugins.cli.workers import arguments as workers_arguments
@@ -60,6 +61,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     queue_commands.add(commands)
+    doctor_arguments.add(commands)
     demo_arguments.add_arguments(
         commands.add_parser(
             _DEMO,

@@ -13,10 +13,10 @@ TIMEOUT_S: Final = 5.0
 LIMIT: Final = 20
 
 
-def add_source(parser: ArgumentParser) -> None:
+def add_source(parser: ArgumentParser, *, required: bool = True) -> None:
     """Add the options that say which queues."""
     group = parser.add_argument_group("which queues")
-    which = group.add_mutually_exclusive_group(required=True)
+    which = group.add_mutually_exclusive_group(required=required)
     app = "MODULE[:ATTR]"
     which.add_argument("-A", "--app", metavar=app, help="a Celery app, as `celery -A` finds it")
     which.add_argument("-B", "--broker", metavar=app, help="a broker, as `dramatiq` finds it")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from otel_queue_plugins.brokers.errors import BrokerError, RefusedError
+from otel_queue_plugins.cli.doctor.command import doctor
 from otel_queue_plugins.cli.queues import failures
 from otel_queue_plugins.cli.queues.failures import (
     InterruptedChangeError,
@@ -32,6 +33,7 @@ COMMANDS: Final[Mapping[str, Callable[[Namespace, Output], int]]] = {
     "requeue": requeue,
     "purge": purge,
     "workers": workers,
+    "doctor": doctor,
 }
 
 _CODES: Final[Mapping[type[BaseException], int]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.sdk import greenlets
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from otel_queue_plugins.sdk.diagnosis.export_calls import ExportCall
+
+F = TypeVar("F", bound="ExportFailureFilter")
 
 INTERVAL: Final = 60.0
 _SECONDS_UNTIL_HANGING: Final = 0.2
@@ -175,12 +177,16 @@ _installed: list[ExportFailureFilter] = []
 
 def install_filter(dropped: Callable[[], int]) -> ExportFailureFilter:
     """Add the filter to the loggers of the SDK's exporters and processors, and return it."""
-    once = ExportFailureFilter(dropped)
-    _installed[:] = [once]
+    return install(ExportFailureFilter(dropped))
+
+
+def install(made: F) -> F:
+    """Add a filter of this kind in the same way. The one that was added last is in charge."""
+    _installed[:] = [made]
     for name in _LOGGERS:
         # Before the SDK's own filter, which drops what looks like the record before it.
-        logging.getLogger(name).filters.insert(0, once)
-    return once
+        logging.getLogger(name).filters.insert(0, made)
+    return made
 
 
 def on_failure(call: ExportCall) -> None:

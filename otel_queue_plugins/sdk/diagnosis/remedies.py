@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_WORDS: Final = 200
 _SHORTEST_SECRET: Final = 4
+_SHORTEST_TOKEN: Final = 8
 # A server that speaks HTTP/2, and does not answer HTTP/1, is most likely gRPC.
 _PROTOCOLS: Final = {probing.HTTP1: HTTP, probing.HTTP2: GRPC, probing.TLS_HTTP2: GRPC}
 _DEFAULT_PORTS: Final = {"https": 443}
@@ -129,6 +130,8 @@ def probe(target: Target, otherwise: str, effect: str = BROKEN) -> Cause:
 def without_headers(target: Target, text: str) -> str:
     """`text` of a server or library, shortened and without secrets and values of our headers."""
     for _, value in target.headers:
-        if len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "***")
+        # A server may repeat the token of `Bearer TOKEN` alone.
+        parts = [part for part in value.split() if len(part) >= _SHORTEST_TOKEN]
+        for secret in [value] * (len(value) >= _SHORTEST_SECRET) + parts:
+            text = text.replace(secret, "***")
     return without_secrets(text)[:_MOST_WORDS]

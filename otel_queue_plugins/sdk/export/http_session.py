@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import requests
@@ -47,10 +49,18 @@ class Session(requests.Session):
 
 
 def _answer(response: requests.Response) -> Answer:
-    body = b"" if response.ok else response.content[:_MOST_OF_BODY]
     return Answer(
         status=response.status_code,
         reason=response.reason or "",
         location=response.headers.get("location", ""),
-        body=body.decode("utf-8", "replace"),
+        body="" if response.ok else _words(response)[:_MOST_OF_BODY],
     )
+
+
+def _words(response: requests.Response) -> str:
+    """The body as text. OTLP has the words of an error in a message of `google.rpc.Status`."""
+    if "protobuf" in response.headers.get("content-type", ""):
+        with suppress(Exception):  # that of a proxy, which may be anything
+            status: Any = import_module("google.rpc.status_pb2").Status
+            return str(status.FromString(response.content).message)
+    return response.content[: 4 * _MOST_OF_BODY].decode("utf-8", "replace")

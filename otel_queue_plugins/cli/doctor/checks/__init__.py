@@ -1,0 +1,1 @@
+"""The checks of `otel-queue doctor`, a module for each group of them."""

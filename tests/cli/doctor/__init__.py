@@ -1,0 +1,1 @@
+"""`otel-queue doctor` on set-ups that are broken in one way each."""
