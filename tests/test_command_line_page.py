@@ -1,55 +1,38 @@
-"""The reference of the command line and its parser have the same commands and options."""
+"""The reference of the command line has what its parser has."""
 
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, _SubParsersAction
+import shlex
+
+import pytest
 
 from otel_queue_plugins.cli.main import make_parser
-from tests import pages
+from tests import command_line_page, pages
 
-NOT_ABOUT_QUEUES = {"dashboards", "workers"}
-PAGE = pages.text("reference/command-line")
-
-
-def parsers() -> dict[str, ArgumentParser]:
-    """The parser of each command for queues."""
-    (found,) = [each for each in make_parser()._actions if isinstance(each, _SubParsersAction)]
-    return {name: each for name, each in found.choices.items() if name != "demo"}
+PAGE = command_line_page.current()
+COMMANDS = command_line_page.commands()
 
 
-def options_of(parser: ArgumentParser) -> set[str]:
-    """The names of its options."""
-    names = {name for action in parser._actions for name in action.option_strings}
-    return names - {"-h", "--help"}
+def test_page_has_the_commands_of_the_parser() -> None:
+    """If not, `python -m tests.command_line_page` writes them."""
+    assert command_line_page.generated() == PAGE
 
 
-def rows() -> dict[str, str]:
-    """The options in the first cells of the tables, each with its row."""
-    found = {}
-    for line in PAGE.splitlines():
-        if line.startswith("| `-"):
-            for name in re.findall(r"`(-[\w-]+)`", line.split(" | ")[0]):
-                found[name] = line
-    return found
-
-
-def test_option_has_a_row_and_row_has_an_option() -> None:
-    """Of some command."""
-    assert set(rows()) == set().union(*map(options_of, parsers().values()))
-
-
-def test_row_names_the_commands_that_take_the_option() -> None:
-    """In its second cell, where not all of them do."""
-    for name, row in rows().items():
-        taken = {command for command, parser in parsers().items() if name in options_of(parser)}
-        if set(parsers()) - taken - NOT_ABOUT_QUEUES:
-            assert set(re.findall(r"`(\w+)`", row.split(" | ")[1])) == taken, name
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_examples_that_are_understood(name: str) -> None:
+    """Each is a line of that very command."""
+    lines = command_line_page.examples(COMMANDS[name])
+    assert lines
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "otel-queue"
+        assert make_parser().parse_args(arguments).command == name
 
 
 def test_command_has_a_row() -> None:
     """Each is described."""
-    for name in (*parsers(), "demo"):
+    for name in COMMANDS:
         assert f"| `otel-queue {name}" in PAGE
 
 

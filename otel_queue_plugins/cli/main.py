@@ -68,6 +68,8 @@ def make_parser() -> ArgumentParser:
             help="start a broker, a worker and a web process, and show their traces",
             description="Start a broker, a worker and a web process that use this package as any "
             "app would, and show the traces and metrics they send.",
+            epilog=demo_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
         )
     )
     report_arguments.add_arguments(
@@ -76,6 +78,8 @@ def make_parser() -> ArgumentParser:
             help="report the state of queues as metrics",
             description="Look at queues again and again, and export their depth and age as "
             "metrics, as OTEL_* say.",
+            epilog=report_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
         )
     )
     workers_arguments.add_arguments(
@@ -94,6 +98,8 @@ def make_parser() -> ArgumentParser:
             help="write dashboards and alerts for your backend",
             description="Write dashboards and alert rules for Grafana, Prometheus, Datadog and "
             "Honeycomb into a directory. They show what this package exports.",
+            epilog=dashboards_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
         )
     )
     return parser

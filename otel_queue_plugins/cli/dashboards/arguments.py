@@ -8,6 +8,10 @@ from typing import Final
 
 BACKENDS: Final = ("grafana", "prometheus", "datadog", "honeycomb")
 
+EXAMPLES: Final = """examples:
+  otel-queue dashboards monitoring
+  otel-queue dashboards monitoring --only grafana --only prometheus --force"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, ArgumentTypeError
+from typing import Final
 from urllib.parse import urlsplit
+
+EXAMPLES: Final = """examples:
+  otel-queue demo
+  otel-queue demo dramatiq --broker-url redis://localhost
+  otel-queue demo celery --otlp-endpoint http://localhost:4318"""
 
 _BROKERS = ("redis", "rediss", "amqp", "amqps")
 _ENDPOINTS = ("http", "https")

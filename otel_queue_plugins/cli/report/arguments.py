@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+from typing import Final
 
 from otel_queue_plugins.cli.queues.arguments import add_queues, add_source
+
+EXAMPLES: Final = """examples:
+  otel-queue report -A shop.tasks
+  otel-queue report --url redis://localhost --framework dramatiq --queue orders --once"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
