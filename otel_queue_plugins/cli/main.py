@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
 
+from otel_queue_plugins.cli.completion import arguments as completion_arguments
 from otel_queue_plugins.cli.dashboards import arguments as dashboards_arguments
 from otel_queue_plugins.cli.demo import arguments as demo_arguments
 from otel_queue_plugins.cli.doctor import arguments as doctor_arguments
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from otel_queue_plugins.cli.dashboards.command import dashboards
 
         return dashboards(parsed)
+    if parsed.command == "completion":
+        from otel_queue_plugins.cli.completion.bash import script
+
+        sys.stdout.write(script(parser))
+        return 0
     return _run(parsed)
 
 
@@ -99,6 +105,16 @@ def make_parser() -> ArgumentParser:
             description="Write dashboards and alert rules for Grafana, Prometheus, Datadog and "
             "Honeycomb into a directory. They show what this package exports.",
             epilog=dashboards_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+    )
+    completion_arguments.add_arguments(
+        commands.add_parser(
+            "completion",
+            help="print a script that completes commands and options in your shell",
+            description="Print a script for your shell. It completes commands, options and "
+            "their choices.",
+            epilog=completion_arguments.EXAMPLES,
             formatter_class=RawDescriptionHelpFormatter,
         )
     )

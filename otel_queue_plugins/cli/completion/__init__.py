@@ -1,0 +1,1 @@
+"""The completion of `otel-queue` in a shell."""
