@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.cli.doctor.background import Background
+from otel_queue_plugins.cli.workers.asking import of_celery
 
-_COMMAND: Final = "otel_queue"
 _ANSWER_S: Final = 1.0
 _CONNECT_S: Final = 2.0
 
@@ -15,7 +15,7 @@ _CONNECT_S: Final = 2.0
 class Answers(NamedTuple):
     """The answers by the name of the worker.
 
-    `stats` is the object of `/stats`, or what a worker without this package says: `error`.
+    `stats` is the object of `/stats`; without `versions` if a worker does not run this package.
     `queues` has the names of the queues that each worker consumes.
     """
 
@@ -30,10 +30,10 @@ def ask(app: Any, seconds: float) -> Answers:
     """
     wait = min(_ANSWER_S, seconds)
     queues = Background(lambda: _replies(app, "active_queues", wait))
-    stats = _replies(app, _COMMAND, wait)
+    stats = of_celery(app, seconds)
     consumed = queues.result(wait + _CONNECT_S)
     return Answers(
-        {name: answer for name, answer in stats.items() if isinstance(answer, dict)},
+        {str(each["worker"]): each for each in stats},
         {
             name: [str(each.get("name")) for each in answer]
             for name, answer in consumed.items()

@@ -53,7 +53,7 @@ def keep_failures() -> KeptFailures:
 
 def started(target: Target, failures: KeptFailures, seconds: float) -> Background[TestExport]:
     """Begin to export to `target`; it ends at the first failed attempt."""
-    bounded = max(_LEAST_S, min(target.timeout, seconds))
+    bounded = max(_LEAST_S, round(min(target.timeout, seconds), 1))  # people see it
     return Background(lambda: _export(replace(target, timeout=bounded), failures))
 
 

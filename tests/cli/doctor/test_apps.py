@@ -275,7 +275,7 @@ def test_worker_without_this_package_is_broken(
     doctor: Doctor, write: Write, answer: Answer
 ) -> None:
     """It answers, and does not know the question."""
-    other = {"error": "No such command"}, ["q"]
+    other = {"worker": "theirs", "versions": None}, ["q"]
     answer(state("q"), ours=worker("0.1.0", "q"), theirs=other)
     (line,) = doctor("-A", f"{write(CELERY)}:app", **ENV).broken()["workers"]
     assert line.startswith("theirs: without this package")

@@ -37,7 +37,7 @@ def workers(case: Case) -> Iterator[Finding]:
     else:
         if silent := sorted(set(answers.queues) - set(answers.stats)):
             yield unknown(f"{_listed(silent)}: did not say in time whether it runs this package")
-        with_ours = {name: each for name, each in answers.stats.items() if "versions" in each}
+        with_ours = {name: each for name, each in answers.stats.items() if each.get("versions")}
         without = sorted(set(answers.stats) - set(with_ours))
         if without:
             yield broken(
