@@ -124,6 +124,8 @@ EXCEPTIONS = {
     "sdk/logs/bridge.py": {"_SUPPRESS_INSTRUMENTATION_KEY"},
     # The propagators inside the API's composite one.
     "core/carrier/traceparent.py": {"_propagators"},
+    # A value of the conventions, and no name.
+    "core/route_templates.py": {"_OTHER"},
     # The API's proxies: nothing else tells that an application uses it before it sets a provider.
     "sdk/patches.py": {
         *("_internal", "_ProxyCounter", "_ProxyGauge", "_ProxyHistogram", "_ProxyMeter"),

@@ -46,10 +46,10 @@ class Redaction:
             raise ValueError(f"there are more than {_MAX_EXPRESSIONS} expressions")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Redaction) and self._key() == other._key()
+        return isinstance(other, Redaction) and self._compared() == other._compared()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self._compared())
 
     def __repr__(self) -> str:
         return ",".join((*self.rules, *map(repr, self.functions))) or NONE
@@ -95,7 +95,7 @@ class Redaction:
             text = _applied(function, text)
         return text
 
-    def _key(self) -> tuple[object, ...]:
+    def _compared(self) -> tuple[object, ...]:
         return (self.rules, self.functions)
 
 
