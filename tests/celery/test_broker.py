@@ -108,7 +108,7 @@ def test_routes_of_deleted_app_are_not_used_for_another() -> None:
         assert route.server_address == f"gone-{number}"
         del app, route
     gc.collect()
-    left = {one.server_address for one in gc.get_objects() if isinstance(one, Route)}
+    left = {one.server_address for one in gc.get_objects() if type(one) is Route}
     assert left.isdisjoint({"gone-0", "gone-1"})
 
 
