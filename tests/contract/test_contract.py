@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,13 @@ from tests.points import points_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+if importlib.util.find_spec("rq"):
+    from tests.contract.rq_driver import RQQueue
+
+    RQ: Any = RQQueue
+else:
+    RQ = pytest.param(None, marks=pytest.mark.skip(reason="rq is not installed"), id="rq")
 
 OUTCOME = "taskqueue.task.outcome"
 
@@ -49,7 +57,7 @@ class Lab:
         return points_of(self.reader, metric)
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda kind: kind.name)
+@pytest.fixture(params=[*DRIVERS, RQ], ids=lambda kind: kind.name)
 def lab(
     request: Any, tracer_provider: Any, meter_provider: Any, span_exporter: Any, metric_reader: Any
 ) -> Iterator[Lab]:
@@ -66,7 +74,8 @@ def test_send_and_process_are_one_trace(lab: Lab) -> None:
     driver = lab.start()
     identity = driver.send("ok")
     send, (process,) = lab.work(1)
-    assert (send.name, process.name) == (f"send {TASK}", f"process {TASK}")
+    task = getattr(driver, "task", TASK) if driver.name == "rq" else TASK
+    assert (send.name, process.name) == (f"send {task}", f"process {task}")
     assert process.parent.span_id == send.context.span_id
     assert process.context.trace_id == send.context.trace_id
     assert not process.links
@@ -77,7 +86,7 @@ def test_send_and_process_are_one_trace(lab: Lab) -> None:
         assert found["messaging.message.id"] == identity
         assert found["messaging.destination.name"]
         assert found["taskqueue.framework"] == driver.name
-        assert found["taskqueue.task.name"] == TASK
+        assert found["taskqueue.task.name"] == task
     assert process.attributes["taskqueue.task.attempt"] == 1
     assert process.attributes["taskqueue.task.wait"] >= 0
     assert process.attributes["process.pid"]
