@@ -26,8 +26,9 @@ MAY_USE = {
     "trace_links": {"trace_links", "core", "sdk", "brokers", "version"},
     "sampling": {"sampling", "sdk", "core", "version"},
     "cli": {"cli", "core", "sdk", "brokers", "reporting", "trace_links", "version"},
+    "any_queue": {"any_queue", "core", "sdk", "version"},
     "version": set(),
-    "__init__": {"version", "sdk", "trace_links"},
+    "__init__": {"version", "sdk", "trace_links", "any_queue"},
 }
 # Each room uses those before it. A fork, an end and a first use of providers need each other: the
 # last three of the SDK part are one step.

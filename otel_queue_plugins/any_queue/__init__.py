@@ -1,0 +1,1 @@
+"""Traces and metrics for a queue that is neither Celery nor Dramatiq, and spans of your own."""
