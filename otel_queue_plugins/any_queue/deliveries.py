@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_queue_plugins.any_queue import values
 from otel_queue_plugins.core.messages import SUCCEEDED, Delivery, Ending, Outcome
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from otel_queue_plugins.core.telemetry import QueueTelemetry
 
 
+_NOT_ENQUEUED: Final = "the retry was not enqueued"
+
+
 class Delivering:
     """A delivery that is processed inside the `with` block; `QueueTracer.process` makes it.
 
     Its methods say how the delivery ends; the last one called counts, also if an exception leaves
     the block afterwards. Called while an exception is handled, they take that one as the error.
+    If another one leaves the block after `retry`, the retry was not enqueued: the message is lost.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Delivering:
         ending = self._decided
         if ending is None:
             ending = SUCCEEDED if error is None else self._failed(error)
+        elif ending.outcome is Outcome.RETRY and error is not None and _is_another(error, ending):
+            ending = Ending(Outcome.LOST, error, reason=f"{_NOT_ENQUEUED}: {type(error).__name__}")
         elif ending.error is None and error is not None:
             ending = ending._replace(error=error, expected=self._is_expected(error))
         self._telemetry.end_process(self._operation, ending)
@@ -169,3 +175,7 @@ class Delivering:
         eta = time.time() + delay if delay else None
         self._telemetry.requeue(self._operation, carrier, eta)
         return values.strings(carrier)
+
+
+def _is_another(error: BaseException, ending: Ending) -> bool:
+    return ending.error is not None and error is not ending.error

@@ -131,3 +131,34 @@ def test_pairs_of_bytes_are_headers(providers: Any, span_exporter: Any) -> None:
     sent, process = span_exporter.get_finished_spans()
     assert process.parent.span_id == sent.context.span_id
     assert process.attributes["taskqueue.task.outcome"] == "lost"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_retry_that_cannot_be_enqueued_is_lost(
+    providers: Any, span_exporter: Any, *, fails: bool
+) -> None:
+    """The error is then that of the broker; an error that is raised again is still a retry."""
+    queue = QueueTracer("myqueue", system="redis", **providers)
+
+    def push(_headers: dict[str, str]) -> None:
+        if fails:
+            raise ConnectionError("the broker is away")
+
+    def work() -> None:
+        raise TimeoutError
+
+    def run() -> None:
+        with queue.process(task="resize", destination="images") as delivery:
+            try:
+                work()
+            except TimeoutError:
+                push(delivery.retry(delay=5.0))
+                raise
+
+    with pytest.raises(ConnectionError if fails else TimeoutError):
+        run()
+    (span,) = span_exporter.get_finished_spans()
+    assert span.attributes["taskqueue.task.outcome"] == ("lost" if fails else "retry")
+    assert span.attributes.get("taskqueue.lost.reason") == (
+        "the retry was not enqueued: ConnectionError" if fails else None
+    )
