@@ -16,6 +16,7 @@ from otel_queue_plugins.cli.demo import arguments as demo_arguments
 from otel_queue_plugins.cli.doctor import arguments as doctor_arguments
 from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
+from otel_queue_plugins.cli.tail import arguments as tail_arguments
 from otel_queue_plugins.cli.workers import arguments as workers_arguments
 from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.version import VERSION
@@ -88,6 +89,17 @@ def make_parser() -> ArgumentParser:
             formatter_class=RawDescriptionHelpFormatter,
         )
     )
+    tail_arguments.add_arguments(
+        commands.add_parser(
+            "tail",
+            help="show the traces of any app, as they come",
+            description="Take OTLP in on this machine, and show each trace as a tree as soon as "
+            "it is complete, or nothing more of it came for two seconds. Start your app with "
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318.",
+            epilog=tail_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+    )
     workers_arguments.add_arguments(
         commands.add_parser(
             "workers",
@@ -132,6 +144,10 @@ def _run(parsed: Namespace) -> int:
         from otel_queue_plugins.cli.demo.command import demo
 
         return demo(parsed)
+    if parsed.command == "tail":
+        from otel_queue_plugins.cli.tail.command import tail
+
+        return tail(parsed)
     from otel_queue_plugins.cli.queues.run import run
 
     return run(parsed)

@@ -7,7 +7,6 @@ with OtlpReceiver() as receiver:
 
 from __future__ import annotations
 
-import gzip
 import socket
 import threading
 import zlib
@@ -29,6 +28,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from otel_queue_plugins.cli.forwarding import Forwarder, RawExport
+from otel_queue_plugins.cli.otlp_json import from_json
 from otel_queue_plugins.cli.store import TelemetryStore
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _FORWARD_STOP_S = 5.0
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+MOST_BYTES = 64 << 20
+"""What a request may have, packed and unpacked."""
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
 MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
     "/v1/traces": (ExportTraceServiceRequest, ExportTraceServiceResponse),
     "/v1/metrics": (ExportMetricsServiceRequest, ExportMetricsServiceResponse),
@@ -113,25 +118,32 @@ class OtlpReceiver(TelemetryStore):
     def _keep(self, export: RawExport) -> Reply:
         if export.path not in MESSAGES:
             return Reply(404)
-        if export.headers.get("content-type") != "application/x-protobuf":
+        content_type = export.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in {PROTOBUF, JSON}:
             return Reply(415)
         request_type, response_type = MESSAGES[export.path]
         try:
-            self.add(request_type.FromString(_unpacked(export)))
-        except (DecodeError, OSError, EOFError, zlib.error) as error:
+            body = _unpacked(export)
+            if content_type == JSON:
+                self.add(from_json(body, request_type()))
+            else:
+                self.add(request_type.FromString(body))
+        except (DecodeError, ValueError, OSError, EOFError, zlib.error) as error:
             return Reply(400, str(error).encode())
-        return Reply(
-            200, response_type().SerializeToString(), {"Content-Type": "application/x-protobuf"}
-        )
+        answer = b"{}" if content_type == JSON else response_type().SerializeToString()
+        return Reply(200, answer, {"Content-Type": content_type})
 
 
 def _unpacked(export: RawExport) -> bytes:
-    packed_how = export.headers.get("content-encoding", "identity")
-    if packed_how == "gzip":
-        return gzip.decompress(export.body)
-    if packed_how == "deflate":
-        return zlib.decompress(export.body)
-    return export.body
+    """The body, unpacked up to its limit. Raises ValueError beyond that."""
+    packed_how = export.headers.get("content-encoding", "identity").strip().lower()
+    if packed_how not in _WINDOWS:
+        return export.body
+    unpacking = zlib.decompressobj(_WINDOWS[packed_how])
+    body = unpacking.decompress(export.body, MOST_BYTES)
+    if not unpacking.eof:
+        raise ValueError(f"the body is cut off, or larger than {MOST_BYTES} bytes")
+    return body
 
 
 class _Server(ThreadingHTTPServer):
@@ -186,9 +198,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = self.headers.get("Content-Length") or "0"
+        if not (length.isascii() and length.isdigit()) or int(length) > MOST_BYTES:
+            self.close_connection = True
+            self._send(Reply(413 if length.isdigit() else 400))
+            return
+        body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.respond(RawExport(self.path, headers, body))
+        self._send(self.server.respond(RawExport(self.path, headers, body)))
+
+    def do_GET(self) -> None:
+        """Exports are posted."""
+        self._send(Reply(405, headers={"Allow": "POST"}))
+
+    def _send(self, reply: Reply) -> None:
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)

@@ -161,7 +161,7 @@ def test_waiting_ends_when_the_condition_holds_or_the_time_is_over(receiver: Otl
         ("/v1/traces", PROTOBUF, b"\xff\xff\xff", 400),
         ("/v1/traces", PROTOBUF | {"Content-Encoding": "gzip"}, b"no gzip", 400),
         ("/v1/traces", PROTOBUF | {"Content-Encoding": "deflate"}, b"no deflate", 400),
-        ("/v1/traces", {"Content-Type": "application/json"}, b"{}", 415),
+        ("/v1/traces", {"Content-Type": "text/json"}, b"{}", 415),
         ("/v1/other", PROTOBUF, b"", 404),
     ],
 )

@@ -18,20 +18,29 @@ from otel_queue_plugins.cli.view.trace import Trace
 _QUIET = "bright_black"
 
 
-def print_traces(console: Console, traces: Sequence[Trace], titles: Mapping[str, str]) -> None:
-    """Print each trace as a tree with a time line. `titles` are by trace id."""
+def print_traces(
+    console: Console,
+    traces: Sequence[Trace],
+    titles: Mapping[str, str],
+    *,
+    links: Mapping[str, str] | None = None,
+    has_legend: bool = True,
+) -> None:
+    """Print each trace as a tree with a time line. `titles` and `links` are by trace id."""
     if not traces:
         return
     glyphs = glyphs_for(console)
     columns = tree.columns_for(traces, width_of(console))
     for trace in traces:
         console.print()
-        put(console, _title(titles.get(trace.trace_id, ""), trace, columns.total))
+        link = (links or {}).get(trace.trace_id, "")
+        put(console, _title(titles.get(trace.trace_id, ""), trace, columns.total, link))
         put(console, tree.captions(trace, columns))
         for line in tree.lines(trace, columns, glyphs):
             put(console, line)
-    console.print()
-    console.print(_legend(glyphs), highlight=False)
+    if has_legend:
+        console.print()
+        console.print(_legend(glyphs), highlight=False)
 
 
 def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
@@ -44,10 +53,11 @@ def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
         put(console, line)
 
 
-def _title(title: str, trace: Trace, width: int) -> Text:
+def _title(title: str, trace: Trace, width: int, link: str) -> Text:
     line = Text(title, "bold")
     identity = f"trace {trace.trace_id}"
-    line.append(identity.rjust(width - len(title)), f"not bold {_QUIET}")
+    line.append(" " * (width - len(title) - len(identity)))
+    line.append(identity, f"not bold {_QUIET}" + f" link {link}" * bool(link))
     return line
 
 
