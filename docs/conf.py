@@ -27,7 +27,9 @@ napoleon_numpy_docstring = False
 # Each name that the reference mentions has a page, on this site or on another one.
 nitpicky = True
 # What options of these types are made from is said where they are.
-nitpick_ignore_regex = [("py:class", r"(otel_queue_plugins\..+\.)?(Redaction|ArgumentPath)")]
+nitpick_ignore_regex = [
+    ("py:class", r"(otel_queue_plugins\..+\.)?(Redaction|ArgumentPath|Rule|_Function)")
+]
 # The few names of others that we mention are in text files here instead of being fetched: the build
 # asks no server, and is the same on every machine. A name that is in none of them fails it.
 intersphinx_mapping = {

@@ -167,11 +167,11 @@ class QueueTracer:
             destination: The queue, by the name that its users know.
             message_id: The id of the message.
             headers: What came with the message: a mapping or pairs; None if nothing did.
-            attempt: The how manieth delivery of this message it is, from 1.
+            attempt: Which delivery of this message it is; the first is 1.
             max_attempts: How many there may be; None without a bound.
             priority: The priority of the message.
             enqueued_at: When the message was sent, if the sender was not traced. Times are
-                `datetime`s or seconds since the epoch.
+                `datetime` objects, or seconds since the epoch.
             eta: Its earliest start, if the broker knows it.
             expires_at: When it is too old.
             received_at: When this process got it.
