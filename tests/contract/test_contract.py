@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tests.contract.drivers import DRIVERS, TASK
+from tests.contract.drivers import DRIVERS, TASK, CeleryQueue
 from tests.points import points_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ class Lab:
         return points_of(self.reader, metric)
 
 
-@pytest.fixture(params=[*DRIVERS, RQ], ids=lambda kind: kind.name)
+# A worker of Celery takes seconds to stop.
+KINDS = [
+    pytest.param(each, marks=pytest.mark.slow) if each is CeleryQueue else each for each in DRIVERS
+]
+
+
+@pytest.fixture(params=[*KINDS, RQ], ids=lambda kind: kind.name)
 def lab(
     request: Any, tracer_provider: Any, meter_provider: Any, span_exporter: Any, metric_reader: Any
 ) -> Iterator[Lab]:

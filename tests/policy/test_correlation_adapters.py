@@ -26,6 +26,7 @@ def values(spans: list[ReadableSpan], name: str = KEY) -> list[object]:
     return [(span.attributes or {}).get(name) for span in spans]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_celery_task_has_value_at_both_ends(protocol: int) -> None:
     """By the signature of a bound task, by position and by name, and run eagerly."""
@@ -44,6 +45,7 @@ def test_celery_task_has_value_at_both_ends(protocol: int) -> None:
         assert sorted(map(str, values(spans))) == ["7", "7", "8", "8", "9"]
 
 
+@pytest.mark.slow
 def test_celery_task_that_the_sender_does_not_know_has_value_in_the_worker() -> None:
     """By name the sender finds it, too."""
     app, other = memory_app(), memory_app()
@@ -63,6 +65,7 @@ def test_celery_task_that_the_sender_does_not_know_has_value_in_the_worker() -> 
         assert values(telemetry.spans()) == ["acme", "acme"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relation", ["child", "link", "none"])
 def test_celery_workflow_hands_value_and_id_on(relation: str) -> None:
     """Through a chain with a retry and a chord; only the first task has the argument."""
