@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_queue_plugins.core.metrics import observed
 from otel_queue_plugins.core.settings import problems
+from otel_queue_plugins.sdk.config import scraping
 from tests.processes import Processes
 from tests.services import amqp_url, managed_rabbitmq, redis_url
 
@@ -153,6 +154,14 @@ def nothing_leaks() -> Iterator[None]:
     if left:
         context.attach(context.Context())
     assert not left, f"left in the context: {dict(left)}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_worker_is_left() -> Iterator[None]:
+    """A worker that ran in this process is none for the tests of the next module."""
+    before = scraping._siblings.check
+    yield
+    scraping._siblings.check = before
 
 
 def _processes(config: pytest.Config) -> Iterator[Processes]:

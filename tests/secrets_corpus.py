@@ -46,6 +46,7 @@ CREDENTIALS = (
     _credential(f"X-Api-Key: {_WORD}"),
     _credential(f"--password {_WORD}"),
     _credential(f"CREATE ROLE shop IDENTIFIED BY '{_WORD}'"),
+    _credential(f"CREATE ROLE shop IDENTIFIED BY \\'{_WORD}\\' \""),
     _credential(f"Authorization: Bearer {_WORD}"),
     _credential(f"authorization=token {_WORD}"),
     _credential(f"'Authorization': 'Basic {_BASIC}'", _BASIC),

@@ -160,3 +160,10 @@ def test_any_text_is_rules_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert Objectives().check(rules) == rules
+
+
+def test_waiting_alone_is_counted_alone(queue: Queue) -> None:
+    """An objective that is not set counts nothing."""
+    shop = queue.sibling(slo="default:wait<10s")
+    deliver(shop)
+    assert counted(shop) == {("wait", True): 1}

@@ -29,7 +29,9 @@ _ASSIGNED_WORD: Final = re.compile(rf"(?:pass|sig)\b{_SIGN}{_VALUE}", _ANY_CASE)
 # `--password x`, `-pass x`
 _OPTION: Final = re.compile(rf"[\w-]{{1,40}}\s{_VALUE}", _ANY_CASE)
 _DASHES: Final = re.compile(r"(?<![\w-])--?[\w-]{0,40}\Z")
-_SQL: Final = re.compile(r"(?:identified\s+by|password)\s+(['\"])(?P<it>.*?)(?:\1|$)", _ANY_CASE)
+_SQL: Final = re.compile(
+    r"(?:identified\s+by|password)\s+(\\{0,4}['\"])(?P<it>.*?)(?:\1|$)", _ANY_CASE
+)
 _LINE: Final = re.compile(
     r"(?:digest\s+(?=\w+=)|aws4-hmac-sha256\s|cookie[\"']?\s{0,8}[:=]\s{0,8})(?P<it>.+)", _ANY_CASE
 )
