@@ -71,11 +71,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try again what measures time."""
-    can_rerun = config.pluginmanager.hasplugin("rerunfailures")
+    """Try again what measures time, and what runs processes of its own."""
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        return
     for item in items:
-        if can_rerun and item.get_closest_marker("timing"):
+        if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2))
+        elif "processes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(wrapper=True)

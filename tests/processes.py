@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SHOWN_LINES = 200
 _DUMP_S = 1.0
+_CHILDREN_DUMP_S = 0.5
+_LONG_S = 60
 _LAST_LINES_S = 1.0
 
 
@@ -96,6 +98,8 @@ class ManagedProcess:
             self._changed.wait_for(lambda: seen() or self._log_ended, timeout)
             if seen():
                 return
+        if timeout >= _LONG_S:
+            self._dump_stacks()
         raise self._error(f"did not log {pattern!r} {count} time(s) in {timeout:g} s")
 
     def wait_for_sleep(self, timeout: float = 60) -> None:
@@ -168,6 +172,11 @@ class ManagedProcess:
         return ProcessError(f"{self.name} {what} ({state})\n{self.tail()}")
 
     def _dump_stacks(self) -> None:
+        """Let the children, and then the command, write where they stand to the log, and end."""
+        with suppress(OSError):
+            for child in self.children():
+                os.kill(child, signal.SIGABRT)
+        time.sleep(_CHILDREN_DUMP_S)
         self.send_signal(signal.SIGABRT)
         with self._changed:
             self._changed.wait_for(lambda: self._log_ended, _DUMP_S)

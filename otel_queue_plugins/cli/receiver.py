@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 import zlib
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,11 +33,12 @@ from otel_queue_plugins.cli.otlp_json import from_json
 from otel_queue_plugins.cli.store import TelemetryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
 
 _FORWARD_STOP_S = 5.0
+_ANSWER_S = 1.0
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 MOST_BYTES = 64 << 20
 """What a request may have, packed and unpacked."""
@@ -147,7 +149,7 @@ def _unpacked(export: RawExport) -> bytes:
 
 
 class _Server(ThreadingHTTPServer):
-    """An HTTP server whose end also ends its kept-alive connections."""
+    """An HTTP server. Its end answers what it has read, and ends kept-alive connections."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -155,7 +157,8 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, respond: Callable[[RawExport], Reply]) -> None:
         self.respond = respond
         self._open: set[Any] = set()
-        self._lock = threading.Lock()
+        self._unanswered = 0
+        self._lock = threading.Condition()
         super().__init__(("127.0.0.1", port), _Handler)
 
     def start(self) -> None:
@@ -167,8 +170,21 @@ class _Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         with self._lock:
+            self._lock.wait_for(lambda: not self._unanswered, _ANSWER_S)
             for connection in self._open:
                 _hang_up(connection)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Hold up a stop until the request is answered."""
+        with self._lock:
+            self._unanswered += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unanswered -= 1
+                self._lock.notify_all()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
@@ -205,7 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._send(self.server.respond(RawExport(self.path, headers, body)))
+        with self.server.answering():
+            self._send(self.server.respond(RawExport(self.path, headers, body)))
+            self.wfile.flush()
 
     def do_GET(self) -> None:
         """Exports are posted."""

@@ -6,6 +6,7 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ from otel_queue_plugins.cli.receiver import OtlpReceiver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from google.protobuf.message import Message
     from opentelemetry.util.types import AnyValue
 
 RESOURCE = Resource({"service.name": "shop", "team": "a"})
@@ -238,3 +240,33 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         port = int(first.endpoint.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             OtlpReceiver(port=port).start()
+
+
+class Slow(OtlpReceiver):
+    """Takes an export in, and then its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_taken, self.may_answer = threading.Event(), threading.Event()
+
+    def add(self, request: Message) -> None:
+        super().add(request)
+        self.has_taken.set()
+        self.may_answer.wait(60)
+
+
+def test_an_export_that_was_taken_is_answered_before_the_end() -> None:
+    """Else its sender sends it a second time, to nobody."""
+    receiver = Slow()
+    receiver.start()
+    stopping = threading.Thread(target=receiver.stop)
+    with ThreadPoolExecutor(1) as pool:
+        url = f"{receiver.endpoint}/v1/traces"
+        request = urllib.request.Request(url, b"", PROTOBUF)
+        answer = pool.submit(lambda: urllib.request.urlopen(request, timeout=60).status)
+        assert receiver.has_taken.wait(60)
+        stopping.start()
+        receiver.may_answer.set()
+        assert answer.result(60) == 200
+    stopping.join(60)
+    assert not stopping.is_alive()

@@ -85,6 +85,7 @@ def test_one_that_stands_still_costs_no_more_than_the_time_given(
     monkeypatch.setattr(siblings, "time", clock)
     with process(b"first"), process(b"stopped") as stopped, closing(Answering(lambda: b"last")):
         os.kill(stopped, signal.SIGSTOP)
+        os.waitpid(stopped, os.WUNTRACED)  # every thread of it stands still
         began = time.monotonic()
         answers = ask(120)
         assert time.monotonic() - began < 60

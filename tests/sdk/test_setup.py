@@ -17,6 +17,8 @@ from otel_queue_plugins import sdk
 from tests.environment import clean_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.receiver import FaultyReceiver
     from tests.sdk.conftest import Programs, Receiver
 
@@ -197,12 +199,16 @@ def test_strict_mode_raises_at_the_start(programs: Programs, http_receiver: Faul
     assert "ConfigurationError: OTEL_TRACES_SAMPLER='sometimes'" in program.log
 
 
+@pytest.mark.timing
 def test_ensure_providers_called_again_is_cheap() -> None:
-    """Adapters call it for each message: less than a microsecond."""
+    """Adapters call it for each message: less than 20 calls of an empty function (1 us)."""
+
+    def fastest(function: Callable[[], object]) -> float:
+        # Short enough that one has the processor for itself, whatever else the machine does.
+        return min(timeit.repeat(function, repeat=500, number=100))
+
     sdk.ensure_providers()
-    # Short enough that one of them has the processor for itself, whatever else the machine does.
-    fastest = min(timeit.repeat(sdk.ensure_providers, repeat=500, number=500))
-    assert fastest / 500 < 1e-6
+    assert fastest(sdk.ensure_providers) < 20 * fastest(lambda: None)
 
 
 def test_flush_works_on_providers_of_the_application() -> None:
