@@ -139,7 +139,7 @@ def test_show_finds_a_message_in_every_state_by_the_beginning_of_its_id(
         (row,) = done.document["messages"]
         assert set(row) == KEYS | {"actions"}
         assert row["state"] == state
-        assert [action["name"] for action in row["actions"]] == ["copy", "open"]
+        assert [action["name"] for action in row["actions"]] == ["copy", "open", "view"]
         assert all(set(each) == {"name", "label", "command", "url"} for each in row["actions"])
         assert row["actions"][1]["url"] == backend
         assert (

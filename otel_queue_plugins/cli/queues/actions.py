@@ -1,18 +1,24 @@
-"""What can be done with the trace of a message: copy its id, open it in a browser."""
+"""What can be done with the trace of a message: copy its id, open it in a browser, view it."""
 
 from __future__ import annotations
 
 import base64
+import os
 import shlex
 import sys
 import webbrowser
 from argparse import Namespace
 from collections.abc import Sequence
 
+from opentelemetry.trace import SpanContext
+
 from otel_queue_plugins.brokers.facts import StoredMessage
 from otel_queue_plugins.brokers.urls import without_password
-from otel_queue_plugins.cli.queues.failures import NotFoundError, UsageError
+from otel_queue_plugins.cli import backends
+from otel_queue_plugins.cli.queues.failures import NotFoundError, UnreachableError, UsageError
 from otel_queue_plugins.cli.queues.output import Output
+from otel_queue_plugins.cli.view.page import print_traces
+from otel_queue_plugins.cli.view.trace import traces
 from otel_queue_plugins.trace_links import trace_url_of_message
 
 Action = dict[str, str | None]
@@ -35,12 +41,29 @@ def of(message: StoredMessage, parsed: Namespace) -> list[Action]:
     if url:
         label = "Open the trace in a browser"
         found.append({"name": "open", "label": label, "command": f"{command} --open", "url": url})
+    if backend := backend_url(parsed):
+        option = (
+            shlex.join(["--backend-url", without_password(backend)]) if parsed.backend_url else ""
+        )
+        found.append(
+            {
+                "name": "view",
+                "label": "View the trace here",
+                "command": f"{command} --view {option}".rstrip(),
+                "url": None,
+            }
+        )
     return found
 
 
+def backend_url(parsed: Namespace) -> str | None:
+    """Where traces can be asked for; None if nothing says so."""
+    return parsed.backend_url or backends.default_url(os.environ)
+
+
 def run(messages: Sequence[StoredMessage], parsed: Namespace, output: Output) -> None:
-    """Do what `--copy` and `--open` ask for."""
-    if not (parsed.copy or parsed.open):
+    """Do what `--copy`, `--open` and `--view` ask for."""
+    if not (parsed.copy or parsed.open or parsed.view):
         return
     message = _one(messages)
     if message.creation is None:
@@ -49,6 +72,8 @@ def run(messages: Sequence[StoredMessage], parsed: Namespace, output: Output) ->
         _copy(f"{message.creation.trace_id:032x}", output)
     if parsed.open:
         _open(trace_url_of_message(message))
+    if parsed.view:
+        _view(message, message.creation, parsed, output)
 
 
 def _one(messages: Sequence[StoredMessage]) -> StoredMessage:
@@ -72,6 +97,25 @@ def _open(url: str | None) -> None:
         raise NotFoundError("no URL of the trace is known: set OTEL_QUEUE_TRACE_URL")
     if not webbrowser.open(url):
         raise NotFoundError(f"no browser could be started; the trace is at {url}")
+
+
+def _view(message: StoredMessage, creation: SpanContext, parsed: Namespace, output: Output) -> None:
+    url, trace_id = backend_url(parsed), f"{creation.trace_id:032x}"
+    if url is None:
+        raise UsageError("--view needs --backend-url: that of the API of Jaeger or Tempo")
+    try:
+        spans = backends.fetch_trace(url, trace_id, parsed.timeout)
+    except backends.BackendError as error:
+        raise UnreachableError(str(error)) from error
+    if not spans:
+        raise NotFoundError(f"{without_password(url)} has no trace {trace_id}, or not yet")
+    link = trace_url_of_message(message)
+    print_traces(
+        output.console,
+        traces(spans),
+        {trace_id: message.task or message.id},
+        links={trace_id: link} if link else {},
+    )
 
 
 def _target(parsed: Namespace) -> list[str]:

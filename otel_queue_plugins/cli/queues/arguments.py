@@ -102,6 +102,17 @@ def add_look(parser: ArgumentParser) -> None:
     )
 
 
+def add_backend(parser: ArgumentParser) -> None:
+    """Add the backend that has the traces."""
+    parser.add_argument(
+        "--backend-url",
+        type=values.api_url,
+        metavar="URL",
+        help="the API of Jaeger or Tempo that has the traces (default: that of "
+        "OTEL_QUEUE_TRACE_URL=jaeger:URL)",
+    )
+
+
 def add_audit(parser: ArgumentParser) -> None:
     """Add the choice to record a look."""
     parser.add_argument("--audit", action="store_true", help="send a span that says who looked")

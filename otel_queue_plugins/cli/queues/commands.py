@@ -16,7 +16,8 @@ _PEEK: Final = """examples:
   otel-queue peek orders -B shop.tasks --state dead --task 'shop.*' --older-than 1h -n 5"""
 _SHOW: Final = """examples:
   otel-queue show 7f3c -A shop.tasks
-  otel-queue show 7f3c -B shop.tasks --args --open"""
+  otel-queue show 7f3c -B shop.tasks --args --open
+  otel-queue show 7f3c -A shop.tasks --view --backend-url http://localhost:16686"""
 _REQUEUE: Final = """examples:
   otel-queue requeue orders -B shop.tasks --dry-run
   otel-queue requeue orders -B shop.tasks --task charge --rate 10/s --yes"""
@@ -83,6 +84,10 @@ def _add_show(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--copy", action="store_true", help="put the trace id into the clipboard of the terminal"
     )
+    parser.add_argument(
+        "--view", action="store_true", help="show its trace here as a tree, out of the backend"
+    )
+    arguments.add_backend(parser)
     arguments.add_queues(parser)
     arguments.add_look(parser)
     arguments.add_audit(parser)

@@ -23,6 +23,10 @@ class NotFoundError(Exception):
     """What was looked for is not there, or something is wrong with it."""
 
 
+class UnreachableError(Exception):
+    """A backend does not answer as it should; the text says which, and how."""
+
+
 class InterruptedChangeError(Exception):
     """Somebody has stopped a change; the text says how far it had come."""
 

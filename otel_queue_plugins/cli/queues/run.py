@@ -14,6 +14,7 @@ from otel_queue_plugins.cli.queues import failures
 from otel_queue_plugins.cli.queues.failures import (
     InterruptedChangeError,
     NotFoundError,
+    UnreachableError,
     UsageError,
     write_error,
 )
@@ -41,6 +42,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     UsageError: failures.USAGE,
     ModuleNotFoundError: failures.USAGE,
     BrokerError: failures.UNREACHABLE,
+    UnreachableError: failures.UNREACHABLE,
     RefusedError: failures.REFUSED,
     InterruptedChangeError: failures.INTERRUPTED,
     KeyboardInterrupt: failures.INTERRUPTED,

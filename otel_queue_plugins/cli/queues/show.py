@@ -24,6 +24,8 @@ _WIDTH: Final = 12
 
 def show(parsed: Namespace, output: Output) -> int:
     """Show the message; the exit code is 1 if there is none, 4 if nothing could be looked at."""
+    if parsed.view and parsed.json:
+        raise UsageError("--view shows a tree, which is no JSON: leave one of them out")
     with (
         opened(parsed) as access,
         audit.of_look(parsed, "show", access.source) as span,

@@ -54,7 +54,7 @@ def broker_url(text: str) -> str:
 
 
 def api_url(text: str) -> str:
-    """The URL of a management API."""
+    """The URL of an HTTP API."""
     if not text.startswith(("http://", "https://")):
         shown = without_password(text)
         raise ArgumentTypeError(f"{shown!r} is not a URL that starts with http:// or https://")
