@@ -6,6 +6,7 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
@@ -53,9 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return dashboards(parsed)
     if parsed.command == "completion":
-        from otel_queue_plugins.cli.completion.bash import script
-
-        sys.stdout.write(script(parser))
+        shell = import_module(f"otel_queue_plugins.cli.completion.{parsed.shell}")
+        sys.stdout.write(shell.script(parser))
         return 0
     return _run(parsed)
 

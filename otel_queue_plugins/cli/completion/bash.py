@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, _SubParsersAction
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Final
+
+from otel_queue_plugins.cli.completion.words import Command, arguments_of, commands_of
 
 _SCRIPT: Final = """\
 _otel_queue() {{
@@ -28,35 +30,26 @@ complete -o default -F _otel_queue otel-queue
 
 def script(parser: ArgumentParser) -> str:
     """What bash reads: `eval "$(otel-queue completion bash)"`."""
-    (found,) = [each for each in _actions_of(parser) if isinstance(each, _SubParsersAction)]
-    commands: dict[str, ArgumentParser] = dict(found.choices)
-    own = [name for action in _actions_of(parser) for name in action.option_strings]
+    commands = commands_of(parser)
+    own = [name for each in arguments_of(parser) for name in each.options]
     return _SCRIPT.format(
-        commands=" ".join([*commands, *own]),
-        values="\n".join(
-            line for name, each in commands.items() for line in _values(name, _actions_of(each))
-        ),
+        commands=" ".join([*(each.name for each in commands), *own]),
+        values="\n".join(line for each in commands for line in _values(each)),
         words="\n".join(
-            f'        {name}) words="{" ".join(_words(_actions_of(each)))}" ;;'
-            for name, each in commands.items()
+            f'        {each.name}) words="{" ".join(_words(each))}" ;;' for each in commands
         ),
     )
 
 
-def _actions_of(parser: ArgumentParser) -> list[Action]:
-    # argparse has no public way to ask for them.
-    return parser._actions  # noqa: SLF001
-
-
-def _values(command: str, actions: list[Action]) -> Iterator[str]:
+def _values(command: Command) -> Iterator[str]:
     """After an option with a value: its choices, or none of the other words."""
-    for action in actions:
-        if action.option_strings and action.nargs != 0:
-            places = "|".join(f'"{command} {name}"' for name in action.option_strings)
-            choices = " ".join(map(str, action.choices or ()))
+    for each in command.arguments:
+        if each.options and each.takes_value:
+            places = "|".join(f'"{command.name} {name}"' for name in each.options)
+            choices = " ".join(each.choices)
             yield f'        {places}) COMPREPLY=($(compgen -W "{choices}" -- "$word")); return ;;'
 
 
-def _words(actions: list[Action]) -> Iterator[str]:
-    for action in actions:
-        yield from action.option_strings or map(str, action.choices or ())
+def _words(command: Command) -> Iterator[str]:
+    for each in command.arguments:
+        yield from each.options or each.choices
