@@ -20,6 +20,7 @@ from otel_queue_plugins.reporting.gauges import QueueGauges
 from otel_queue_plugins.reporting.polling import SHOWN_INTERVALS, Polling
 from otel_queue_plugins.reporting.reporter import Reporter
 from otel_queue_plugins.sdk.providers import service_metrics
+from otel_queue_plugins.sdk.relay import numbers
 
 _LEAST_SECONDS: Final = 0.1
 _MOST_SECONDS: Final = 3600.0
@@ -97,6 +98,8 @@ def _start(
             "(OTEL_EXPORTER_OTLP_ENDPOINT); the state of queues is not reported"
         )
         return None
+    if service.provider is not provider:
+        numbers.add_service_provider(service.provider)  # for those who read the worker's own port
     settings, reader = Settings.from_environ(), open_reader()
     gauges, polling = polling_of(
         lambda: reader, QueueChoice(consumed, declared, settings.globs), settings

@@ -53,7 +53,10 @@ def of_this_process(worker: Worker, why_no_metrics: str | None = None) -> Proces
         dropped=exported.dropped(),
         last_export_at=exported.last_at(),
         why_no_metrics=why_not,
-        metrics=b"" if why_not else numbers.of_provider(worker.meter_provider()),
+        # Export requests are joined by concatenation, which protobuf defines.
+        metrics=b""
+        if why_not
+        else numbers.of_provider(worker.meter_provider()) + numbers.of_service(),
     )
 
 

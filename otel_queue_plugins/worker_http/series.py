@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from otel_queue_plugins.core import semconv
+from otel_queue_plugins.sdk import instance_id
 
 Kind = Literal["counter", "gauge", "histogram"]
 Attributes = tuple[tuple[str, str], ...]
@@ -91,10 +92,14 @@ def add_up(requests: Iterable[tuple[int, bytes]]) -> WorkerMetrics:
     whole = WorkerMetrics()
     resources: list[Attributes] = []
     for pid, request in parsed:
-        for of_resource in request.resource_metrics:
-            resources.append(_attributes(of_resource.resource.attributes))
+        for number, of_resource in enumerate(request.resource_metrics):
+            resource = _attributes(of_resource.resource.attributes)
+            # What follows without an instance is of the service: of no process, like queue depth.
+            is_of_process = number == 0 or instance_id.KEY in dict(resource)
+            if is_of_process:
+                resources.append(resource)
             for of_scope in of_resource.scope_metrics:
-                _add_scope(whole, of_scope, pid if len(parsed) > 1 else None)
+                _add_scope(whole, of_scope, pid if is_of_process and len(parsed) > 1 else None)
     common = set.intersection(*map(set, resources)) if resources else set()
     whole.resource = dict(sorted(common))
     return whole

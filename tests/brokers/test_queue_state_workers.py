@@ -12,6 +12,8 @@ import redis
 from tests.brokers.moments import REDIS
 from tests.brokers.queues import until
 from tests.brokers.test_own_providers import OWN
+from tests.http_client import Client
+from tests.services import free_port
 
 if TYPE_CHECKING:
     from tests.brokers.harness import App, Lab
@@ -105,9 +107,9 @@ def test_greenlets_of_dramatiq_report_what_they_run_and_hold(own_lab: Lab) -> No
 
 
 def test_two_processes_of_dramatiq_are_two_consumers_and_one_writer(own_lab: Lab) -> None:
-    """Each has an instance id of its own for what it says of itself."""
-    app = app_of(own_lab, "dramatiq")
-    own_lab.dramatiq(app, processes=2, env=QUICK)
+    """Each has an instance id of its own for what it says of itself. `/metrics` shows all of it."""
+    app, client = app_of(own_lab, "dramatiq"), Client(free_port())
+    own_lab.dramatiq(app, processes=2, env={**QUICK, "OTEL_QUEUE_HTTP": str(client.port)})
     until(
         lambda: sum(each.value or 0 for each in own_lab.receiver.latest_points(CONSUMERS)) == 2,
         lambda: "two consumers",
@@ -115,6 +117,13 @@ def test_two_processes_of_dramatiq_are_two_consumers_and_one_writer(own_lab: Lab
     until(lambda: depths(own_lab) == {app.queue: 0}, lambda: f"{depths(own_lab)}")
     series = own_lab.receiver.latest_points(DEPTH, taskqueue__queue__state="ready")
     assert len(series) == 1
+    until(lambda: "taskqueue_queue_depth{" in client.get("/metrics").body, lambda: "its depth")
+    lines = client.get("/metrics").body.splitlines()
+    (ready,) = [
+        each for each in lines if each.startswith("taskqueue_queue_depth{") and '"ready"' in each
+    ]
+    assert "pid" not in ready
+    assert ready.split()[1].startswith("0")
 
 
 @REDIS

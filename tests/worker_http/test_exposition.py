@@ -137,6 +137,26 @@ def test_exemplars_are_kept_over_collections() -> None:
     provider.shutdown()
 
 
+def test_what_is_of_the_service_is_of_no_process() -> None:
+    """Its resource has no instance: the worker keeps its own, and the series names no process."""
+    reader = InMemoryMetricReader()
+    service = MeterProvider(
+        [reader], resource=Resource({"service.name": "shop"}), shutdown_on_exit=False
+    )
+    service.get_meter("shop").create_gauge("depth").set(3)
+    data = reader.get_metrics_data()
+    assert data is not None
+    own = measured(lambda meter: meter.create_gauge("own").set(1))
+    other = measured(lambda meter: meter.create_gauge("own").set(1))
+    found = page(own + encode_metrics(data).SerializeToString(), other)
+    (depth,) = found["depth"].samples
+    assert not [name for name in depth.labels if "pid" in name]
+    assert len({tuple(each.labels.items()) for each in found["own"].samples}) == 2
+    (target,) = found["target"].samples
+    assert target.labels["service_instance_id"] == "a"
+    service.shutdown()
+
+
 @pytest.mark.parametrize("accept", ["text/plain", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"])
 def test_older_text_format_is_written_for_who_asks_for_it(accept: str) -> None:
     """It has no exemplars and no end mark."""

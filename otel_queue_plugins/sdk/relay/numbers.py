@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from otel_queue_plugins.sdk import relay
 from otel_queue_plugins.sdk.global_providers import OWN
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("otel_queue_plugins")
 
 _readers: Final[WeakKeyDictionary[Any, InMemoryMetricReader]] = WeakKeyDictionary()
+_service_providers: Final[WeakSet[Any]] = WeakSet()
 
 
 def answer() -> Answering | None:
@@ -45,6 +46,16 @@ def keep(provider: Any) -> bool:
     return True
 
 
+def add_service_provider(provider: Any) -> None:
+    """Count what `provider` observes about the whole service as numbers of this process, too."""
+    _service_providers.add(provider)
+
+
+def of_service() -> bytes:
+    """What was observed here about the whole service, as `of_provider` has it."""
+    return b"".join(_encoded(each) for each in list(_service_providers))
+
+
 def of_worker(seconds: float) -> list[bytes]:
     """An `ExportMetricsServiceRequest` for each process that answers within that time."""
     opened = relay.of_this_worker()
@@ -60,12 +71,16 @@ def of_this_process() -> bytes:
 
 def of_provider(given: Any) -> bytes:
     """As `of_this_process`, of a provider of the SDK. A relay of this process has its own."""
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-
     opened = relay.of_this_worker()
     provider = relay.meter_provider() or given
     if opened is not None and opened.is_here():
         opened.settle()
+    return _encoded(provider)
+
+
+def _encoded(provider: Any) -> bytes:
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
     data = _reader(provider).get_metrics_data() if hasattr(provider, "add_metric_reader") else None
     return b"" if data is None else encode_metrics(data).SerializeToString()
 
