@@ -202,6 +202,19 @@ def test_purge_and_undo_of_chosen_messages(
 
 
 @pytest.mark.usefixtures("recorded")
+def test_trace_of_a_change_is_named_with_its_url(
+    redis: Any, celery: Command, span_exporter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that who has done it can hand it on."""
+    monkeypatch.setenv("OTEL_QUEUE_TRACE_URL", "jaeger:http://jaeger")
+    fill_celery(redis, "a1")
+    done = celery("purge", "orders", "--yes")
+    (span,) = span_exporter.get_finished_spans()
+    trace_id = f"{span.context.trace_id:032x}"
+    assert done.err.endswith(f"trace {trace_id} http://jaeger/trace/{trace_id}\n")
+
+
+@pytest.mark.usefixtures("recorded")
 def test_purge_of_all_links_to_the_oldest_messages(
     redis: Any,
     celery: Command,

@@ -15,6 +15,7 @@ from otel_queue_plugins.cli.queues.confirmation import confirm
 from otel_queue_plugins.cli.queues.failures import OK, WRONG, InterruptedChangeError
 from otel_queue_plugins.cli.queues.movement import Movement
 from otel_queue_plugins.cli.queues.output import Output
+from otel_queue_plugins.trace_links import trace_url
 
 Act = Callable[[QueueReader, Movement], Change]
 
@@ -66,7 +67,8 @@ def reported(change: Change, verb: str, audit: Audit, output: Output) -> int:
         output.info(reason)
     if audit.trace_id and not output.as_json:
         recorded = "recorded in" if audit.is_sent else "not sent to the backend in time:"
-        output.info(f"{recorded} trace {audit.trace_id}")
+        url = trace_url(audit.trace_id) or ""
+        output.info(f"{recorded} trace {audit.trace_id} {url}".rstrip())
     return WRONG if is_refused else OK
 
 
