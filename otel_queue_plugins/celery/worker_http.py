@@ -14,7 +14,7 @@ import kombu
 from celery import __version__, bootsteps
 from celery.worker import state
 
-from otel_queue_plugins.celery import pools
+from otel_queue_plugins.celery import consuming, pools
 from otel_queue_plugins.celery.copying import copied
 from otel_queue_plugins.celery.workers import slots
 from otel_queue_plugins.core.safety import do_nothing, never_raises
@@ -132,6 +132,7 @@ class WorkerHttp:
             loops=self._loops,
             capacity=self._capacity,
             reserved=lambda: max(0, len(state.reserved_requests) - len(state.active_requests)),
+            scheduled=self._scheduled,
             running=_running,
             tracer_provider=lambda: self._telemetry.tracer_provider,
             meter_provider=lambda: self._telemetry.meter_provider,
@@ -156,6 +157,10 @@ class WorkerHttp:
     def _capacity(self) -> int | None:
         pool = getattr(self._controller, "pool", None)
         return None if pool is None else slots(pool)
+
+    def _scheduled(self) -> int | None:
+        consumer = getattr(self._controller, "consumer", None)
+        return None if consumer is None else consuming.Consumed(consumer).scheduled()
 
     def _answer_command(self, _state: Any, **_: Any) -> Mapping[str, Any] | None:
         from otel_queue_plugins.worker_http import service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
 from dramatiq import Consumer, MessageProxy, __version__
@@ -24,6 +24,14 @@ else:
     _Proxy = wrapt.ObjectProxy
 
 
+class Gauges(NamedTuple):
+    """What the workers of this process can run and hold, as the metrics have it."""
+
+    capacity: Callable[[], int]
+    reserved: Callable[[], int]
+    scheduled: Callable[[], int]
+
+
 class WorkerHttp:
     """The state of the workers of this process: whether their consumers turn and consume."""
 
@@ -36,9 +44,7 @@ class WorkerHttp:
         self._consuming: set[str] = set()
 
     @never_raises(do_nothing)
-    def start(
-        self, capacity: Callable[[], int], reserved: Callable[[], int], *, has_siblings: bool
-    ) -> None:
+    def start(self, gauges: Gauges, *, has_siblings: bool) -> None:
         """Start to serve, if that is asked for. No consumer has been started."""
         self._phase = "starting"
         if self._service is not None or serving.place(os.environ) is None:
@@ -46,7 +52,7 @@ class WorkerHttp:
         from otel_queue_plugins.worker_http import service
 
         ensure_providers("metrics")
-        worker = self._worker(capacity, reserved, has_siblings=has_siblings)
+        worker = self._worker(gauges, has_siblings=has_siblings)
         self._service = service.start(worker, os.environ)
         if self._service is not None:
             self._service.keep_numbers()
@@ -85,9 +91,7 @@ class WorkerHttp:
         else:
             self._consuming.discard(queue)
 
-    def _worker(
-        self, capacity: Callable[[], int], reserved: Callable[[], int], *, has_siblings: bool
-    ) -> Worker:
+    def _worker(self, gauges: Gauges, *, has_siblings: bool) -> Worker:
         return Worker(
             framework="dramatiq",
             versions={"dramatiq": __version__},
@@ -95,8 +99,9 @@ class WorkerHttp:
             pool=lambda: "gevent" if greenlets.is_green() else "threads",
             phase=lambda: self._phase,
             loops=lambda: list(self._loops()),
-            capacity=capacity,
-            reserved=reserved,
+            capacity=gauges.capacity,
+            reserved=gauges.reserved,
+            scheduled=gauges.scheduled,
             running=None,
             tracer_provider=lambda: self._telemetry.tracer_provider,
             meter_provider=lambda: self._telemetry.meter_provider,

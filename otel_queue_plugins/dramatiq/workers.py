@@ -16,7 +16,7 @@ from dramatiq.common import q_name
 from otel_queue_plugins import sdk
 from otel_queue_plugins.core.safety import do_nothing, never_raises
 from otel_queue_plugins.dramatiq.broker import address_of
-from otel_queue_plugins.dramatiq.worker_http import WorkerHttp
+from otel_queue_plugins.dramatiq.worker_http import Gauges, WorkerHttp
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -50,7 +50,8 @@ class Workers:
                 scheduled=self._scheduled,
                 consuming=self._consuming,
             )
-        self.http.start(self._capacity, self._reserved, has_siblings=bool(has_several_processes()))
+        gauges = Gauges(self._capacity, self._reserved, self._scheduled)
+        self.http.start(gauges, has_siblings=bool(has_several_processes()))
 
     @never_raises(do_nothing)
     def booted(self, worker: Worker) -> None:

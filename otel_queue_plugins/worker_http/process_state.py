@@ -29,6 +29,7 @@ class ProcessState:
     captured_at: float
     capacity: int | None
     reserved: int | None
+    scheduled: int | None
     running: list[tuple[str, float]] | None
     exported: int | None
     dropped: dict[str, int]
@@ -48,6 +49,7 @@ def of_this_process(worker: Worker, why_no_metrics: str | None = None) -> Proces
         captured_at=time.time(),
         capacity=worker.capacity(),
         reserved=worker.reserved(),
+        scheduled=worker.scheduled(),
         running=None if worker.running is None else worker.running(),
         exported=exported.spans() if _is_ours("traces", worker.tracer_provider()) else None,
         dropped=exported.dropped(),
@@ -67,6 +69,7 @@ def health_only(worker: Worker) -> ProcessState:
         captured_at=time.time(),
         capacity=None,
         reserved=None,
+        scheduled=None,
         running=None,
         exported=None,
         dropped={},

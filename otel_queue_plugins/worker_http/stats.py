@@ -44,6 +44,7 @@ def stats(worker: Worker, states: Sequence[ProcessState], metrics: WorkerMetrics
         "capacity": _sum("capacity", [each.capacity for each in states], unknown),
         "in_flight": in_flight,
         "reserved": _sum("reserved", [each.reserved for each in states], unknown),
+        "scheduled": _sum("scheduled", [each.scheduled for each in states], unknown),
         "longest_running_s": longest,
         "processed": counts.by("processed", semconv.CONSUMED_MESSAGES, semconv.TASK_OUTCOME),
         "retries": counts.total("retries", semconv.RETRIES),

@@ -37,6 +37,7 @@ class Worker:
         loops: Returns its loops; none before it has any.
         capacity: Returns how many tasks it can run at once; None if unknown.
         reserved: Returns how many messages it holds without running them; None if unknown.
+        scheduled: Returns how many messages it holds that are not due yet; None if unknown.
         running: Returns the task and the start of each delivery in progress, in seconds since the
             epoch; None where the gauges of the metrics are all there is.
         tracer_provider: Returns the provider that spans of this process go to.
@@ -53,6 +54,7 @@ class Worker:
     loops: Callable[[], Iterable[Loop]]
     capacity: Callable[[], int | None]
     reserved: Callable[[], int | None]
+    scheduled: Callable[[], int | None]
     running: Callable[[], list[tuple[str, float]]] | None
     tracer_provider: Callable[[], Any]
     meter_provider: Callable[[], Any]

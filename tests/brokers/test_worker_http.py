@@ -59,6 +59,9 @@ def test_stats_of_celery_add_up_to_what_ran(own_lab: Lab, pool: str) -> None:
     assert found["telemetry"]["dropped"] == {}
     assert found["telemetry"]["last_export_ok_at"].endswith("Z")
     assert found["unknown"] == {}
+    assert found["scheduled"] == 0
+    producer.run("ok.apply_async((1,), countdown=3600)")
+    assert client.stats_until(lambda stats: stats["scheduled"] == 1)["reserved"] == 0
 
 
 @on_redis
@@ -79,6 +82,9 @@ def test_stats_of_dramatiq_add_up_to_what_ran(own_lab: Lab, number: int) -> None
     assert found["dead_letters"] == 2
     assert found["capacity"] == 2 * number
     assert found["framework"] == "dramatiq"
+    assert found["scheduled"] == 0
+    producer.run("ok.send_with_options(args=(1,), delay=3600_000)")
+    assert client.stats_until(lambda stats: stats["scheduled"] == 1)["reserved"] == 0
 
 
 @on_redis

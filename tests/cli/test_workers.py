@@ -24,6 +24,7 @@ STATS = {
     "capacity": 4,
     "in_flight": {"pay": 2, "ship": 1},
     "reserved": 7,
+    "scheduled": 5,
     "longest_running_s": 125.0,
     "processed": {"success": 40},
     "retries": 1,

@@ -14,6 +14,7 @@ STATE = ProcessState(
     loops=[Loop("the loop", 100.0, consumes=True)],
     captured_at=0.0,
     capacity=None,
+    scheduled=0,
     reserved=None,
     running=[("add", 1.0)],
     exported=None,

@@ -33,6 +33,7 @@ _KEYS: Final = (
     "capacity",
     "in_flight",
     "reserved",
+    "scheduled",
     "longest_running_s",
     "processed",
     "retries",

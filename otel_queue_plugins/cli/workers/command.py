@@ -16,7 +16,7 @@ from otel_queue_plugins.core.extras import required
 
 _HEADING: Final = (
     *("WORKER", "PACKAGE", "FRAMEWORK", "POOL"),
-    *("SLOTS", "RUNNING", "RESERVED", "LONGEST", "EXPORTED", "DROPPED"),
+    *("SLOTS", "RUNNING", "RESERVED", "SCHEDULED", "LONGEST", "EXPORTED", "DROPPED"),
 )
 _NUMBERS: Final = range(4, len(_HEADING))
 _PACKAGE: Final = "otel_queue_plugins"
@@ -67,6 +67,7 @@ def _row(stats: Stats) -> Row:
         _cell(stats["capacity"]),
         _cell(_total(stats["in_flight"])),
         _cell(stats["reserved"]),
+        _cell(stats.get("scheduled")),  # an older worker does not tell
         _cell(None if longest is None else quantity.elapsed(longest)),
         _cell(_total(telemetry.get("exported"))),
         _UNKNOWN if dropped is None else _dropped(dropped),
