@@ -13,7 +13,7 @@ from otel_queue_plugins.brokers.on_rabbitmq.session import Declared, Session
 
 IN_WORKERS: Final = Unknown(
     "tasks with an ETA wait in workers, or in queues for all tasks; "
-    "taskqueue.worker.scheduled counts what workers hold"
+    "what workers hold is SCHEDULED in `otel-queue workers`"
 )
 
 _Totals = Mapping[str, Totals] | Unknown
