@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.brokers.harness import Lab
+
 EXAMPLES = Path(__file__).parents[2] / "example_projects"
 _STEP = re.compile(r"^\d+\. .*?(?=^\d+\. |^\S|\Z)", re.DOTALL | re.MULTILINE)
 _BLOCK = re.compile(r"^ +```sh\n(.*?)^ +```", re.DOTALL | re.MULTILINE)
@@ -73,3 +75,21 @@ def copied(name: str, directory: Path, ports: Mapping[int, int]) -> Readme:
     ignored = shutil.ignore_patterns(".venv", "__pycache__", "*.sqlite3", "celerybeat-schedule*")
     copy = shutil.copytree(EXAMPLES / name, directory / name, ignore=ignored)
     return Readme(directory=copy, ports=ports)
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """The environment of the steps, with the broker of the lab; they say what is sent where."""
+    return lab.env("", lab.module("")) | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+
+
+def start(lab: Lab, example: Readme, ready: Mapping[str, str]) -> None:
+    """Start the steps that keep a terminal, at once, and wait for their words in the log."""
+    env = environment(lab)
+    running = {
+        says: lab.processes.start(
+            says, ["sh", "-c", example.step(says)], env=env, cwd=example.directory
+        )
+        for says in ready
+    }
+    for says, words in ready.items():
+        running[says].wait_for_log(words)

@@ -33,16 +33,8 @@ def test_order_is_one_trace_and_each_reminder_another(own_lab: Lab, tmp_path: Pa
     received = own_lab.receiver
     ports = {4318: urlsplit(received.endpoint).port or 0, 8000: free_port()}
     example = readmes.copied("django_celery", tmp_path, ports)
-    env = own_lab.env("", own_lab.module("")) | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
-    example.output("manage.py migrate", env)
-    running = {
-        says: own_lab.processes.start(
-            says, ["sh", "-c", example.step(says)], env=env, cwd=example.directory
-        )
-        for says in RUNNING
-    }
-    for says, ready in RUNNING.items():
-        running[says].wait_for_log(ready)
+    example.output("manage.py migrate", readmes.environment(own_lab))
+    readmes.start(own_lab, example, RUNNING)
 
     (order,) = json.loads(example.output("-d cents=990")).values()
     charged = received.expect_span("process orders.charge", **{OUTCOME: "success"})
