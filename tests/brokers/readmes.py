@@ -65,7 +65,7 @@ class Readme:
             env=env,
             stdout=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=120,
             check=True,
         ).stdout
 

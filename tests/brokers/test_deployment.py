@@ -75,7 +75,7 @@ class Deployed:
         """Run a command in the environment of a service, which ends well; what it prints."""
         command, env = self._prepared(name, words)
         done = subprocess.run(
-            command, env=env, cwd=self.directory, check=False, timeout=60, capture_output=True
+            command, env=env, cwd=self.directory, check=False, timeout=120, capture_output=True
         )
         assert done.returncode == 0, done
         return done.stdout.decode()
