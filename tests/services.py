@@ -93,7 +93,6 @@ def managed_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manag
 @contextmanager
 def prometheus_server(directory: Path, *target_ports: int) -> Iterator[str]:
     """The URL of a Prometheus that scrapes ports of loopback each second, with exemplars."""
-    binary = find_binary("prometheus")
     configuration = directory / "prometheus.yml"
     targets = [f"127.0.0.1:{port}" for port in target_ports]
     configuration.write_text(
@@ -102,12 +101,20 @@ def prometheus_server(directory: Path, *target_ports: int) -> Iterator[str]:
         "- job_name: worker\n"
         f"  static_configs: [{{targets: {targets}}}]\n"
     )
+    with configured_prometheus(configuration) as url:
+        yield url
+
+
+@contextmanager
+def configured_prometheus(configuration: Path) -> Iterator[str]:
+    """The URL of a Prometheus with this file of configuration, which keeps its data beside it."""
+    binary, data = find_binary("prometheus"), configuration.parent / "data"
 
     def start() -> tuple[Processes, str]:
         processes, port = Processes(), free_port()
         command = [binary, f"--config.file={configuration}"]
         command += [f"--web.listen-address=127.0.0.1:{port}"]
-        command += [f"--storage.tsdb.path={directory / 'data'}"]
+        command += [f"--storage.tsdb.path={data}"]
         server = processes.start("prometheus", [*command, "--enable-feature=exemplar-storage"])
         with _closed_on_error(processes):
             server.wait_for_log("Server is ready to receive web requests", timeout=60)
