@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["amqp_url", "managed_rabbitmq", "redis_url"]
 
 _PROCESSES = pytest.StashKey[list[Processes]]()
+_SHOWN_LINES = 100
 
 
 @dataclass(slots=True)
@@ -68,6 +69,13 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a test was tried again."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"why {report.nodeid} was tried again")
+        terminalreporter.write_line("\n".join(report.longreprtext.splitlines()[-_SHOWN_LINES:]))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

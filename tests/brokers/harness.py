@@ -113,7 +113,7 @@ class Lab:
         command = [sys.executable, "-m", "celery", "-A", app.module, "worker", "-P", pool]
         command += ["-c", str(concurrency), "-n", f"{app.queue}@test", *_CELERY_QUICK, *arguments]
         worker = self._start(f"celery-{pool}", command, "worker", app, env)
-        worker.wait_for_log(ready, timeout=30)
+        worker.wait_for_log(ready)
         return worker
 
     def beat(self, app: App, env: Mapping[str, str] | None = None) -> ManagedProcess:
@@ -132,7 +132,7 @@ class Lab:
             schedule,
         ]
         beat = self._start("celery-beat", [*command, "--pidfile="], "beat", app, env)
-        beat.wait_for_log("beat: Starting", timeout=30)
+        beat.wait_for_log("beat: Starting")
         return beat
 
     def dramatiq(
@@ -159,7 +159,7 @@ class Lab:
             str(threads),
         ]
         worker = self._start("dramatiq", [*command, *arguments], "worker", app, env)
-        worker.wait_for_log("Worker process is ready for action", count=processes, timeout=30)
+        worker.wait_for_log("Worker process is ready for action", count=processes)
         return worker
 
     def producer(self, app: App, env: Mapping[str, str] | None = None) -> Producer:
