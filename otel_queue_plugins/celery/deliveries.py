@@ -14,6 +14,7 @@ from billiard import common
 
 from otel_queue_plugins.celery import arguments, outcomes, translation
 from otel_queue_plugins.celery.collaborators import Collaborators
+from otel_queue_plugins.core.messages import SUCCEEDED, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.patching import Observed, Switch, unwrap
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
@@ -113,6 +114,8 @@ class Deliveries:
                 self._telemetry.abandon_process(operation)
                 return unrecorded
         ending = outcomes.of_result(result, task, operation.delivery)
+        if ending is not SUCCEEDED and ending.outcome is Outcome.SKIPPED:
+            operation.was_replaced = True  # the delivery that has succeeded went on with it
         self._telemetry.end_process(operation, ending)
         return result
 

@@ -47,6 +47,9 @@ def of_every_process(parts: Parts) -> Table:
         },
         "celery.backends.base:Backend": {
             "_call_task_errbacks": Patch(errbacks.call_all, "5.3", "the task that has failed"),
+            "chord_error_from_stack": Patch(
+                parts.workflows.break_chord, "5.3", "the header of a chord has failed"
+            ),
         },
     }
 

@@ -128,6 +128,7 @@ class CeleryPlugin:
             sdk.enable_log_correlation()
         if options.log_trace_url:
             sdk.enable_log_trace_url()
+        telemetry.observe_task_names(lambda: [task.name for task in _existing_tasks()])
         other_tracers = OtherTracers()
         routes = Routes(other_tracers.check)
         workers = Workers(telemetry, routes)

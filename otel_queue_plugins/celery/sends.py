@@ -20,6 +20,7 @@ from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.destinations import published_to, queue_name
 from otel_queue_plugins.celery.translation import identity
 from otel_queue_plugins.celery.workflow import find_place
+from otel_queue_plugins.celery.workflow_starts import replaces
 from otel_queue_plugins.core.api import suppression
 from otel_queue_plugins.core.messages import Message
 from otel_queue_plugins.core.operation import (
@@ -150,7 +151,10 @@ class Sends:
             self._telemetry.requeue(delivery, headers)
             return
         route = self._routes.find(send.app, name, *published_to(options), reading=False)
-        trigger, workflow, membership, joins = find_place(facts, body, send.options, delivery)
+        if delivery is not None and replaces(facts):
+            delivery.was_replaced = True
+        place = find_place(facts, body, send.options, delivery)
+        trigger = place.trigger
         if self._is_beat and delivery is None:
             trigger = "schedule"
         sent = Message(
@@ -160,9 +164,11 @@ class Sends:
             None,  # Celery carries the ETA itself
             self._relation(send, name),
             trigger,
-            workflow,
-            membership,
-            joins,
+            place.workflow,
+            place.membership,
+            place.joins,
+            None,  # arguments
+            place.start,
         )
         if self._telemetry.wants_arguments:
             sent = sent._replace(arguments=arguments.of_body(send.app, name, body))

@@ -8,13 +8,18 @@ of it, whose members carry the number, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from otel_queue_plugins.celery import translation
 from otel_queue_plugins.core.messages import Joined, Workflow
 from otel_queue_plugins.core.operation import ProcessOperation
 
-UNLOCK_CHORD: Final = "celery.chord_unlock"
+
+class Step(NamedTuple):
+    """A step of a chain; `continues` is True if `delivery` is the step before, or is replaced."""
+
+    workflow: Workflow
+    continues: bool = True
 
 
 def find_step(
@@ -25,7 +30,7 @@ def find_step(
     *,
     continues: bool,
     joins: Joined | None,
-) -> Workflow | None:
+) -> Step | None:
     """Return the step of a chain that a message is, or its group; None outside of a chain.
 
     `continues` is True if Celery sends the message because `delivery` ended. The id of the chain is
@@ -38,16 +43,17 @@ def find_step(
         has_step = current is not None or isinstance(chain, list) or options.get("chord")
         return _step((current or 0) + 1) if has_step else None
     replaces = facts.get("replaced_task_nesting")
+    continues = continues or facts.get("task") == translation.UNLOCK_CHORD
     if current is not None and (continues or replaces):
         identity = _chain_of(facts, body, options)
         if identity is not None and identity == _chain_in_progress(delivery):
             hidden = chain is None and replaces
             return _step(current + 1 if continues else current, identity if hidden else "")
-    return _step(0) if isinstance(chain, list) else None
+    return _step(0)._replace(continues=False) if isinstance(chain, list) else None
 
 
-def _step(number: int, identity: str = "") -> Workflow:
-    return Workflow(kind="chain", id=identity, step=number)
+def _step(number: int, identity: str = "") -> Step:
+    return Step(Workflow(kind="chain", id=identity, step=number))
 
 
 def _step_of(delivery: ProcessOperation | None) -> int | None:
@@ -87,7 +93,7 @@ def first(values: Any) -> Any:
 
 def _body_of_unlock(facts: Mapping[str, Any], body: Any) -> Any:
     """Return the body of the chord that a `chord_unlock` message is for."""
-    if facts.get("task") != UNLOCK_CHORD:
+    if facts.get("task") != translation.UNLOCK_CHORD:
         return None
     args = arguments(body)
     return args[1] if isinstance(args, (list, tuple)) and len(args) > 1 else None

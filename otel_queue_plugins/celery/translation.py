@@ -10,11 +10,12 @@ from uuid import UUID
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from otel_queue_plugins.core.carrier import propagation
-from otel_queue_plugins.core.messages import Delivery, Route, Trigger, Workflow
+from otel_queue_plugins.core.messages import Delivery, Part, Route, Trigger, Workflow
 
 Request = Mapping[str, Any]
 
 MAX_NESTING: Final = 20
+UNLOCK_CHORD: Final = "celery.chord_unlock"
 _LAST_OF: Final = {"celery.chord": "body", "celery.chain": "tasks"}
 RECEIPT_KEY: Final = "otq"
 
@@ -72,6 +73,9 @@ def to_delivery(
         in_workflow,
         span_id,
         joined_group(request, request.get("chain")) if in_workflow else None,
+        None,  # batch
+        None,  # arguments
+        part(request, route.task) if in_workflow or route.task == UNLOCK_CHORD else None,
     )
 
 
@@ -153,6 +157,26 @@ def workflow(request: Request) -> Workflow | None:
         last = chain_id(chain, request.get("id"))
         return None if last is None else Workflow(kind="chain", id=last)
     return None if group is None else Workflow(kind="chord", id=group)
+
+
+def part(request: Request, task: str) -> Part | None:
+    """Return what a message is in its workflow, as `Delivery.part`.
+
+    The task that looks whether the header of a chord is complete is counted with its members.
+    """
+    chain = request.get("chain")
+    if task == UNLOCK_CHORD or is_counted(request.get("chord"), chain):
+        return "member"
+    return "step" if chain else None
+
+
+def is_counted(chord: object, chain: object) -> bool:
+    """Whether a message is a member of a chord, or the last of the steps that follow is one.
+
+    `chord` is the body of the chord, `chain` are the steps, the last one first.
+    """
+    steps = isinstance(chain, list) and chain
+    return bool(chord) or bool(steps and options_of(steps[0]).get("chord"))
 
 
 def chain_id(chain: list[Any], own: object) -> str | None:

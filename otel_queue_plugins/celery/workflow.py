@@ -14,9 +14,17 @@ from typing import Any, Final, NamedTuple
 
 from celery._state import get_current_task
 
-from otel_queue_plugins.celery import steps, translation
-from otel_queue_plugins.celery.steps import UNLOCK_CHORD, arguments, first
-from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Membership, Trigger, Workflow
+from otel_queue_plugins.celery import steps, translation, workflow_starts
+from otel_queue_plugins.celery.steps import Step, arguments, first
+from otel_queue_plugins.celery.translation import UNLOCK_CHORD
+from otel_queue_plugins.core.messages import (
+    NO_WORKFLOW,
+    Joined,
+    Membership,
+    Trigger,
+    Workflow,
+    WorkflowStart,
+)
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.safety import never_raises
 
@@ -24,12 +32,14 @@ from otel_queue_plugins.core.safety import never_raises
 class GroupCall(NamedTuple):
     """A call of `group.apply_async`: the id of the outermost group, the size of the innermost one.
 
-    `size` is None if unknown. `of_callbacks` is True for a group that Celery has made of the
-    signatures in `link` or `link_error`.
+    `size` is None if unknown. `starts` is as for `workflow_starts.find`, the same for all
+    groups in a group. `of_callbacks` is True for a group that Celery has made of the signatures in
+    `link` or `link_error`.
     """
 
     id: str
     size: int | None
+    starts: list[WorkflowStart]
     of_callbacks: bool = False
 
 
@@ -48,6 +58,7 @@ class Place(NamedTuple):
     workflow: Workflow | None = None
     membership: Membership | None = None
     joins: Joined | None = None
+    start: WorkflowStart | None = None
 
 
 NO_PLACE: Final = Place()
@@ -69,11 +80,8 @@ def find_place(
     if not (delivery or group or group_call or name == UNLOCK_CHORD or chain is not None):
         return NO_PLACE
     continues = _is_continuation(options, delivery)
-    workflow = steps.find_step(facts, body, options, delivery, continues=continues, joins=joins)
-    if group_call and group_call.of_callbacks:
-        workflow = NO_WORKFLOW
-    elif joins and not (workflow or group):
-        workflow = Workflow(kind="chord", id=joins.id)
+    step = steps.find_step(facts, body, options, delivery, continues=continues, joins=joins)
+    workflow = _workflow(step, facts, delivery, group_call, joins)
     trigger: Trigger = "callback" if continues else "call"
     if (workflow and workflow.kind) or joins or (group and not continues):
         trigger = "workflow"
@@ -82,7 +90,31 @@ def find_place(
     else:
         index = _index(facts, options, delivery)
         membership = _member(group, index, group_call)
-    return Place(trigger, workflow, membership, joins and _without_known_id(joins, facts, chain))
+    starts = group_call and group_call.starts
+    start = workflow_starts.find(
+        facts, options, delivery, starts, goes_on=bool(joins or (step and step.continues))
+    )
+    known = joins and _without_known_id(joins, facts, chain)
+    return Place(trigger, workflow, membership, known, start)
+
+
+def _workflow(
+    step: Step | None,
+    facts: Mapping[str, Any],
+    delivery: ProcessOperation | None,
+    group_call: GroupCall | None,
+    joins: Joined | None,
+) -> Workflow | None:
+    if group_call and group_call.of_callbacks:
+        return NO_WORKFLOW
+    if step:
+        return step.workflow
+    if joins:
+        return None if facts.get("group") else Workflow(kind="chord", id=joins.id)
+    envelope = delivery.incoming.envelope if delivery else None
+    sent = envelope.workflow if envelope else None
+    is_body = sent is not None and sent.kind == "chord"
+    return sent if is_body and workflow_starts.replaces(facts) else None
 
 
 def _without_known_id(joins: Joined, facts: Mapping[str, Any], chain: Any) -> Joined:
@@ -165,7 +197,14 @@ class Workflows:
         identity = outer.id if outer else translation.identity(given_id)
         size = len(tasks) if isinstance(tasks, (list, tuple)) else None
         of_callbacks = bool(size) and tasks[0] in _callbacks(options)
-        return GroupCall(identity or uuid.uuid4().hex, size, of_callbacks)
+        starts = outer.starts if outer else []
+        return GroupCall(identity or uuid.uuid4().hex, size, starts, of_callbacks)
+
+    def break_chord(self, wrapped: Any, backend: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Wrap `Backend.chord_error_from_stack(callback, exc)`: the body will not be sent."""
+        if self._covers(backend.app):
+            workflow_starts.set_broken(*args, **kwargs)
+        return wrapped(*args, **kwargs)
 
     def delay(self, wrapped: Any, signature: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Wrap `Signature.delay`, by which Celery sends the body of a chord."""

@@ -26,6 +26,7 @@ from otel_queue_plugins.core.metrics.observed import (
     is_proxy,
 )
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.task_names import TaskNames
 from otel_queue_plugins.version import VERSION
 
 SetUp = Callable[..., object]
@@ -74,6 +75,7 @@ class Connection:
         self.can_choose_ids = False
         self.report_failure: ReportFailure | None = None
         self.counts = Counts(clock)
+        self.task_names = TaskNames()
         self._use(NoOpTracer(), NoOpMeter(semconv.SCOPE))
         self._lock = threading.Lock()
         forking.call_in_children(self._reset_in_child)

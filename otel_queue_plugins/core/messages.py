@@ -16,6 +16,9 @@ from otel_queue_plugins.core.policy.arguments import Arguments
 
 Trigger = Literal["call", "schedule", "callback", "workflow"]
 CancellationScope = Literal["revoked", "terminated", "aborted", "expired", "skipped"]
+Part = Literal["step", "member"]
+"""What a message is in its workflow: a `step` is followed by others if it succeeds, a `member` is
+one of several that only together have an end."""
 
 
 class Outcome(str, Enum):
@@ -108,13 +111,25 @@ class Joined:
     trace_id: int | None = None
 
 
+class WorkflowStart(NamedTuple):
+    """When the first message of a workflow was sent, and for which task.
+
+    `at` is in seconds since the epoch. `task` is the mark of a name (`core/task_names.py`), since
+    the name itself would be too long for a message.
+    """
+
+    at: float
+    task: str
+
+
 class Message(NamedTuple):
     """One unit of work that user code sends.
 
     `eta` is the earliest start in seconds since the epoch, for frameworks that do not carry it to
     the worker themselves. `relation` overrides the option for this message. `joins` is the group
     whose completion caused it (the header of a chord, the members of a group). `arguments` are
-    those of the task, if `QueueTelemetry.wants_arguments`.
+    those of the task, if `QueueTelemetry.wants_arguments`. `start` is that of the workflow, for a
+    message that is not the first of one.
     """
 
     route: Route
@@ -127,6 +142,7 @@ class Message(NamedTuple):
     membership: Membership | None = None
     joins: Joined | None = None
     arguments: Arguments | None = None
+    start: WorkflowStart | None = None
 
 
 class Batch(NamedTuple):
@@ -147,7 +163,8 @@ class Delivery(NamedTuple):
     framework; the envelope's enqueue time wins over the first, its `eta` is used if the second is
     None. `span_id` is the id for the process span, if two processes may have to write it. `joins`
     is the id of the group whose completion caused the message. `batch` is what one call processes
-    together with it. `arguments` are as in `Message`.
+    together with it. `arguments` are as in `Message`. `part` says whether a workflow goes on after
+    the message; None if it ends with it, or there is none.
     """
 
     route: Route
@@ -169,6 +186,7 @@ class Delivery(NamedTuple):
     joins: str | None = None
     batch: Batch | None = None
     arguments: Arguments | None = None
+    part: Part | None = None
 
 
 class Ending(NamedTuple):

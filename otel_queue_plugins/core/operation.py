@@ -105,12 +105,16 @@ class ProcessOperation(Operation):
 
     `template` is None while telemetry is not recorded; the task runs in the context all the same.
     `adapter_state` belongs to the adapter. `correlated` are attributes that log records have, too;
-    None if correlation is off. With `stays_current` the span stays current after its
-    end, until the adapter calls `leave`: what the framework does until then is inside of it.
+    None if correlation is off. `broken_workflow` is the kind of a workflow that cannot go on after
+    this delivery, whatever its own outcome is; None without one. `was_replaced` is True if another
+    message takes the place of this one in its workflow. With `stays_current` the span stays current
+    after its end, until the adapter calls `leave`: what the framework does until then is inside of
+    it.
     """
 
     __slots__ = (
         "adapter_state",
+        "broken_workflow",
         "correlated",
         "delivery",
         "ended",
@@ -120,6 +124,7 @@ class ProcessOperation(Operation):
         "stays_current",
         "template",
         "waiting",
+        "was_replaced",
     )
 
     def __init__(
@@ -144,6 +149,8 @@ class ProcessOperation(Operation):
         self.adapter_state: object = None
         self.correlated: dict[str, Value] | None = None
         self.stays_current = False
+        self.broken_workflow: str | None = None
+        self.was_replaced = False
 
     def process_operation(self) -> ProcessOperation | None:
         """This operation, until it was left; then None."""

@@ -16,6 +16,7 @@ from otel_queue_plugins.core.messages import Route
 from otel_queue_plugins.core.metrics.observed import Consuming, Measure
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate, RouteTemplates
+from otel_queue_plugins.core.task_names import Names
 from otel_queue_plugins.core.verbs.detached import DetachedVerbs
 from otel_queue_plugins.core.verbs.send import SendVerbs
 from otel_queue_plugins.core.verbs.settle import SettleVerbs
@@ -104,6 +105,14 @@ class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
             scheduled=scheduled,
             consuming=consuming,
         )
+
+    def observe_task_names(self, names: Names) -> None:
+        """Say which tasks this process knows: metrics of a workflow have the name of its first.
+
+        Args:
+            names: Returns the names of all tasks. It is called when a name is looked for.
+        """
+        self._connection.task_names.sources.append(names)
 
     def _with_templates(self, running: DeliveriesInProgress) -> list[tuple[RouteTemplate, int]]:
         return [(self._template_of(route), int(at * 1e9)) for route, at in running()]

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.safety import do_nothing, log_failure, never_raises
-from otel_queue_plugins.dramatiq import message_options, outcomes
+from otel_queue_plugins.dramatiq import message_options, outcomes, workflow
 from otel_queue_plugins.dramatiq.actors import UNKNOWN_ACTOR, arguments_of
 from otel_queue_plugins.dramatiq.delivery_state import (
     ENDED,
@@ -132,9 +132,9 @@ class Deliveries:
         if self._telemetry.wants_arguments:
             delivery = delivery._replace(arguments=arguments_of(message, UNKNOWN_ACTOR))
         ending = outcomes.of_unknown_actor(message)
-        operation = self._telemetry.record_undelivered(
-            delivery, message_options.read(message), ending
-        )
+        operation = self._telemetry.open_process(delivery, message_options.read(message))
+        _set_part(operation, message)
+        self._telemetry.end_process(operation, ending)
         if self._thread.is_worker_thread:
             self.leave_settled()
             self._thread.settling = operation
@@ -176,4 +176,13 @@ class Deliveries:
         if thread.is_worker_thread:
             operation.stays_current = True
             thread.settling = operation
+        _set_part(operation, state.message)
         self._telemetry.end_process(operation, outcomes.of_delivery(self._broker, state))
+
+
+def _set_part(operation: ProcessOperation, message: Any) -> None:
+    """Add to the delivery whether a workflow goes on after it, if it is in one."""
+    envelope = operation.incoming.envelope
+    if envelope is not None and envelope.workflow is not None:
+        part = workflow.part_of(unwrapped(message), envelope.workflow)
+        operation.delivery = operation.delivery._replace(part=part)

@@ -79,6 +79,9 @@ class OpenTelemetryMiddleware(Middleware):
         sdk.set_up_on_first_use()
         self._workers = Workers(self._telemetry)
         self._brokers: dict[Broker, TracedBroker] = {}
+        self._telemetry.observe_task_names(
+            lambda: [name for broker in list(self._brokers) for name in list(broker.actors)]
+        )
         self._inactive_on: weakref.WeakSet[Broker] = weakref.WeakSet()
 
     @property

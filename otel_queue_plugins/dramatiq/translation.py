@@ -80,6 +80,7 @@ class Translation:
             workflow=place.workflow,
             membership=place.membership,
             joins=place.joins,
+            start=place.start,
         )
 
     def to_delivery(self, message: Any, actor: ActorFacts) -> Delivery:

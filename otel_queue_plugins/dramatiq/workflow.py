@@ -6,6 +6,7 @@ runs is a member.
 
 from __future__ import annotations
 
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dramatiq import __version__
 
-from otel_queue_plugins.core.messages import Joined, Membership, Trigger, Workflow
+from otel_queue_plugins.core.messages import (
+    Joined,
+    Membership,
+    Part,
+    Trigger,
+    Workflow,
+    WorkflowStart,
+)
+from otel_queue_plugins.core.metrics.workflows import start_of
 from otel_queue_plugins.core.patching import TakeBack, apply
+from otel_queue_plugins.core.task_names import mark_of
 from otel_queue_plugins.dramatiq import message_options, patches
 
 if TYPE_CHECKING:
@@ -32,17 +42,22 @@ class Place(NamedTuple):
     workflow: Workflow | None = None
     membership: Membership | None = None
     joins: Joined | None = None
+    start: WorkflowStart | None = None
 
 
 class RunningGroup:
-    """A group whose members `group.run` is sending, one after another."""
+    """A group whose members `group.run` is sending, one after another.
 
-    __slots__ = ("id", "next_index", "size")
+    `start` is when it sent the first one, and what for; None before that.
+    """
+
+    __slots__ = ("id", "next_index", "size", "start")
 
     def __init__(self, size: int) -> None:
         self.id = uuid.uuid4().hex
         self.size = size
         self.next_index = 0
+        self.start: WorkflowStart | None = None
 
 
 _current_group: Final[ContextVar[RunningGroup | None]] = ContextVar(
@@ -120,21 +135,29 @@ def find_place(message: Any, state: DeliveryState | None) -> Place:
         return Place(workflow=_first_step(message)) if piped else NO_PLACE
     membership = _next_member(message, running_group)
     workflow = Workflow(kind="group", id=membership.id, step=membership.index)
-    return Place(workflow=_first_step(message) if piped else workflow, membership=membership)
+    return Place(
+        workflow=_first_step(message) if piped else workflow,
+        membership=membership,
+        start=_start_of_group(message, running_group),
+    )
 
 
 def _place_within_delivery(message: Any, state: DeliveryState) -> Place | None:
     source = state.message
     target = source.options.get("pipe_target")
     if _id_of(target) == message.message_id:
-        return Place(trigger="workflow", workflow=_next_step(state))
+        start = start_of(state.operation)
+        return Place(trigger="workflow", workflow=_next_step(state), start=start)
     if source.message_id == message.message_id:
-        return Place(workflow=_workflow_of(state))
+        workflow = _workflow_of(state)
+        return Place(workflow=workflow, start=start_of(state.operation) if workflow else None)
     if message.args and _id_of(message.args[0]) == source.message_id:
         return Place(trigger="callback")
     callbacks = source.options.get("group_completion_callbacks")
     if callbacks and any(_id_of(each) == message.message_id for each in callbacks):
-        return _place_of_callback(message, source.options.get("group_completion_uuid"))
+        place = _place_of_callback(message, source.options.get("group_completion_uuid"))
+        is_last = _id_of(callbacks[-1]) == message.message_id
+        return place._replace(start=start_of(state.operation)) if is_last else place
     return None
 
 
@@ -162,6 +185,29 @@ def _next_member(message: Any, running_group: RunningGroup) -> Membership:
     identity = _completion_id(message.options) or running_group.id
     index, running_group.next_index = running_group.next_index, running_group.next_index + 1
     return Membership(id=identity, index=index, size=running_group.size)
+
+
+def _start_of_group(message: Any, running_group: RunningGroup) -> WorkflowStart | None:
+    """The start of a group whose end a callback shows; None for its first message."""
+    if _completion_id(message.options) is None:
+        return None
+    start = running_group.start
+    if start is None:
+        running_group.start = WorkflowStart(time.time(), mark_of(message.actor_name))
+    return start
+
+
+def part_of(message: Any, workflow: Workflow) -> Part | None:
+    """Return what a message is in its workflow, as `Delivery.part`.
+
+    Nothing tells when a group ends, except its completion callback. No callback runs if a member,
+    or a step of a pipeline that is one, fails.
+    """
+    if workflow.kind == "group":
+        return None if workflow.step is None else "member"
+    if _completion_id(message.options) is not None:
+        return "member"
+    return "step" if _id_of(message.options.get("pipe_target")) else None
 
 
 def _completion_id(options: Mapping[str, Any]) -> str | None:

@@ -11,23 +11,26 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_queue_plugins.core.carrier import envelope
 from otel_queue_plugins.core.carrier.envelope import Envelope
-from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Workflow
+from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Workflow, WorkflowStart
 from otel_queue_plugins.core.options import RELATIONS
+from otel_queue_plugins.core.task_names import mark_of
 
 CREATION = SpanContext(2**127 + 1, 2**63 + 1, is_remote=True, trace_flags=TraceFlags(1))
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", min_size=1, max_size=64)
 seconds = st.integers(0, 10**7).map(lambda millis: millis / 1000)
 traces = st.integers(1, 2**128 - 1) | st.just(CREATION.trace_id)
 envelopes = st.builds(
-    lambda now, eta, first, **facts: Envelope(
+    lambda now, eta, first, start, **facts: Envelope(
         enqueued_at=now,
         eta=None if eta is None else now + eta,
         first_enqueued_at=None if first is None else now - first,
+        start=None if start is None else WorkflowStart(now - start[0], start[1]),
         **facts,
     ),
     now=st.integers(1, 4 * 10**15).map(lambda micros: micros / 1e6),
     eta=st.none() | seconds,
     first=st.none() | seconds,
+    start=st.none() | st.tuples(seconds, st.just("") | st.text().map(mark_of)),
     relation=st.none() | st.sampled_from(RELATIONS),
     previous=st.none()
     | st.builds(
@@ -68,6 +71,9 @@ def test_encoded_envelope_decodes_to_the_same_facts(original: Envelope) -> None:
         )
     for name in ("relation", "previous", "trigger", "workflow", "joins"):
         assert getattr(found, name) == getattr(original, name)
+    assert (found.start and found.start.task) == (original.start and original.start.task)
+    if found.start and original.start:
+        assert found.start.at == pytest.approx(original.start.at, abs=2e-3)
 
 
 @given(text=st.text(st.characters(), max_size=600), has_creation=st.booleans())

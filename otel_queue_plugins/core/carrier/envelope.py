@@ -12,8 +12,15 @@ from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_queue_plugins.core.messages import NO_WORKFLOW, Joined, Trigger, Workflow
+from otel_queue_plugins.core.messages import (
+    NO_WORKFLOW,
+    Joined,
+    Trigger,
+    Workflow,
+    WorkflowStart,
+)
 from otel_queue_plugins.core.options import RELATIONS
+from otel_queue_plugins.core.task_names import MARK_LENGTH
 
 ASSUMED_FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
 """Of contexts that are known without their flags; a sampler must not follow them. Compare by `is`.
@@ -35,7 +42,8 @@ class Envelope(NamedTuple):
 
     `eta` is the earliest start, where the framework does not carry it to the worker. Only a message
     that was enqueued again has `first_enqueued_at`, the time of its first enqueue, and `previous`,
-    the process span of the attempt before.
+    the process span of the attempt before. `start` is that of the workflow, which only a message
+    that is not the first one carries; its `task` is "" where that is the task of the message.
     """
 
     enqueued_at: float
@@ -46,6 +54,7 @@ class Envelope(NamedTuple):
     trigger: Trigger | None = None
     workflow: Workflow | None = None
     joins: Joined | None = None
+    start: WorkflowStart | None = None
 
 
 def encode_time_only(micros: int) -> str:
@@ -88,6 +97,7 @@ def _encode_parts(envelope: Envelope, creation: SpanContext | None) -> list[tupl
         ("t", None if implied else next(triggers, None)),
         ("w", _encode_workflow(envelope.workflow) if envelope.workflow else None),
         ("j", _encode_joined(envelope.joins, creation) if envelope.joins else None),
+        *(_encode_start(envelope.start, enqueued_at) if envelope.start else ()),
     ]
 
 
@@ -109,6 +119,7 @@ def _decode_parts(
         trigger=_TRIGGERS.get(found.get("t", "")) or _implied_trigger(workflow, joins),
         workflow=workflow,
         joins=joins,
+        start=_decode_start(found, enqueued_at),
     )
 
 
@@ -167,6 +178,17 @@ def _implied_trigger(workflow: Workflow | None, joins: Joined | None) -> Trigger
     """The trigger that the decoder derives from a chain or a group that has no id."""
     is_implied = (workflow and _is_chain_step(workflow)) or (joins and not joins.id)
     return "workflow" if is_implied else None
+
+
+def _encode_start(start: WorkflowStart, enqueued_at: float) -> list[tuple[str, str | None]]:
+    age = _encode_duration(enqueued_at - start.at)
+    return [("B" if start.task else "b", age and f"{start.task}{age}")]
+
+
+def _decode_start(found: dict[str, str], enqueued_at: float) -> WorkflowStart | None:
+    text, other = found.get("b", ""), found.get("B", "")
+    age = _decode_number(text or other[MARK_LENGTH:])
+    return None if age is None else WorkflowStart(enqueued_at - age / 1000, other[:MARK_LENGTH])
 
 
 def _is_chain_step(workflow: Workflow) -> bool:

@@ -10,16 +10,18 @@ from opentelemetry.trace import Span
 from otel_queue_plugins.core import relation
 from otel_queue_plugins.core.carrier import envelope
 from otel_queue_plugins.core.carrier.envelope import Envelope
-from otel_queue_plugins.core.messages import Joined, Message
+from otel_queue_plugins.core.messages import Joined, Message, WorkflowStart
 from otel_queue_plugins.core.operation import ProcessOperation, current_delivery
 from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.task_names import mark_of
 
 
 def of_message(message: Message, options: Options, span: Span, enqueued_ns: int) -> str:
     """Encode the envelope of a new message, sent under `span`."""
     wanted_relation = relation.for_message(message, options)
     trigger = None if message.trigger == "call" else message.trigger
-    if not (wanted_relation or trigger or message.eta or message.workflow or message.joins):
+    plain = not (wanted_relation or trigger or message.eta or message.workflow or message.joins)
+    if plain and message.start is None:
         return envelope.encode_time_only(enqueued_ns // 1000)
     joins = _in_trace_of_delivery(message.joins) if message.joins else None
     outgoing = Envelope(
@@ -29,6 +31,7 @@ def of_message(message: Message, options: Options, span: Span, enqueued_ns: int)
         trigger=trigger,
         workflow=message.workflow,
         joins=joins,
+        start=_short(message.start, message.route.task) if message.start else None,
     )
     return envelope.encode(outgoing, span.get_span_context())
 
@@ -56,6 +59,7 @@ def of_retry(
         trigger=before.trigger,
         workflow=before.workflow,
         joins=before.joins,
+        start=before.start,
     )
     context = incoming.context if creation else operation.context
     return context, envelope.encode(again, creation or attempt)
@@ -64,6 +68,11 @@ def of_retry(
 def of_delay(enqueued_at: float, eta: float) -> str:
     """Encode the envelope of a delayed message whose sender wrote none."""
     return envelope.encode(Envelope(enqueued_at=enqueued_at, eta=eta), None)
+
+
+def _short(start: WorkflowStart, task: str) -> WorkflowStart:
+    """`start` without the task, where that is the task of the message itself."""
+    return WorkflowStart(start.at, "") if start.task == mark_of(task) else start
 
 
 def _in_trace_of_delivery(joins: Joined) -> Joined | None:

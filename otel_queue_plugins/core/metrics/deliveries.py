@@ -6,7 +6,7 @@ from otel_queue_plugins.core import exceptions, semconv
 from otel_queue_plugins.core.bounds import MAX_TEXT
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Ending, Outcome
-from otel_queue_plugins.core.metrics import objectives
+from otel_queue_plugins.core.metrics import objectives, workflows
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.outcomes import ERRORS, FINAL, SUCCESS, cancellation, error_type
@@ -43,7 +43,10 @@ def record(
         objectives.record(
             instruments.slo_deliveries, operation, template, ending, options, ended_ns
         )
-    is_first = operation.delivery.attempt == 1
+    envelope, delivery = operation.incoming.envelope, operation.delivery
+    if delivery.workflow or delivery.part or (envelope and envelope.workflow):
+        workflows.record(connection, operation, template, ending, options, ended_ns)
+    is_first = delivery.attempt == 1
     if is_first and waited.wait is not None and _trigger(operation) == "schedule":
         instruments.drift.record(waited.wait, attributes, context)
 

@@ -37,6 +37,9 @@ class Instruments:
             _histogram(meter, semconv.WAIT, "How long a message was ready and nobody ran it")
         )
         self.drift = _histogram(meter, semconv.SCHEDULE_DRIFT, "How late a scheduled task started")
+        self.workflow_duration = _histogram(
+            meter, semconv.WORKFLOW_DURATION, "From the first send to the end of the last step"
+        )
         self.prefetch_wait = _optional(
             meter, semconv.PREFETCH_WAIT, optional, "The part of the wait inside the worker"
         )
