@@ -14,6 +14,7 @@ from otel_queue_plugins.celery.main_process.receipts import Receipts
 from otel_queue_plugins.celery.main_process.refused_messages import RefusedMessages
 from otel_queue_plugins.celery.main_process.request_classes import RequestClasses
 from otel_queue_plugins.celery.main_process.requests import Requests
+from otel_queue_plugins.celery.main_process.settlements import Settlements
 from otel_queue_plugins.celery.sends import Sends
 from otel_queue_plugins.celery.worker_http import WorkerHttp
 from otel_queue_plugins.celery.workers import Workers
@@ -41,9 +42,10 @@ class Parts:
         self.batches = Batches(shared)
         self.errbacks = Errbacks(shared)
         self.receipts = Receipts(shared.telemetry, shared.covers)
-        self.refused_messages = RefusedMessages(shared)
         self.requests = Requests(shared)
-        self.request_classes = RequestClasses(self.requests, self.receipts)
+        settlements = Settlements(shared.telemetry, self.requests.pool_deliveries)
+        self.refused_messages = RefusedMessages(shared, settlements)
+        self.request_classes = RequestClasses(self.requests, self.receipts, settlements)
         self.batch_flushes = BatchFlushes(
             self.receipts, self.requests.pool_deliveries, shared.exit_times
         )

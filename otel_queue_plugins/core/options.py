@@ -43,7 +43,7 @@ class Options(PolicyOptions):
         events: `essential`, or `all` to give a process span the event `taskqueue.received`, too.
         metrics: Names of optional instruments to record besides the default ones.
         broker_spans: Let instrumented broker clients trace what a worker does between tasks.
-        settle_spans: Give each ack and nack of a delivery a span (Dramatiq only).
+        settle_spans: Give each ack, nack and reject of a delivery a span.
         log_correlation: Put trace, span and task on every log record.
         queue_state: Let workers report depth and age of the queues that they consume.
         log_trace_url: Put the URL of the trace on log records of tasks that fail.
@@ -93,7 +93,7 @@ class Options(PolicyOptions):
     settle_spans: bool = option(
         default=False,
         kind=Flag(),
-        text="give each ack and nack of a delivery [a span](telemetry.md#spans); Dramatiq only",
+        text="give each ack, nack and reject of a delivery [a span](telemetry.md#spans)",
     )
     log_correlation: bool = option(
         default=False,

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_queue_plugins.celery import translation
 from otel_queue_plugins.celery.collaborators import Collaborators
+from otel_queue_plugins.celery.main_process.settlements import Settlements
 from otel_queue_plugins.core.messages import Ending, Outcome
 from otel_queue_plugins.core.operation import ProcessOperation
 from otel_queue_plugins.core.safety import do_nothing, never_raises
@@ -32,8 +33,9 @@ class RefusedMessages:
     wrappers only in consumers that start after `instrument`; the receivers are for the others.
     """
 
-    def __init__(self, shared: Collaborators) -> None:
+    def __init__(self, shared: Collaborators, settlements: Settlements) -> None:
         self._telemetry = shared.telemetry
+        self._settlements = settlements
         self._routes = shared.routes
         self._covers = shared.covers
 
@@ -77,6 +79,7 @@ class RefusedMessages:
             return wrapped(*args, **kwargs)
         refusal = refusal_of(*args, **kwargs)
         operation = self._open(consumer.app, refusal)
+        self._settlements.observe(refusal.message, operation)
         token = _refusing.set(refusal.message)
         try:
             with operation.inside():

@@ -9,6 +9,7 @@ from otel_queue_plugins.celery.deliveries import UnrecordedRuntime
 from otel_queue_plugins.celery.main_process.pool_deliveries import IN_POOL_PROCESS
 from otel_queue_plugins.celery.main_process.receipts import Receipts
 from otel_queue_plugins.celery.main_process.requests import HAS_CUSTOM_BASE, Requests
+from otel_queue_plugins.celery.main_process.settlements import Settlements
 from otel_queue_plugins.celery.pools import is_prefork
 from otel_queue_plugins.core.patching import Call, Wrapper
 from otel_queue_plugins.core.safety import do_nothing, never_raises
@@ -17,9 +18,10 @@ from otel_queue_plugins.core.safety import do_nothing, never_raises
 class RequestClasses:
     """Makes a subclass whose requests get a receipt, and whose results are looked at."""
 
-    def __init__(self, requests: Requests, receipts: Receipts) -> None:
+    def __init__(self, requests: Requests, receipts: Receipts, settlements: Settlements) -> None:
         self._requests = requests
         self._receipts = receipts
+        self._settlements = settlements
 
     def create_request_cls(
         self, wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
@@ -52,6 +54,7 @@ class RequestClasses:
             "on_timeout": _through(requests.on_timeout, made.on_timeout),
             IN_POOL_PROCESS: is_prefork(pool),
             HAS_CUSTOM_BASE: base is not Request,
+            **self._settlements.methods(made),
         }
         return type(made.__name__, (made,), attributes)
 

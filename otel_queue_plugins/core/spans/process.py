@@ -76,6 +76,7 @@ def open_span(
 
 def reference_span(
     connection: Connection,
+    template: RouteTemplate,
     delivery: Delivery,
     incoming: Incoming,
     options: Options,
@@ -94,7 +95,7 @@ def reference_span(
             flags, state = creation.trace_flags, creation.trace_state
             span = SpanContext(creation.trace_id, chosen, True, flags, state)  # noqa: FBT003 - remote
         context = with_span(NonRecordingSpan(span), context)
-    operation = ProcessOperation(delivery, incoming, waited, context)
+    operation = ProcessOperation(delivery, incoming, waited, context, template)
     operation.ended = True
     return operation
 

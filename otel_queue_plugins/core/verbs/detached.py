@@ -101,6 +101,7 @@ class DetachedVerbs(ProcessVerbs):
             return ProcessOperation(delivery, incoming)
         if self._correlation is not None:
             _, incoming = self._correlation.of_delivery(delivery, incoming)
+        template = self._template_of(delivery.route)
         return process.reference_span(
-            self._connection, delivery, incoming, self.options, started_at
+            self._connection, template, delivery, incoming, self.options, started_at
         )
