@@ -12,7 +12,10 @@ from otel_queue_plugins.core.messages import Outcome
 ROOT = Path(otel_queue_plugins.__file__).parent
 PAGE = ROOT.parent / "docs" / "reference" / "telemetry.md"
 NO_NAMES = {"SCHEMA_URL", "SCOPE"}
-SPANS = {"send {task}", "process {task}", "ack {queue}", "requeue {queue}", "queues"}
+SPANS = {
+    *("send {task}", "process {task}", "ack {queue}", "receive {queue}"),
+    *("requeue {queue}", "queues"),
+}
 NAMESPACES = re.compile(r"^(taskqueue|messaging|celery|dramatiq)\.[a-z_.]*[a-z]$")
 
 

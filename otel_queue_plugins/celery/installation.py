@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from celery import __version__, signals
@@ -59,6 +60,17 @@ class Installation:
         table = patches.of_threads(self._parts)
         self._apply({name: rows for name, rows in table.items() if name in sys.modules})
 
+    @never_raises(do_nothing)
+    def install_for_polls(self, app: Any) -> None:
+        """Put in place what records polls, if they are to be recorded."""
+        fetches = self._parts.fetches
+        if not fetches.are_recorded:
+            return
+        fetches.watch(app)
+        has_redis = find_spec("redis") is not None
+        table = patches.of_polls(self._parts)
+        self._apply({name: table[name] for name in table if has_redis or "redis" not in name})
+
     def uninstall(self) -> None:
         """Take back what is in place, the newest first."""
         while self._undo:
@@ -67,6 +79,7 @@ class Installation:
     def run_worker(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Wrap `WorkController.start`, which returns, or raises, when the worker has ended."""
         self.install_in_pool(worker)
+        self.install_for_polls(worker.app)
         self.open_relay(worker)
         try:
             return self._parts.workers.run_suppressed(wrapped, worker, args, kwargs)

@@ -10,6 +10,7 @@ from otel_queue_plugins.celery.collaborators import Collaborators
 from otel_queue_plugins.celery.deliveries import Deliveries
 from otel_queue_plugins.celery.errbacks import Errbacks
 from otel_queue_plugins.celery.main_process.batch_flushes import BatchFlushes
+from otel_queue_plugins.celery.main_process.fetches import Fetches
 from otel_queue_plugins.celery.main_process.receipts import Receipts
 from otel_queue_plugins.celery.main_process.refused_messages import RefusedMessages
 from otel_queue_plugins.celery.main_process.request_classes import RequestClasses
@@ -43,6 +44,7 @@ class Parts:
         self.errbacks = Errbacks(shared)
         self.receipts = Receipts(shared.telemetry, shared.covers)
         self.requests = Requests(shared)
+        self.fetches = Fetches(shared.telemetry)
         settlements = Settlements(shared.telemetry, self.requests.pool_deliveries)
         self.refused_messages = RefusedMessages(shared, settlements)
         self.request_classes = RequestClasses(self.requests, self.receipts, settlements)

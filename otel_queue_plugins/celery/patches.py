@@ -133,6 +133,23 @@ def of_threads(parts: Parts) -> Table:
     }
 
 
+def of_polls(parts: Parts) -> Table:
+    """Return the patches for a worker whose polls are recorded, on a broker that is polled."""
+    fetches = parts.fetches
+    return {
+        "kombu.transport.virtual.base:Channel": {
+            "drain_events": Patch(fetches.drain_events, "5.3", "how long a poll takes"),
+        },
+        "kombu.transport.virtual.base:Transport": {
+            "_deliver": Patch(fetches.deliver, "5.3", "what a poll has returned"),
+        },
+        "kombu.transport.redis:Channel": {
+            "_brpop_start": Patch(fetches.start, "5.3", "when a poll of Redis begins"),
+            "_brpop_read": Patch(fetches.read, "5.3", "when a poll of Redis ends"),
+        },
+    }
+
+
 def of_batches(parts: Parts) -> Table:
     """Return the patches for celery-batches. Versions are those of Celery."""
     batches = parts.batches

@@ -6,6 +6,7 @@ dataclass costs, and half of that with positional arguments. Use keywords where 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from otel_queue_plugins.core.policy.arguments import Arguments
 
 Trigger = Literal["call", "schedule", "callback", "workflow"]
 CancellationScope = Literal["revoked", "terminated", "aborted", "expired", "skipped"]
+FetchResult = Literal["message", "empty", "error"]
 Part = Literal["step", "member"]
 """What a message is in its workflow: a `step` is followed by others if it succeeds, a `member` is
 one of several that only together have an end."""
@@ -187,6 +189,23 @@ class Delivery(NamedTuple):
     batch: Batch | None = None
     arguments: Arguments | None = None
     part: Part | None = None
+
+
+class Fetch(NamedTuple):
+    """One poll of the broker by a worker.
+
+    `destination` is the queue that something came from, or the only one asked; None if several
+    were asked in vain. `started_at` is in seconds since the epoch. `size` is the number of
+    messages; `carrier` and `message_id` are those of the first one.
+    """
+
+    broker: BrokerAddress
+    destination: str | None
+    started_at: float
+    result: FetchResult
+    size: int = 0
+    carrier: Mapping[str, object] | None = None
+    message_id: str | None = None
 
 
 class Ending(NamedTuple):

@@ -21,7 +21,7 @@ _log = logging.getLogger("otel_queue_plugins")
 
 RELATIONS: Final = ("child", "link", "none", "auto")
 SPAN_NAMES: Final = ("task", "queue")
-OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION)
+OPTIONAL_METRICS: Final = (semconv.PREFETCH_WAIT, semconv.COMPLETION, semconv.FETCHES)
 EVENTS: Final = ("essential", "all")
 EXCEPTION_SIGNALS: Final = ("", "logs", "logs/dup")
 
@@ -44,6 +44,7 @@ class Options(PolicyOptions):
         metrics: Names of optional instruments to record besides the default ones.
         broker_spans: Let instrumented broker clients trace what a worker does between tasks.
         settle_spans: Give each ack, nack and reject of a delivery a span.
+        receive_spans: Give each poll of the broker that returned something a span.
         log_correlation: Put trace, span and task on every log record.
         queue_state: Let workers report depth and age of the queues that they consume.
         log_trace_url: Put the URL of the trace on log records of tasks that fail.
@@ -94,6 +95,11 @@ class Options(PolicyOptions):
         default=False,
         kind=Flag(),
         text="give each ack, nack and reject of a delivery [a span](telemetry.md#spans)",
+    )
+    receive_spans: bool = option(
+        default=False,
+        kind=Flag(),
+        text="give each poll of the broker that returned something [a span](telemetry.md#spans)",
     )
     log_correlation: bool = option(
         default=False,

@@ -75,6 +75,7 @@ ADMIN_USER: Final = "taskqueue.admin.user"
 
 # Attributes of metrics
 CANCELLATION_SCOPE: Final = "taskqueue.cancellation.scope"
+FETCH_RESULT: Final = "taskqueue.fetch.result"
 DROP_REASON: Final = "taskqueue.telemetry.drop_reason"
 SLO_OBJECTIVE: Final = "taskqueue.slo.objective"
 SLO_MET: Final = "taskqueue.slo.met"
@@ -115,6 +116,7 @@ QUEUE_OLDEST_AGE: Final = "taskqueue.queue.oldest_age"
 QUEUE_ABANDONED: Final = "taskqueue.queue.abandoned"
 QUEUE_CONSUMERS: Final = "taskqueue.queue.consumers"
 SCHEDULE_DRIFT: Final = "taskqueue.schedule.drift"
+FETCHES: Final = "taskqueue.fetches"
 DROPPED: Final = "taskqueue.telemetry.dropped"
 
 DURATION_BUCKETS: Final = (

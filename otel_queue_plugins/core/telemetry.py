@@ -18,6 +18,7 @@ from otel_queue_plugins.core.options import Options
 from otel_queue_plugins.core.route_templates import RouteTemplate, RouteTemplates
 from otel_queue_plugins.core.task_names import Names
 from otel_queue_plugins.core.verbs.detached import DetachedVerbs
+from otel_queue_plugins.core.verbs.receive import ReceiveVerbs
 from otel_queue_plugins.core.verbs.send import SendVerbs
 from otel_queue_plugins.core.verbs.settle import SettleVerbs
 
@@ -25,7 +26,7 @@ DeliveriesInProgress = Callable[[], Iterable[tuple[Route, float]]]
 """Deliveries that run now, each by its route and its start in seconds since the epoch."""
 
 
-class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs):
+class QueueTelemetry(SendVerbs, DetachedVerbs, SettleVerbs, ReceiveVerbs):
     """The verbs that an adapter calls, one instance for each framework and process.
 
     No verb raises: what fails in one is logged, at most once a minute.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dramatiq import __version__
 
 from otel_queue_plugins.core.patching import TakeBack, apply_to
-from otel_queue_plugins.dramatiq import patches, settlements, workflow
+from otel_queue_plugins.dramatiq import fetches, patches, settlements, workflow
 from otel_queue_plugins.dramatiq.consumers import (
     SuppressingConsumer,
     TracedConsumer,
@@ -20,7 +20,9 @@ from otel_queue_plugins.dramatiq.settlements import SettledDeliveries
 from otel_queue_plugins.dramatiq.translation import Translation
 
 if TYPE_CHECKING:
-    from dramatiq import Broker
+    from collections.abc import Callable
+
+    from dramatiq import Broker, Consumer
 
     from otel_queue_plugins.core.options import Options
     from otel_queue_plugins.core.telemetry import QueueTelemetry
@@ -38,12 +40,15 @@ class TracedBroker:
         consumer: type[TracedConsumer] = (
             TracedConsumer if options.broker_spans else SuppressingConsumer
         )
+        kind: Callable[[Consumer], Any] = consumer
         if options.settle_spans:
             self.deliveries: Deliveries = SettledDeliveries(broker, telemetry, self.translation)
-            self._consume = wrap_consume(settlements.settling(consumer, telemetry), watch)
+            kind = settlements.settling(consumer, telemetry)
         else:
             self.deliveries = Deliveries(broker, telemetry, self.translation)
-            self._consume = wrap_consume(consumer, watch)
+        if telemetry.wants_fetches:
+            kind = fetches.polling(kind, telemetry, broker)
+        self._consume = wrap_consume(kind, watch)
         self._undo: list[TakeBack] = []
 
     @classmethod

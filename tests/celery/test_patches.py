@@ -27,6 +27,7 @@ TABLES: dict[str, Table] = {
     "main process": patches.of_main_process(MagicMock(), MagicMock()),
     "prefork": patches.of_prefork(MagicMock()),
     "threads": patches.of_threads(MagicMock()),
+    "polls": patches.of_polls(MagicMock()),
     "batches": patches.of_batches(MagicMock()),
 }
 ROWS = [

@@ -57,6 +57,11 @@ class Instruments:
             if has_objectives
             else None
         )
+        self.fetches = (
+            _counter(meter, semconv.FETCHES, "{fetch}", "Polls of the broker, by their result")
+            if semconv.FETCHES in optional
+            else None
+        )
         self.cancellations = _counter(
             meter, semconv.CANCELLATIONS, "{message}", "Messages taken back before their end"
         )
