@@ -146,9 +146,14 @@ class PoolDeliveries:
         except ValueError:
             return "a signal"
 
-    def to_delivery(self, request: Any) -> tuple[Delivery, Mapping[str, object]]:
-        """Translate `request` into a delivery; return it with the carrier of the message."""
-        headers = request.request_dict
+    def to_delivery(
+        self, request: Any, embed: Mapping[str, Any] | None = None
+    ) -> tuple[Delivery, Mapping[str, object]]:
+        """Translate `request` into a delivery; return it with the carrier of the message.
+
+        `embed` is what the body has besides the arguments; None leaves it out.
+        """
+        headers = {**request.request_dict, **embed} if embed else request.request_dict
         route = self._routes.of_request(request.app, request.type, headers)
         receipt = translation.receipt(headers)
         if receipt is translation.NO_RECEIPT:
@@ -161,7 +166,7 @@ class PoolDeliveries:
         return delivery, translation.carrier(headers)
 
     def _open(self, request: Any) -> ProcessOperation:
-        delivery, carrier = self.to_delivery(request)
+        delivery, carrier = self.to_delivery(request, _embed_of(request))
         return self._telemetry.open_process(delivery, carrier, request.time_start)
 
     @never_raises(_now)
@@ -179,6 +184,16 @@ class PoolDeliveries:
             or (sent.at if sent and at_once else None)
             or exit_times.loss_noticed_at(job_of(request))
         )
+
+
+@never_raises(dict[str, Any])
+def _embed_of(request: Any) -> dict[str, Any]:
+    """Return what the body has besides the arguments: the body of a chord, the steps that follow.
+
+    Celery merges it into the request in the process that runs the task.
+    """
+    _, _, embed = request._payload  # noqa: SLF001 - Celery has no public name for it
+    return dict(embed)
 
 
 def is_handled(request: Any) -> bool:
