@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 CELERY: Final = """
 import os
 import time
-from celery import Celery
+from celery import Celery, chain
 from otel_queue_plugins.celery import instrument
 from tests.brokers.apps.settings import celery_settings
 
 app = Celery("shop")
-app.conf.update(celery_settings(), beat_schedule={"each": {"task": "ok", "schedule": 1.0}})
+schedule = {name: {"task": name, "schedule": 1.0} for name in ("ok", "flow")}
+app.conf.update(celery_settings(), beat_schedule=schedule)
 instrument(app)
 
 @app.task(name="ok")
 def ok(n=0):
     pass
+
+@app.task(name="flow")
+def flow():
+    chain(ok.si(), ok.si()).delay()
 
 @app.task(name="wrong")
 def wrong():

@@ -24,6 +24,7 @@ from otel_queue_plugins.cli.dashboards.panels import (
 _SLO: Final = "taskqueue_slo_deliveries_total"
 _MISSED: Final = 'taskqueue_slo_met="false"'
 _BY_OBJECTIVE: Final = f"{BY_TASK}, taskqueue_slo_objective"
+_WORKFLOW: Final = "taskqueue_workflow_duration_seconds_bucket"
 _DRIFT: Final = "taskqueue_schedule_drift_seconds_bucket"
 
 TASKS: Final = Row(
@@ -109,6 +110,17 @@ TASKS: Final = Row(
                     f"{rate(_SLO, f'{OF_TASK},{_MISSED}', _BY_OBJECTIVE)}"
                     f" / {rate(_SLO, OF_TASK, _BY_OBJECTIVE)}",
                     "{{taskqueue_task_name}} {{taskqueue_slo_objective}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Workflows, p95",
+            "From the first send to the end of the last step, by first task.",
+            "s",
+            (
+                Query(
+                    quantile(0.95, _WORKFLOW, OF_TASK, f"{BY_TASK}, taskqueue_workflow_kind"),
+                    "{{taskqueue_workflow_kind}} {{taskqueue_task_name}}",
                 ),
             ),
         ),
