@@ -90,10 +90,9 @@ def find_place(
     else:
         index = _index(facts, options, delivery)
         membership = _member(group, index, group_call)
+    goes_on = bool(joins or (step and step.continues) or (workflow and workflow.kind == "chord"))
     starts = group_call and group_call.starts
-    start = workflow_starts.find(
-        facts, options, delivery, starts, goes_on=bool(joins or (step and step.continues))
-    )
+    start = workflow_starts.find(facts, options, delivery, starts, goes_on=goes_on)
     known = joins and _without_known_id(joins, facts, chain)
     return Place(trigger, workflow, membership, known, start)
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import celery
 import pytest
 from celery import chain, chord, group, signals
 from celery.exceptions import Ignore
@@ -156,7 +157,9 @@ def test_chain_of_groups_and_steps_is_one_chain(t: Any, ended: Callable[[Any, in
     middle = chain(t.first.si(), group(t.step.si(), t.step.si()), t.step.si(), t.step.si())
     assert ended(middle, 5) == {("chain", "success", "first"): 1}
     chains = [chain(t.step.si(), t.step.si()), chain(t.step.si(), t.step.si())]
-    assert ended(chord(chains, t.first.si()), 5) == {("chord", "success", "step"): 1}
+    # Before 5.7, Celery does not tell the body that it is one.
+    kind = "chord" if celery.VERSION >= (5, 7) else "chain"
+    assert ended(chord(chains, t.first.si()), 5) == {(kind, "success", "step"): 1}
     broken = chain(t.first.si(), group(t.step.si(), t.fail.si()), t.step.si())
     assert ended(broken, 3) == {("chain", "failure", "first"): 1}
     in_header = [chain(t.fail.si(), t.step.si()), t.step.si()]
