@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 from celery.exceptions import Reject
+from celery.worker.request import Request
+from kombu.message import Message as BaseMessage
+from kombu.transport.virtual import Message
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
+from otel_queue_plugins.celery.main_process.settlements import Settlements
+from otel_queue_plugins.core.operation import ProcessOperation
+from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.celery.conftest import Telemetry, ids, instrumenting, memory_app, parent_ids, running
 
 if TYPE_CHECKING:
@@ -121,8 +128,6 @@ def test_ack_that_raises_is_error_and_its_span_is_current(
     shop: Celery, exported: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Celery logs and goes on after is the status of the span."""
-    from kombu.message import Message
-
     seen: list[trace.Span] = []
 
     def ack(message: Any, multiple: bool = False) -> None:  # noqa: ARG001
@@ -130,10 +135,20 @@ def test_ack_that_raises_is_error_and_its_span_is_current(
         raise ConnectionResetError("gone")
 
     with monkeypatch.context() as patching:
-        patching.setattr(Message, "ack", ack)
+        patching.setattr(BaseMessage, "ack", ack)
         shop.tasks["early"].delay()
         exported.expect(3)
     (settle,) = (span for span in exported.spans() if span.kind is SpanKind.CLIENT)
     assert settle.status.status_code is StatusCode.ERROR
     assert settle.attributes["error.type"] == "ConnectionResetError"
     assert [span.get_span_context().span_id for span in seen] == [ids(settle)[1]]
+
+
+def test_nothing_is_wrapped_by_default() -> None:
+    """Without the option neither requests nor messages have other methods."""
+    deliveries: Any = None
+    settlements = Settlements(QueueTelemetry("celery"), deliveries)
+    message = Message({"properties": {"delivery_tag": "1"}}, channel=MagicMock())
+    settlements.observe(message, ProcessOperation())
+    assert settlements.methods(Request) == {}
+    assert not {"ack", "reject"} & vars(message).keys()

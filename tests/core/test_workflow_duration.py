@@ -103,6 +103,7 @@ def test_first_task_without_known_name_has_none(queue: Queue, names: list[str]) 
         (Workflow(kind="group", id="g1"), {}),
         (Workflow(kind="chord", id="g1"), {}),
         (Workflow(kind="", id=""), {}),
+        (Workflow(kind="made up", id="w1", step=0), {"part": "step"}),
         (None, {"part": "member"}),
         (None, {"workflow": Workflow(kind="chord", id="g1")}),
     ],

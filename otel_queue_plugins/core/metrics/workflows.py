@@ -17,6 +17,7 @@ from otel_queue_plugins.core.route_templates import RouteTemplate
 from otel_queue_plugins.core.task_names import mark_of
 
 _ORDERED: Final = frozenset({"chain", "pipeline"})
+_KINDS: Final = _ORDERED | {"group", "chord"}
 
 
 def start_of(operation: ProcessOperation) -> WorkflowStart | None:
@@ -84,12 +85,13 @@ def _ended(operation: ProcessOperation, outcome: Outcome) -> tuple[str, Outcome]
 def _kind(envelope: Envelope, known: Workflow | None) -> str:
     """The kind of workflow that a message is a part of; "" without one.
 
-    `known` is what the framework says. A body of a chord may have nothing else.
+    `known` is what the framework says. A body of a chord may have nothing else. What an envelope
+    says is not trusted: a sender could make up any number of kinds, each a series of its own.
     """
     sent = envelope.workflow
     if known is not None and known.kind == "chord" and (sent or envelope.start):
         return known.kind
-    return sent.kind if sent else ""
+    return sent.kind if sent and sent.kind in _KINDS else ""
 
 
 def _is_alone(envelope: Envelope, part: Part | None) -> bool:
