@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("none", *PROFILES)
 _DIRECTORY: Final = ROOT / "tests" / "golden"
-# How long something took, which machine and process it was, and ids.
 # Celery 5.3 has none where a task is run by its caller.
 _LEFT_OUT: Final = ("messaging.message.conversation_id",)
+# How long something took, which machine and process it was, and ids.
 _CHANGING: Final = (
     *("messaging.message.id", "process.pid", "taskqueue.task.scheduled_delay"),
     *("taskqueue.task.wait", "taskqueue.task.prefetch_wait", "taskqueue.retry.delay"),

@@ -13,6 +13,7 @@ import pytest
 from tests.parts import DatadogAgent, Rotel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from otel_queue_plugins.cli.received import ReceivedSpan
@@ -91,6 +92,13 @@ def story(agent: DatadogAgent, trace_id: str, framework: str) -> Expectations:
     return received
 
 
+def edges(spans: Sequence[ReceivedSpan]) -> list[tuple[str, str]]:
+    """Services between which a map draws an edge for messages: parent and child, by their kinds."""
+    sends = {each.span_id: each for each in spans if each.kind == "producer"}
+    received = [each for each in spans if each.kind == "consumer" and each.parent_id in sends]
+    return [(sends[each.parent_id].service, each.service) for each in received]
+
+
 def named(span: ReceivedSpan) -> tuple[object, ...]:
     """What Datadog shows a span by."""
     return tuple(span.attributes[each] for each in ("operation.name", "resource.name", "span.type"))
@@ -156,7 +164,14 @@ def test_dramatiq_to_the_agent(own_lab: Lab, agent: DatadogAgent) -> None:
     )
     own_lab.dramatiq(app, env={**way("traces", HTTP, "gzip"), **way("metrics", GRPC, "gzip")})
     sent = producer.run("pay.send()")
-    story(agent, sent.trace_id, "dramatiq")
+    assert edges(story(agent, sent.trace_id, "dramatiq").spans()) == [("web", "worker")] * 2
+    linked = producer.run("pay.send_with_options(otel_relation='link')")
+    received = agent.until(lambda it: len(it.linked_to(linked.trace_id)) >= 2)
+    (send,) = received.trace(linked.trace_id)
+    processed = received.linked_to(linked.trace_id)
+    assert edges([send, *processed]) == []
+    assert {each.parent_id for each in processed} == {""}
+    assert {each.links[0].span_id for each in processed} == {send.span_id}
     for path in ("/v1/traces", "/v1/metrics"):
         ours = [each for each in agent.headers(path) if "dd-api-key" in each]
         assert ours
