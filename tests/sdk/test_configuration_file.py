@@ -6,6 +6,7 @@ Programs of their own: a configuration is for a whole process.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -278,3 +279,23 @@ def test_file_of_the_page_is_one(tmp_path: Path) -> None:
     found = plan.read({"OTEL_CONFIG_FILE": str(path), "OTEL_SERVICE_NAME": "web"})
     assert found.problems == ()
     assert set(found.exporters) == {"traces", "metrics"}
+
+
+def test_limits_and_log_level_of_the_file_hold(
+    programs: Programs, http_receiver: FaultyReceiver, tmp_path: Path
+) -> None:
+    """What is not about exporters, too."""
+    environ = configuration_file.write(
+        tmp_path / "otel.yaml",
+        "log_level: error\n",
+        TRACES + "  limits: {{event_count_limit: 1}}\n",
+        PROPAGATOR,
+        endpoint=http_receiver.endpoint,
+    )
+    assert programs.start("rich_script", **environ).wait() == 0
+    assert len(http_receiver.expect_span("rich", timeout=30).events) == 1
+    code = (
+        "import logging; from otel_queue_plugins import sdk; sdk.ensure_providers();"
+        "print(logging.getLogger('opentelemetry').level)"
+    )
+    assert run(code, **environ).stdout == f"{logging.ERROR}\n"

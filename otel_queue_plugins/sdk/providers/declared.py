@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 import threading
-from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import propagate
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("otel_queue_plugins")
 
 _SECONDS_TO_WAIT: Final = 10.0
+_LEVELS: Final = {
+    **dict.fromkeys(("trace", "debug"), logging.DEBUG),
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
 
 
 def install(signal: str, model: Any) -> Any:
@@ -36,14 +42,19 @@ def install(signal: str, model: Any) -> Any:
 
     The ends of processes are bounded here, so that its own exit handler is taken out.
     """
-    propagator = propagate.get_global_textmap()
-    try:
-        _configure(model, signal)
-    finally:
-        propagate.set_global_textmap(propagator)
-    provider = global_providers.current_provider(signal)
+    _set_log_level(model)
+    section = declarative.SECTIONS[signal]
+    loader = import_or_none(f"{declarative.LOADER}.file")
+    create = getattr(loader, f"create_{section}")
+    facts = (
+        getattr(model, section),
+        loader.create_resource(model.resource),
+        model.attribute_limits,
+    )
+    provider = create(*facts[: len(signature(create).parameters)])  # 0.65b0 takes two
     atexit.unregister(provider.shutdown)
     _identify(provider)
+    global_providers.set_global(signal, provider)
     return provider
 
 
@@ -106,28 +117,24 @@ class _AtFirstUse(textmap.TextMapPropagator):
         model = declarative.load(Environment(os.environ))
         if model is None or model.disabled:
             return self._otherwise
-        current = propagate.get_global_textmap()
         try:
-            _configure(model)
+            _set_log_level(model)
+            loader = import_or_none(f"{declarative.LOADER}.file")
+            made: textmap.TextMapPropagator = loader.create_propagator(model.propagator)
         except Exception as error:  # noqa: BLE001 - it is in a send; the message leaves
             line = "%s: its propagator cannot be made: %s"
             logger.error(line, declarative.VARIABLE, scraping.describe(error))  # noqa: TRY400
-            propagate.set_global_textmap(self._otherwise)
-        made = propagate.get_global_textmap()
-        if current is not self:
-            propagate.set_global_textmap(current)
+            made = self._otherwise
+        if propagate.get_global_textmap() is self:
+            propagate.set_global_textmap(made)
         return made
 
 
-def _configure(model: Any, signal: str | None = None) -> None:
-    """Set the propagator and the log level of the file, and the provider of one signal.
-
-    Here is nothing of the loader but what it calls public: its functions by signal have had other
-    parameters with each version.
-    """
-    sections = {each: None for name, each in declarative.SECTIONS.items() if name != signal}
-    loader = import_or_none(declarative.LOADER)
-    loader.configure_sdk(replace(model, instrumentation_development=None, **sections))
+def _set_log_level(model: Any) -> None:
+    """The level of OpenTelemetry's own loggers: `debug2` is DEBUG."""
+    if model.log_level is not None:
+        name = str(model.log_level.value).rstrip("0123456789")
+        logging.getLogger("opentelemetry").setLevel(_LEVELS.get(name, logging.INFO))
 
 
 def _identify(provider: Any) -> None:

@@ -17,7 +17,7 @@ from otel_queue_plugins.sdk.config import declarative, plan, scraping
 from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.global_providers import lock_of_this_process
 from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, sigterm
-from otel_queue_plugins.sdk.providers import declared, first_use, startup_log
+from otel_queue_plugins.sdk.providers import first_use, startup_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -88,6 +88,9 @@ def set_up_on_first_use() -> None:
     if any(plan.is_asked_for(os.environ, signal) for signal in SIGNALS):
         sigterm.flush_before_default_action()
     if declarative.is_named(os.environ):
+        # Not before `validate`: it imports the propagators of the environment.
+        from otel_queue_plugins.sdk.providers import declared
+
         declared.use_propagator()
     for signal in SIGNALS:
         if not (_progress.pid == os.getpid() and signal in _progress.done):

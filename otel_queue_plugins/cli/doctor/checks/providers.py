@@ -51,6 +51,8 @@ def _provider(case: Case, signal: str) -> Finding | None:
 def _why_off(case: Case, signal: str) -> str:
     if any(signal in each.signals and not each.is_warning for each in case.problems):
         return "a setting cannot be used"
+    if case.plan.declared is not None:
+        return f"{declarative.VARIABLE} has no {declarative.SECTIONS[signal]}"
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     if case.value(variable):
         return f"{variable}={case.value(variable)}"
