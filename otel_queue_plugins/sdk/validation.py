@@ -37,7 +37,7 @@ def validate(environ: MutableMapping[str, str] = os.environ) -> None:
         ConfigurationError: There is a problem, and `OTEL_QUEUE_STRICT` is on.
     """
     forks.register_hooks()
-    problems = plan.read(environ).problems
+    problems = plan.read(environ, loads_file=is_strict(environ)).problems
     problems = tuple(each for each in problems if not each.signals or _is_ours_to_set(each.signals))
     if is_strict(environ):
         raise_first(problems)

@@ -334,7 +334,7 @@ def test_timeout_is_read_in_seconds_or_milliseconds(raw: str, seconds: float) ->
             "both",
             "use one of cumulative, delta, lowmemory",
         ),
-        ("OTEL_CONFIG_FILE", "/etc/otel.yaml", "opentelemetry-instrument"),
+        ("OTEL_CONFIG_FILE", "/no/such.yaml", "no readable file there"),
         ("OTEL_PROPAGATORS", "datadog", "not installed or misspelt"),
         ("OTEL_PROPAGATORS", "xray", "pip install opentelemetry-propagator-aws-xray"),
         ("OTEL_QUEUE_FLUSH_TIMEOUT", "soon", "use a number of at least 0"),

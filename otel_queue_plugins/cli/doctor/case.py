@@ -52,6 +52,10 @@ class Case:
         self.plan = plans.read(os.environ)
         self.problems = merged((*self.plan.problems, *_problems_of_options()))
         propagators.guard(os.environ)
+        if self.plan.declared is not None:
+            from otel_queue_plugins.sdk.providers import declared
+
+            declared.use_propagator()
         self._exports: dict[str, Background[TestExport]] = {}
         if not self.is_offline:
             self._start_exports()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_queue_plugins.core.settings import definitions
 from otel_queue_plugins.core.settings.problems import merged
 from otel_queue_plugins.core.settings.variables import FLAGS
 from otel_queue_plugins.sdk.config import (
+    declarative,
     profiles,
     propagators,
     samplers,
@@ -21,7 +22,7 @@ from otel_queue_plugins.sdk.config.limits import check_numbers
 from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from otel_queue_plugins.core.settings.problems import Problem
 
@@ -38,16 +39,22 @@ class Plan:
 
     An exporter is an OTLP `Target`, or the name of an installed exporter (`console`, ...). Metrics
     have an entry without exporters where they are only served over HTTP (`is_served`).
+    `declared` is what the SDK's loader made of `OTEL_CONFIG_FILE`, None without one: its exporters
+    are named in words.
     """
 
     exporters: Mapping[str, tuple[targets.Target | str, ...]]
     sampler: samplers.Choice | None
     problems: tuple[Problem, ...]
     is_served: bool = False
+    declared: Any = None
 
 
-def read(environ: Mapping[str, str]) -> Plan:
-    """Read the plan, with all problems. Reads files and the entry points of installed packages."""
+def read(environ: Mapping[str, str], *, loads_file: bool = True) -> Plan:
+    """Read the plan, with all problems. Reads files and the entry points of installed packages.
+
+    Without `loads_file` the SDK is not imported, and `OTEL_CONFIG_FILE` only looked for.
+    """
     environment = Environment(environ)
     variable_names.check_ours(environment)
     for setting in definitions.WITHOUT_ARGUMENT:
@@ -55,6 +62,8 @@ def read(environ: Mapping[str, str]) -> Plan:
     propagators.check(environment)
     if _is_off(environment):
         return Plan(exporters={}, sampler=None, problems=merged(environment.problems))
+    if declarative.is_named(environ):
+        return _of_file(environment, environ, loads_file=loads_file)
     asked = {signal: _exporters(environment, signal) for signal in SIGNALS}
     is_served = _is_served(environment, environ)
     named = {
@@ -65,17 +74,46 @@ def read(environ: Mapping[str, str]) -> Plan:
     sampler = samplers.read(environment) if "traces" in named else None
     check_numbers(environment, named)
     variable_names.check_look_alikes(environment)
-    _check_config_file(environment)
-    _check_grpc(environment, named)
+    _check_grpc(environment, _over_grpc(named))
     profiles.check(environment, named)
     problems = merged(environment.problems)
-    broken = {signal for each in problems if not each.is_warning for signal in each.signals}
     return Plan(
-        exporters={key: value for key, value in named.items() if key not in broken},
+        exporters=_without_broken(named, problems),
         sampler=sampler,
         problems=problems,
         is_served=is_served,
     )
+
+
+def _of_file(environment: Environment, environ: Mapping[str, str], *, loads_file: bool) -> Plan:
+    """The plan where `OTEL_CONFIG_FILE` is set; without a loader nothing is set up."""
+    declared = None
+    if declarative.check(environment) and loads_file:
+        declared = declarative.load(environment)
+    words = f"the exporters of {declarative.path(environ)}"
+    named: dict[str, tuple[targets.Target | str, ...]]
+    named = dict.fromkeys(declarative.sections(declared), (words,))
+    is_served = serving.is_served(environ)
+    if is_served:
+        named.setdefault("metrics", ())
+    if declarative.uses_grpc(environ):
+        _check_grpc(environment, SIGNALS)
+    variable_names.check_look_alikes(environment)
+    problems = merged(environment.problems)
+    return Plan(
+        exporters=_without_broken(named, problems),
+        sampler=None,
+        problems=problems,
+        is_served=is_served,
+        declared=declared,
+    )
+
+
+def _without_broken(
+    named: Mapping[str, tuple[targets.Target | str, ...]], problems: tuple[Problem, ...]
+) -> dict[str, tuple[targets.Target | str, ...]]:
+    broken = {signal for each in problems if not each.is_warning for signal in each.signals}
+    return {key: value for key, value in named.items() if key not in broken}
 
 
 def _is_served(environment: Environment, environ: Mapping[str, str]) -> bool:
@@ -90,12 +128,14 @@ def is_off(environ: Mapping[str, str]) -> bool:
 
 
 def is_asked_for(environ: Mapping[str, str], signal: str) -> bool:
-    """Whether the environment names an exporter for `signal`. Reads nothing but the variables."""
+    """Whether the environment names an exporter for `signal`, or `OTEL_CONFIG_FILE` its section."""
     environment = Environment(environ)
     if is_off(environ):
         return False
     if signal == "metrics" and serving.is_served(environ):
         return True
+    if declarative.is_named(environ):
+        return declarative.may_have(environ, signal)
     return any(name != "none" for name in _exporter_names(environment, signal))
 
 
@@ -159,31 +199,20 @@ def _exporter(
     return name if environment.component(variable, group, name, signal, package=package) else None
 
 
-def _check_config_file(environment: Environment) -> None:
-    """Reject a declarative configuration, which another distribution has to set up."""
-    if environment.value("OTEL_CONFIG_FILE"):
-        environment.reject(
-            "OTEL_CONFIG_FILE",
-            "this file is not read here; start with opentelemetry-instrument, or unset it",
-            *SIGNALS,
-        )
-
-
-def _check_grpc(
-    environment: Environment, named: Mapping[str, tuple[targets.Target | str, ...]]
-) -> None:
-    """Reject gRPC without its fork handlers: a child that is forked later hangs or crashes."""
-    variable = "GRPC_ENABLE_FORK_SUPPORT"
-    if FLAGS.get(environment.value(variable).lower(), True):
-        return
-    over_grpc = [
+def _over_grpc(named: Mapping[str, tuple[targets.Target | str, ...]]) -> list[str]:
+    return [
         signal
         for signal, exporters in named.items()
         if any(
             isinstance(each, targets.Target) and each.protocol == targets.GRPC for each in exporters
         )
     ]
-    if over_grpc:
+
+
+def _check_grpc(environment: Environment, over_grpc: Sequence[str]) -> None:
+    """Reject gRPC without its fork handlers: a child that is forked later hangs or crashes."""
+    variable = "GRPC_ENABLE_FORK_SUPPORT"
+    if over_grpc and not FLAGS.get(environment.value(variable).lower(), True):
         environment.reject(
             variable,
             "forked children would hang; "

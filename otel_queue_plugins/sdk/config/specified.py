@@ -103,7 +103,11 @@ GROUPS: Final = (
         "line says so",
         ("OTEL_SDK_DISABLED",),
     ),
-    Group("is not read here: a line says so, and nothing is set up", ("OTEL_CONFIG_FILE",)),
+    Group(
+        "[a declarative configuration](../how-to/configuration-file.md), which counts instead of "
+        "these variables",
+        ("OTEL_CONFIG_FILE",),
+    ),
     Group("", ("OTEL_LOG_LEVEL",)),
 )
 NAMES: Final = tuple(dict.fromkeys(name for group in GROUPS for name in group.names))

@@ -41,7 +41,7 @@ def repair(provider: Any, given_id: str | None) -> None:
     for holder in (provider, consumer, *_scopes(provider), *reachable):
         _unlock(holder)
     if given_id is not None:
-        _rename(provider, instance_id.of_child(given_id))
+        rename(provider, instance_id.of_child(given_id))
     for reader in _readers(provider):
         # Added anew, a reader has empty storage.
         consumer.remove_metric_reader(reader)
@@ -75,7 +75,8 @@ def unset_global(signal: str, provider: object) -> None:
         proxy._real_meter_provider = None
 
 
-def _rename(provider: Any, new_id: str) -> None:
+def rename(provider: Any, new_id: str) -> None:
+    """Give `provider` another instance id."""
     from opentelemetry.sdk.resources import Resource
 
     update = getattr(provider, "_update_resource", None)

@@ -29,6 +29,7 @@ from otel_queue_plugins.sdk.export.exporters import (
 )
 from otel_queue_plugins.sdk.global_providers import OWN, set_global
 from otel_queue_plugins.sdk.process import flushing
+from otel_queue_plugins.sdk.providers import declared
 from otel_queue_plugins.sdk.relay import numbers
 from otel_queue_plugins.sdk.sampling.keeping import keeping
 
@@ -51,6 +52,11 @@ def install(signal: str, plan: Plan) -> Dropped:
 
     Raises whatever prevents it from being built.
     """
+    if plan.declared is not None and plan.exporters[signal]:
+        OWN[signal] = declared.install(signal, plan.declared)
+        if signal == "metrics" and plan.is_served:
+            numbers.keep(OWN[signal])
+        return dropped()
     OWN[signal] = build(signal, plan)
     set_global(signal, OWN[signal])
     return dropped()

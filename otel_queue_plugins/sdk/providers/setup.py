@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otel_queue_plugins.sdk import global_providers, greenlets, relay, validation
-from otel_queue_plugins.sdk.config import plan, scraping
+from otel_queue_plugins.sdk.config import declarative, plan, scraping
 from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.global_providers import lock_of_this_process
 from otel_queue_plugins.sdk.process import exit_handlers, fork_repair, forks, sigterm
@@ -87,6 +87,11 @@ def set_up_on_first_use() -> None:
         return
     if any(plan.is_asked_for(os.environ, signal) for signal in SIGNALS):
         sigterm.flush_before_default_action()
+    if declarative.is_named(os.environ):
+        # Not before `validate`: it imports the propagators of the environment.
+        from otel_queue_plugins.sdk.providers import declared
+
+        declared.use_propagator()
     for signal in SIGNALS:
         if not (_progress.pid == os.getpid() and signal in _progress.done):
             first_use.watch(signal, ensure_providers, _schedule_collection)

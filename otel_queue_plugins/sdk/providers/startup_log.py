@@ -61,7 +61,7 @@ def _line(plan: Plan | None) -> str:
     named = {signal for signals in destinations.values() for signal in signals}
     off = [signal for signal in SIGNALS if signal not in named]
     parts += [f"{' and '.join(off)} off"] * bool(off)
-    return f"telemetry is on: {'; '.join(parts)}{_service()}"
+    return f"telemetry is on: {'; '.join(parts)}{_service(plan)}"
 
 
 def _destinations(signal: str, plan: Plan | None) -> list[str]:
@@ -89,10 +89,13 @@ def endpoint(plan: Plan | None) -> str | None:
     return None
 
 
-def _service() -> str:
+def _service(plan: Plan | None) -> str:
     for provider in global_providers.OWN.values():
         attributes = getattr(fork_repair.resource_of(provider), "attributes", {})
         name = str(attributes.get("service.name", _UNKNOWN))
-        hint = " (OTEL_SERVICE_NAME is not set)" if name.startswith(_UNKNOWN) else ""
+        unset = "OTEL_SERVICE_NAME is not set"
+        if plan is not None and plan.declared is not None:
+            unset = "the file has no service.name"
+        hint = f" ({unset})" if name.startswith(_UNKNOWN) else ""
         return f"; service {name}{hint}"
     return ""

@@ -69,6 +69,11 @@ def _make(plan: Plan) -> tuple[str, ...]:
         and signal not in global_providers.OWN
         and not global_providers.has_provider(signal)
     )
+    if plan.declared is not None:
+        logger.info("with OTEL_CONFIG_FILE each process of this worker exports by itself")
+        if plan.is_served and "metrics" not in signals:
+            line = "/metrics lacks what pool processes measure: leave meter_provider out of %s"
+            logger.warning(line, "OTEL_CONFIG_FILE")
     if signals:
         from otel_queue_plugins.sdk.relay import opening
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 
 from otel_queue_plugins.cli.doctor.checks import versions
+from tests import configuration_file
 from tests.cli.doctor.conftest import SECRET
 
 if TYPE_CHECKING:
@@ -239,3 +240,34 @@ def test_check_that_fails_is_unknown(doctor: Doctor, monkeypatch: pytest.MonkeyP
     assert row["ok"] is None
     assert "this check has failed: RuntimeError: redis://***@host" in row["what"]
     assert found.of("backend")
+
+
+def test_file_of_opentelemetry_is_examined(doctor: Doctor, tmp_path: Path) -> None:
+    """It is loaded; what only the loader knows is unknown, and the propagator is the file's."""
+    parts = (configuration_file.TRACES, "propagator: {{composite: [{{b3: {{}}}}]}}\n")
+    environ = configuration_file.write(tmp_path / "otel.yaml", *parts)
+    before = propagate.get_global_textmap()
+    try:
+        found = doctor("--offline", **environ, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318")
+    finally:
+        propagate.set_global_textmap(before)
+    assert (found.code, found.broken()) == (0, {})
+    (traces, *off) = [each["what"] for each in found.of("providers")]
+    assert traces == f"traces: set up by this package, the exporters of {tmp_path / 'otel.yaml'}"
+    assert off == [
+        "metrics: off; OTEL_CONFIG_FILE has no meter_provider",
+        "logs: off; OTEL_CONFIG_FILE has no logger_provider",
+    ]
+    assert [each["ok"] for each in found.of("backend")] == [None]
+    assert [each["what"] for each in found.of("propagators")] == ["a message carries b3, otq"]
+    (unread,) = [each["what"] for each in found.of("settings") if each["ok"] is None]
+    assert "OTEL_CONFIG_FILE" in unread
+
+
+def test_file_of_opentelemetry_that_is_wrong_is_broken(doctor: Doctor, tmp_path: Path) -> None:
+    """With what the loader says."""
+    environ = configuration_file.write(tmp_path / "otel.yaml", "tracer_provider: 7\n")
+    found = doctor("--offline", **environ)
+    assert found.code == 1
+    (said,) = found.broken()["settings"]
+    assert "it cannot be used: ConfigurationError: " in said

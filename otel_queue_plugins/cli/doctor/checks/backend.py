@@ -28,7 +28,7 @@ def backend(case: Case) -> Iterator[Finding]:
         else:
             others = [each for each in case.plan.exporters.get(signal, ()) if isinstance(each, str)]
             if others:
-                yield unknown(f"{signal}: what {', '.join(others)} exports is not tried")
+                yield unknown(f"{signal}: what goes to {', '.join(others)} is not tried")
 
 
 def _finding(case: Case, signal: str, place: str) -> Finding:

@@ -10,7 +10,7 @@ from otel_queue_plugins.cli.doctor.findings import Finding, broken, fine, unknow
 from otel_queue_plugins.core.settings.definitions import SETUP, read
 from otel_queue_plugins.core.settings.variables import Variables
 from otel_queue_plugins.sdk import global_providers
-from otel_queue_plugins.sdk.config import trace_urls
+from otel_queue_plugins.sdk.config import declarative, trace_urls
 from otel_queue_plugins.sdk.config.reader import SIGNALS
 from otel_queue_plugins.sdk.config.targets import names
 
@@ -51,6 +51,8 @@ def _provider(case: Case, signal: str) -> Finding | None:
 def _why_off(case: Case, signal: str) -> str:
     if any(signal in each.signals and not each.is_warning for each in case.problems):
         return "a setting cannot be used"
+    if case.plan.declared is not None:
+        return f"{declarative.VARIABLE} has no {declarative.SECTIONS[signal]}"
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     if case.value(variable):
         return f"{variable}={case.value(variable)}"
@@ -75,6 +77,9 @@ def service(case: Case) -> Iterator[Finding]:
     """It has a name to search for."""
     if not any(case.plan.exporters.values()):
         return
+    if case.plan.declared is not None:
+        yield unknown(f"service.name is that of {declarative.VARIABLE}")
+        return
     name = trace_urls.service(case.environ)
     if name.startswith("unknown_service"):
         yield unknown(f"the service has no name; look for {name}", "OTEL_SERVICE_NAME=shop")
@@ -88,6 +93,8 @@ def sampler(case: Case) -> Iterator[Finding]:
     choice = case.plan.sampler
     if found or "traces" not in case.plan.exporters or case.is_of_application("traces"):
         yield from found
+    elif case.plan.declared is not None:
+        yield unknown(f"the sampler is that of {declarative.VARIABLE}")
     elif choice is None:
         yield fine("parentbased_always_on: every trace, unless a caller decides otherwise")
     elif choice.name in _NEVER or (choice.name.endswith("ratio") and _is_zero(choice.argument)):
