@@ -1,0 +1,30 @@
+"""A trace as a tree that fits into the room there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from otel_queue_plugins.cli.queues.failures import printable
+from otel_queue_plugins.cli.received import ReceivedSpan
+from otel_queue_plugins.cli.view import page, tree
+from otel_queue_plugins.cli.view.glyphs import Glyphs
+from otel_queue_plugins.cli.view.trace import traces
+
+
+class TraceTree:
+    """What rich draws: the spans of one trace."""
+
+    def __init__(self, spans: Sequence[ReceivedSpan], glyphs: Glyphs) -> None:
+        (self._trace,) = traces(spans)
+        self._glyphs = glyphs
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        columns = tree.columns_for([self._trace], options.max_width)
+        for line in page.trace_lines(self._trace, self._trace.root.name, columns, self._glyphs):
+            line.plain = printable(line.plain)
+            line.rstrip()
+            line.no_wrap, line.overflow, line.end = True, "crop", "\n"
+            yield line
