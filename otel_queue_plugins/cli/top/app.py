@@ -112,5 +112,5 @@ class TopApp(App[None]):
             await asyncio.sleep(max(self.session.parsed.interval, _WORKERS_S))
 
     def _renew(self) -> None:
-        if isinstance(self.screen, TopScreen) and self.screen.can_show:
+        if isinstance(self.screen, TopScreen):
             self.screen.renew()

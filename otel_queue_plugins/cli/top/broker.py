@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.brokers.facts import QueueState
 from otel_queue_plugins.brokers.reader import QueueReader
-from otel_queue_plugins.cli.queues import audit
 from otel_queue_plugins.cli.queues.access import Access
 from otel_queue_plugins.cli.queues.queues_command import chosen_names
 
@@ -40,17 +38,6 @@ class Broker:
                 self._access = None
                 access.close()
                 raise
-
-    def record(
-        self, parsed: Namespace, operation: str, *, matched: int, queue: str = "", state: str = ""
-    ) -> None:
-        """Send a span about a look, if the command line or the environment asks for it."""
-        access = self._access
-        if access is None:
-            return
-        with audit.of_look(parsed, operation, access.source, queue=queue, state=state) as span:
-            if span:
-                span.count(matched=matched, changed=0)
 
     def close(self) -> None:
         """Close the connection, unless a look is using it. Does not wait for that."""

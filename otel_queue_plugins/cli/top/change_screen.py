@@ -50,13 +50,15 @@ class ChangeScreen(ModalScreen[bool]):
         self._plan: Plan | None = None
         self._was_changed = False
         self._is_left = False
+        self._lines = Lines()
+        self._keys = Lines()
         self.step: Step = "plans"
 
     def compose(self) -> ComposeResult:
         """What is asked or said."""
         with Vertical():
-            yield Lines(id="question")
-            yield Lines(id="keys")
+            yield self._lines
+            yield self._keys
 
     def on_mount(self) -> None:
         """Find out what would be changed."""
@@ -127,8 +129,8 @@ class ChangeScreen(ModalScreen[bool]):
             self.dismiss(self._was_changed)
 
     def _show(self, *shown: Text, keys: list[lines.Key] | None = None) -> None:
-        self.query_one("#question", Lines).show(*shown)
-        self.query_one("#keys", Lines).show(Text(), lines.keys(keys or [("Esc", "leave")]))
+        self._lines.show(*shown)
+        self._keys.show(Text(), lines.keys(keys or [("Esc", "leave")]))
 
     def on_unmount(self) -> None:
         """Leave the connection to be closed."""

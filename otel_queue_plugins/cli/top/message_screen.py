@@ -50,12 +50,14 @@ class MessageScreen(TopScreen):
         super().__init__(session, f"message {message.id}")
         self._message = message
         self._looks = False
+        self._facts = Static(id="facts")
+        self._trace = Static(id="trace")
 
     def body(self) -> Iterable[Widget]:
         """What it says above, its trace below."""
         with VerticalScroll():
-            yield Static(id="facts")
-            yield Static(id="trace")
+            yield self._facts
+            yield self._trace
 
     def keys(self) -> Sequence[Key]:
         """See `TopScreen`."""
@@ -75,8 +77,9 @@ class MessageScreen(TopScreen):
             as_link=True,
             with_arguments=self.session.parsed.args,
         )
-        self.query_one("#facts", Static).update(Group(*shown))
+        self._facts.update(Group(*shown))
         self.query_one(VerticalScroll).focus()
+        self.record("show", matched=1)
         self._look()
         self.set_interval(max(_LEAST_S, self.session.parsed.interval), self._look)
 
@@ -128,4 +131,4 @@ class MessageScreen(TopScreen):
         self._show(*shown)
 
     def _show(self, *shown: RenderableType) -> None:
-        self.query_one("#trace", Static).update(Group(*shown))
+        self._trace.update(Group(*shown))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -53,14 +54,17 @@ class MessagesScreen(TopScreen):
         self._selection = ALL
         self._seen: Seen | None = None
         self._looks = False
-        self._is_recorded = False
+        self._states = Lines(id="states")
+        self._table = Table(rows.MESSAGES, session.glyphs, id="messages")
+        self._below = Lines(id="notes")
+        self._bar = FilterBar(placeholder=filters.HINT)
 
     def body(self) -> Iterable[Widget]:
         """The states, and the messages in one of them."""
-        yield Lines(id="states")
-        yield Table(rows.MESSAGES, self.session.glyphs, id="messages")
-        yield Lines(id="notes")
-        yield FilterBar(placeholder=filters.HINT)
+        yield self._states
+        yield self._table
+        yield self._below
+        yield self._bar
 
     def keys(self) -> Sequence[Key]:
         """See `TopScreen`."""
@@ -76,6 +80,7 @@ class MessagesScreen(TopScreen):
 
     def begin(self) -> None:
         """Look at once, and again."""
+        self._show(None)
         self._look()
         self.set_interval(self.session.parsed.interval, self._look_again)
 
@@ -87,7 +92,7 @@ class MessagesScreen(TopScreen):
             count = getattr(numbers, state, None)
             shown = f" {place} {state} {'?' if count is None else f'{count:,}'} "
             line.append(shown, "bold reverse" if state == self._state else "")
-        self.query_one("#states", Lines).show(line)
+        self._states.show(line)
 
     def action_state(self, state: State) -> None:
         """Show messages of another state."""
@@ -107,7 +112,7 @@ class MessagesScreen(TopScreen):
 
     def action_filter(self) -> None:
         """Let somebody type a filter."""
-        self.query_one(FilterBar).begin(self._filter)
+        self._bar.begin(self._filter)
 
     def on_input_submitted(self, event: FilterBar.Submitted) -> None:
         """Filter, if it can be understood."""
@@ -150,11 +155,11 @@ class MessagesScreen(TopScreen):
             self._look_again()
 
     def _typed(self) -> None:
-        self.query_one(FilterBar).end()
-        self.query_one("#messages", Table).focus()
+        self._bar.end()
+        self._table.focus()
 
     def _message(self) -> StoredMessage | None:
-        key = self.query_one("#messages", Table).key
+        key = self._table.key
         found = self._seen.messages if self._seen else ()
         return next((m for m, row in zip(found, self._rows(), strict=True) if row.key == key), None)
 
@@ -164,12 +169,12 @@ class MessagesScreen(TopScreen):
     def _look_again(self) -> None:
         is_seen = self.app.screen is self
         if is_seen and not self._looks and (self._seen is None or self._seen.may_be_repeated):
-            self._look()
+            self._look(is_asked=False)
 
-    def _look(self) -> None:
-        start(self, self._looked, group=_LOOK, exclusive=True)
+    def _look(self, *, is_asked: bool = True) -> None:
+        start(self, partial(self._looked, is_asked=is_asked), group=_LOOK, exclusive=True)
 
-    async def _looked(self) -> None:
+    async def _looked(self, *, is_asked: bool) -> None:
         self._looks = True
         session, queue, state, selection = self.session, self._queue, self._state, self._selection
         try:
@@ -179,11 +184,13 @@ class MessagesScreen(TopScreen):
         finally:
             self._looks = False
         self._show(seen)
+        if is_asked and not (seen.refused or seen.problem):
+            self.record("peek", matched=len(seen.messages), queue=queue, state=state)
 
     def _show(self, seen: Seen | None) -> None:
         self._seen = seen
-        self.query_one("#messages", Table).show(self._rows())
-        self.query_one("#notes", Lines).show(*self._notes(seen))
+        self._table.show(self._rows())
+        self._below.show(*self._notes(seen))
 
     def _notes(self, seen: Seen | None) -> list[Text]:
         if seen is None:

@@ -48,15 +48,20 @@ class QueuesScreen(TopScreen):
         super().__init__(session, "otel-queue top")
         self._filter = ""
         self._sort = 0
+        self._is_recorded = False
+        self._queues = Table(rows.QUEUES, session.glyphs, id="queues")
+        self._reasons = Lines(id="reasons")
+        self._workers = Table(rows.WORKERS, session.glyphs, id="workers")
+        self._problems = Lines(id="problems")
+        self._bar = FilterBar(placeholder="part of a queue's name, or a pattern with *")
 
     def body(self) -> Iterable[Widget]:
         """Queues above, workers below."""
-        glyphs = self.session.glyphs
-        yield Table(rows.QUEUES, glyphs, id="queues")
-        yield Lines(id="reasons")
-        yield Table(rows.WORKERS, glyphs, id="workers")
-        yield Lines(id="problems")
-        yield FilterBar(placeholder="part of a queue's name, or a pattern with *")
+        yield self._queues
+        yield self._reasons
+        yield self._workers
+        yield self._problems
+        yield self._bar
 
     def keys(self) -> Sequence[Key]:
         """See `TopScreen`."""
@@ -80,8 +85,10 @@ class QueuesScreen(TopScreen):
             ),
             key=self._place,
         )
-        table = self.query_one("#queues", Table)
-        table.show(rows.of_queues(shown, self.session.numbers.history))
+        if not self._is_recorded and self.session.numbers.looked_at:
+            self._is_recorded = True
+            self.record("queues", matched=len(self.session.numbers.states))
+        self._queues.show(rows.of_queues(shown, self.session.numbers.history))
         self._show_reasons()
         self._show_workers()
 
@@ -91,12 +98,12 @@ class QueuesScreen(TopScreen):
 
     def on_table_chosen(self, event: Table.Chosen) -> None:
         """Go into the queue."""
-        if event.table.id == "queues":
+        if event.table is self._queues:
             self.app.push_screen(MessagesScreen(self.session, event.key))
 
     def action_filter(self) -> None:
         """Let somebody type a filter."""
-        self.query_one(FilterBar).begin(self._filter)
+        self._bar.begin(self._filter)
 
     def on_input_submitted(self, event: FilterBar.Submitted) -> None:
         """Filter."""
@@ -120,7 +127,7 @@ class QueuesScreen(TopScreen):
 
     def chosen(self, verb: Verb) -> tuple[str, State, Selection] | None:
         """See `TopScreen`. The dead letters of the queue, or what is ready in it."""
-        queue = self.query_one("#queues", Table).key
+        queue = self._queues.key
         if queue is None:
             self.say("there is no queue", is_problem=True)
             return None
@@ -132,8 +139,8 @@ class QueuesScreen(TopScreen):
             start(self, partial(self.run_action, "app.look_now"))
 
     def _typed(self) -> None:
-        self.query_one(FilterBar).end()
-        self.query_one("#queues", Table).focus()
+        self._bar.end()
+        self._queues.focus()
         self.renew()
 
     def _place(self, state: QueueState) -> tuple[float, str]:
@@ -141,20 +148,20 @@ class QueuesScreen(TopScreen):
         return (-value if value else 0.0, state.name)
 
     def _show_reasons(self) -> None:
-        table, numbers = self.query_one("#queues", Table), self.session.numbers
-        state = None if table.key is None else numbers.of(table.key)
+        queue, numbers = self._queues.key, self.session.numbers
+        state = None if queue is None else numbers.of(queue)
         shown = [] if state is None or numbers.problem else reasons([state])
         if not numbers.states and numbers.looked_at:
             shown = [_NO_QUEUE]
         if self._filter:
             shown.insert(0, f"only {self._filter}; Esc shows all")
-        self.query_one("#reasons", Lines).show(*(lines.note(each) for each in shown))
+        self._reasons.show(*(lines.note(each) for each in shown))
 
     def _show_workers(self) -> None:
         found = self.session.numbers.workers
         stats = found.stats if found else ()
-        self.query_one("#workers", Table).show(rows.of_workers(stats))
+        self._workers.show(rows.of_workers(stats))
         shown = [*found.problems, *command.reasons(stats)] if found else ["workers are asked ..."]
         if found and not shown and not stats:
             shown = ["no worker has answered"]
-        self.query_one("#problems", Lines).show(*(lines.note(each) for each in shown))
+        self._problems.show(*(lines.note(each) for each in shown))

@@ -50,15 +50,18 @@ class TopScreen(Screen[None]):
         super().__init__()
         self.session = session
         self._what = what
+        self._title = Lines(id="title")
+        self._status = Lines(id="status")
+        self._keys = Lines(id="keys")
         self._said = Text()
         self._said_until = 0.0
 
     def compose(self) -> ComposeResult:
         """The lines, and between them what the screen is about."""
-        yield Lines(id="title")
+        yield self._title
         yield from self.body()
-        yield Lines(id="status")
-        yield Lines(id="keys")
+        yield self._status
+        yield self._keys
 
     def body(self) -> Iterable[Widget]:
         """What the screen is about."""
@@ -78,25 +81,24 @@ class TopScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Show what has come while another screen was over this one."""
-        if self.can_show:
-            self.renew()
+        self.renew()
 
     def renew(self) -> None:
         """Show the numbers of the session as they are now."""
-        self.query_one("#title", Lines).show(lines.title(self.session, self._what))
-        self.query_one("#keys", Lines).show(lines.keys(self.keys()))
+        self._title.show(lines.title(self.session, self._what))
+        self._keys.show(lines.keys(self.keys()))
         self._show_status()
-
-    @property
-    def can_show(self) -> bool:
-        """Whether its lines are there: not yet at its beginning, and not at the end."""
-        return bool(self.query("#keys"))
 
     def say(self, text: str, *, is_problem: bool = False) -> None:
         """Show a line for a while."""
         self._said = lines.problem(text) if is_problem else lines.note(text)
         self._said_until = time.monotonic() + _SAID_S
         self._show_status()
+
+    def record(self, operation: str, *, matched: int, queue: str = "", state: str = "") -> None:
+        """Have a look recorded that somebody has asked for, if such are."""
+        record = partial(self.session.record, operation, matched=matched, queue=queue, state=state)
+        start(self, partial(in_thread, record))
 
     def change_keys(self) -> list[Key]:
         """The keys that change something; without --write they say so."""
@@ -157,7 +159,7 @@ class TopScreen(Screen[None]):
         )
         if time.monotonic() < self._said_until:
             shown.append(self._said)
-        self.query_one("#status", Lines).show(*shown)
+        self._status.show(*shown)
 
 
 def _is_for_terminals() -> bool:

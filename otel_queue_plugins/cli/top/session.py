@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from otel_queue_plugins.brokers.answers import all_unknown
 from otel_queue_plugins.brokers.facts import QueueState, Source
+from otel_queue_plugins.cli.queues import audit
 from otel_queue_plugins.cli.top.broker import Broker, Open, Queues
 from otel_queue_plugins.cli.top.history import History
 from otel_queue_plugins.cli.top.traces import TraceSource
@@ -59,6 +60,13 @@ class Session:
     glyphs: Glyphs
     receives_at: str | None = None
     numbers: Numbers = field(default_factory=Numbers)
+
+    def record(self, operation: str, *, matched: int, queue: str = "", state: str = "") -> None:
+        """Send a span about a look, if the command line or the environment asks for it."""
+        looked = audit.of_look(self.parsed, operation, self.source, queue=queue, state=state)
+        with looked as span:
+            if span:
+                span.count(matched=matched, changed=0)
 
     @property
     def may_write(self) -> bool:

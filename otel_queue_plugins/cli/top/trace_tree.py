@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
@@ -18,7 +19,7 @@ class TraceTree:
     """What rich draws: the spans of one trace."""
 
     def __init__(self, spans: Sequence[ReceivedSpan], glyphs: Glyphs) -> None:
-        (self._trace,) = traces(spans)
+        (self._trace,) = traces(_printable(span) for span in spans)
         self._glyphs = glyphs
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
@@ -28,3 +29,7 @@ class TraceTree:
             line.rstrip()
             line.no_wrap, line.overflow, line.end = True, "crop", "\n"
             yield line
+
+
+def _printable(span: ReceivedSpan) -> ReceivedSpan:
+    return replace(span, name=printable(span.name), service=printable(span.service))

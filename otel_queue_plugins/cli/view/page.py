@@ -63,7 +63,7 @@ def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
 def _title(title: str, trace: Trace, width: int, link: str) -> Text:
     line = Text(title, "bold")
     identity = f"trace {trace.trace_id}"
-    line.append(" " * (width - len(title) - len(identity)))
+    line.append(" " * (width - line.cell_len - len(identity)))
     line.append(identity, f"not bold {_QUIET}" + f" link {link}" * bool(link))
     return line
 
