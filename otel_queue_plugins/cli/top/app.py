@@ -96,7 +96,7 @@ class TopApp(App[None]):
                 states = await in_thread(self.session.queues.states)
             except BrokerError as error:
                 wait = max(interval, min(_LONGEST_WAIT_S, 2 * wait))
-                self.session.numbers.fail(f"{error}; looking again in {wait:g} s")
+                self.session.numbers.fail(f"away, again in {wait:g} s: {error}")
             else:
                 wait = interval
                 self.session.numbers.take(states)

@@ -12,7 +12,8 @@ from otel_queue_plugins.cli.workers.arguments import address
 EXAMPLES: Final = """examples:
   otel-queue top -A shop.tasks
   otel-queue top -B shop.tasks --http 9191 --interval 5s
-  otel-queue top --url redis://localhost --framework celery --receive 4318 --write"""
+  otel-queue top --url redis://localhost --framework celery --receive 4318 --write
+  otel-queue top -A shop.tasks --backend-url http://localhost:16686"""
 INTERVAL_S: Final = 2.0
 LIMIT: Final = 100
 
@@ -43,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="a worker, of either framework, that serves OTEL_QUEUE_HTTP there (repeatable)",
     )
+    arguments.add_backend(parser)
     arguments.add_queues(parser)
     arguments.add_look(parser)
     parser.set_defaults(limit=LIMIT)

@@ -7,12 +7,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 from rich.console import Console
 
+from otel_queue_plugins.cli.backends import fetch_trace
 from otel_queue_plugins.cli.queues import access
+from otel_queue_plugins.cli.queues.actions import backend_url
 from otel_queue_plugins.cli.queues.failures import UnreachableError, UsageError
+from otel_queue_plugins.cli.received import ReceivedSpan
 from otel_queue_plugins.cli.tail.gathering import Gathering
 from otel_queue_plugins.cli.tail.receiving import TailReceiver
 from otel_queue_plugins.cli.top import terminal
@@ -50,7 +54,6 @@ def session_of(parsed: Namespace) -> Iterator[Session]:
         stack.callback(messages.close)
         stack.callback(numbers.close)
         receiver = _receiver(parsed, stack)
-        traces: list[TraceSource] = [receiver.spans_of] if receiver else []
         yield Session(
             parsed=parsed,
             source=source,
@@ -58,10 +61,19 @@ def session_of(parsed: Namespace) -> Iterator[Session]:
             queues=Queues(numbers, parsed.queues),
             messages=messages,
             workers=Workers(parsed, source.framework),
-            traces=traces,
+            traces=[*([receiver.spans_of] if receiver else []), *_backends(parsed)],
             glyphs=glyphs_for(Console(file=sys.__stdout__)),
             receives_at=receiver.endpoint if receiver else None,
         )
+
+
+def _backends(parsed: Namespace) -> list[TraceSource]:
+    url = backend_url(parsed)
+    return [] if url is None else [partial(_fetch, url, parsed.timeout)]
+
+
+def _fetch(url: str, timeout: float, trace_id: str) -> list[ReceivedSpan]:
+    return fetch_trace(url, trace_id, timeout)
 
 
 def _receiver(parsed: Namespace, stack: ExitStack) -> TailReceiver | None:
@@ -71,7 +83,9 @@ def _receiver(parsed: Namespace, stack: ExitStack) -> TailReceiver | None:
         return stack.enter_context(TailReceiver(Gathering(), port=parsed.receive))
     except OSError as error:
         why = error.strerror or error
-        raise UnreachableError(f"--receive {parsed.receive}: cannot listen there ({why})") from error
+        raise UnreachableError(
+            f"--receive {parsed.receive}: cannot listen there ({why})"
+        ) from error
 
 
 @contextmanager

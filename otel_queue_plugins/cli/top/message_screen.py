@@ -26,7 +26,8 @@ from otel_queue_plugins.cli.top.threads import in_thread, start
 from otel_queue_plugins.cli.top.trace_tree import TraceTree
 
 _NO_SOURCE: Final = (
-    "its trace is shown here with --receive PORT, which takes OTLP in from the app and its workers"
+    "its trace is shown here with --backend-url URL, of Jaeger or Tempo, or with --receive PORT, "
+    "which takes OTLP in"
 )
 _LEAST_S: Final = 1.0
 

@@ -16,19 +16,20 @@ from otel_queue_plugins.cli.view.trace import traces
 
 
 class TraceTree:
-    """What rich draws: the spans of one trace."""
+    """What rich draws: the spans of a trace."""
 
     def __init__(self, spans: Sequence[ReceivedSpan], glyphs: Glyphs) -> None:
-        (self._trace,) = traces(_printable(span) for span in spans)
+        self._traces = traces(_printable(span) for span in spans)
         self._glyphs = glyphs
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        columns = tree.columns_for([self._trace], options.max_width)
-        for line in page.trace_lines(self._trace, self._trace.root.name, columns, self._glyphs):
-            line.plain = printable(line.plain)
-            line.rstrip()
-            line.no_wrap, line.overflow, line.end = True, "crop", "\n"
-            yield line
+        columns = tree.columns_for(self._traces, options.max_width)
+        for trace in self._traces:
+            for line in page.trace_lines(trace, trace.root.name, columns, self._glyphs):
+                line.plain = printable(line.plain)
+                line.rstrip()
+                line.no_wrap, line.overflow, line.end = True, "crop", "\n"
+                yield line
 
 
 def _printable(span: ReceivedSpan) -> ReceivedSpan:

@@ -21,12 +21,15 @@ from opentelemetry.trace import (
 
 from tests.cli.queue_commands import SPAN_ID, TRACE_ID, fill_celery, fill_dramatiq
 from tests.cli.spans import process, span
+from tests.cli.test_backends import JAEGER, Backend, backend
 from tests.cli.top import views
 from tests.cli.top.test_messages_screen import enter
 
 if TYPE_CHECKING:
     from otel_queue_plugins.cli.top.session import Session
     from tests.cli.top.views import View
+
+__all__ = ["backend"]
 
 TRACE = f"{TRACE_ID:032x}"
 
@@ -54,7 +57,7 @@ def test_message_has_its_headers_and_no_arguments(redis: Any) -> None:
 
     async def act(view: View) -> None:
         await into_message(view, "m1")
-        shown = await view.sees("charge m1", TRACE, "--receive PORT")
+        shown = await view.sees("charge m1", TRACE, "--receive")
         for line in ("queue       orders, ready", "attempt     3/4", "workflow    group g-7"):
             assert line in shown
         assert '"actor_name": "notify"' in shown
@@ -124,6 +127,19 @@ def test_backend_that_fails_is_a_line_and_is_asked_again(redis: Any) -> None:
         await view.sees("send charge")
 
     views.run(act, "celery", change=lambda session: replace(session, traces=[ask]), interval="60s")
+
+
+def test_backend_of_the_command_line_is_asked(redis: Any, backend: Backend) -> None:
+    """With Jaeger's API, as the link to it is."""
+    fill_celery(redis, "m1")
+    backend.answers(JAEGER)
+
+    async def act(view: View) -> None:
+        await into_message(view, "m1")
+        await view.sees("send charge", "process charge", f"trace {TRACE}")
+
+    views.run(act, "celery", "--backend-url", backend.url)
+    assert backend.requests[0][0] == f"/api/traces/{TRACE}"
 
 
 @pytest.mark.filterwarnings("ignore:.*encode.*:DeprecationWarning")

@@ -141,7 +141,7 @@ def test_broker_that_is_away_is_said_and_shown_again_when_it_is_back(
         await view.sees("orders")
         await view.until(lambda: line_with(view, "orders").split()[2] == "2")
         is_away.append(True)
-        await view.sees("refused; looking again in")
+        await view.sees("away, again in", "refused")
         assert "s3cret" not in view.text
         assert "2" not in line_with(view, "orders").split()
         await view.press("question_mark")
