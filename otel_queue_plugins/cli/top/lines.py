@@ -25,11 +25,19 @@ class Lines(Static):
 
     DEFAULT_CSS = "Lines { height: auto; }"
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
+        super().__init__(id=id)
+        self.display = False
+        self._lines: tuple[Text, ...] = ()
+
     def show(self, *lines: Text) -> None:
-        """Show these."""
+        """Show these. What is shown already is not drawn again."""
+        if lines == self._lines:
+            return
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-        self.update(Group(*lines))
+        self.update(Group(*lines), layout=len(lines) != len(self._lines))
+        self._lines = lines
         self.display = bool(lines)
 
 

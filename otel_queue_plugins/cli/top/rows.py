@@ -22,13 +22,15 @@ Cell = tuple[str, str] | Values
 class Column:
     """`least` is the width to which it shrinks where there is little room; 0 for as it is.
 
-    `most` is the width to which it grows where there is much, for lines of numbers.
+    `most` is the width to which it grows where there is much, for lines of numbers. An optional
+    one is left out where names that are cut do not save enough.
     """
 
     title: str
     is_number: bool = False
     least: int = 0
     most: int = 0
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,11 @@ QUEUES: Final = (
 )
 WORKERS: Final = (
     Column(title=command.HEADING[0], least=10),
-    *(Column(title=title) for title in command.HEADING[1:4]),
-    *(Column(title=title, is_number=True) for title in command.HEADING[4:]),
+    *(Column(title=title, is_optional=True) for title in command.HEADING[1:4]),
+    *(
+        Column(title=title, is_number=True, is_optional=title == "EXPORTED")
+        for title in command.HEADING[4:]
+    ),
 )
 MESSAGES: Final = (
     Column(title="TASK", least=12),

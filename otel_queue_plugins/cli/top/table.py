@@ -22,11 +22,14 @@ from otel_queue_plugins.cli.view.glyphs import Glyphs
 from otel_queue_plugins.cli.view.line import fitted
 
 _LINE_STYLE: Final = "cyan"
-_CURSOR: Final = Style(reverse=True)
+_CURSOR: Final = Style(bgcolor="rgb(48,64,92)", bold=True)
 
 
 def widths_of(columns: Sequence[Column], rows: Sequence[Row], room: int) -> list[int]:
-    """The widths of columns, with one blank between two of them, that fit into `room` cells."""
+    """The widths of columns, with one blank between two of them, that fit into `room` cells.
+
+    0 is for a column that is left out.
+    """
     widths = [max((_natural(row.cells[i]) for row in rows), default=0) for i in range(len(columns))]
     widths = [
         max(width, cell_len(column.title), column.least * bool(column.most))
@@ -42,6 +45,10 @@ def widths_of(columns: Sequence[Column], rows: Sequence[Row], room: int) -> list
             saved = max(0, min(over, widths[index] - column.least))
             widths[index] -= saved
             over -= saved
+    for index, column in enumerate(columns):
+        if column.is_optional and over > 0:
+            over -= widths[index] + 1
+            widths[index] = 0
     return widths
 
 
@@ -136,9 +143,10 @@ class Table(ScrollView, can_focus=True):
         else:
             cells = self._rows[index].cells
         text = fitted(self._text(cells), width, self._glyphs)
-        strip = Strip(text.render(self.app.console), width).apply_style(self.rich_style)
-        is_marked = y > 0 and index == self._cursor and self.has_focus
-        return strip.apply_style(_CURSOR) if is_marked else strip
+        strip = Strip(text.render(self.app.console), width)
+        if y > 0 and index == self._cursor and self.has_focus:
+            strip = strip.apply_style(_CURSOR)
+        return strip.apply_style(self.rich_style)
 
     def _fit(self) -> None:
         width = self.scrollable_content_region.width
@@ -159,8 +167,9 @@ class Table(ScrollView, can_focus=True):
     def _text(self, cells: Sequence[Cell]) -> Text:
         line = Text()
         for cell, column, width in zip(cells, self._columns, self._widths, strict=True):
-            line.append(" " if line else "")
-            line.append_text(self._drawn(cell, column, width))
+            if width:
+                line.append(" " if line else "")
+                line.append_text(self._drawn(cell, column, width))
         return line
 
     def _drawn(self, cell: Cell, column: Column, width: int) -> Text:

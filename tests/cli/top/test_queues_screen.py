@@ -48,7 +48,10 @@ def test_queues_and_workers_fit_into_80_by_24(redis: Any) -> None:
         assert row[2:6] == ["3", "0", "0", "1"]
         assert row[-1] == "?"
         assert "? consumers: Redis does not know who consumes" in view.text
-        assert "3" in line_with(view, "shop@host").split()
+        heading = line_with(view, "WORKER").split()
+        worker = dict(zip(heading, line_with(view, "shop@host").split(), strict=False))
+        assert (worker["SLOTS"], worker["RUNNING"]) == ("4", "3")
+        assert "DROPPED" in heading
         assert "the worker does not run otel_queue_plugins" in view.text
         assert "nobody answers at host:1" in view.text
         assert "read-only" in view.lines[0]
