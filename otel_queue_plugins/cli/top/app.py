@@ -24,6 +24,7 @@ from otel_queue_plugins.cli.top.threads import in_thread, start
 
 _LONGEST_WAIT_S: Final = 10.0
 _WORKERS_S: Final = 5.0
+_LONGEST_SILENCE_S: Final = 60.0
 _TERMINAL_S: Final = 1.0
 _ENDING_S: Final = 10.0
 
@@ -106,10 +107,13 @@ class TopApp(App[None]):
             self._wanted.clear()
 
     async def _ask_workers(self) -> None:
+        interval = wait = max(self.session.parsed.interval, _WORKERS_S)
         while True:
-            self.session.numbers.workers = await in_thread(self.session.workers.ask)
+            found = self.session.numbers.workers = await in_thread(self.session.workers.ask)
             self._renew()
-            await asyncio.sleep(max(self.session.parsed.interval, _WORKERS_S))
+            is_silent = bool(found.problems) and not found.stats
+            wait = max(interval, min(_LONGEST_SILENCE_S, 2 * wait)) if is_silent else interval
+            await asyncio.sleep(wait)
 
     def _renew(self) -> None:
         if isinstance(self.screen, TopScreen):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import ClassVar, Final
 
 from rich.console import Group, RenderableType
@@ -23,13 +24,16 @@ from otel_queue_plugins.cli.top.lines import Key
 from otel_queue_plugins.cli.top.screen import TopScreen
 from otel_queue_plugins.cli.top.session import Session
 from otel_queue_plugins.cli.top.threads import in_thread, start
-from otel_queue_plugins.cli.top.trace_tree import TraceTree
+from otel_queue_plugins.cli.top.trace_tree import MOST_SPANS, TraceTree
+from otel_queue_plugins.cli.top.traces import FoundTrace
 
 _NO_SOURCE: Final = (
     "its trace is shown here with --backend-url URL, of Jaeger or Tempo, or with --receive PORT, "
     "which takes OTLP in"
 )
 _LEAST_S: Final = 1.0
+_MOST_LINES: Final = 300
+_MOST_CELLS: Final = 2_000
 
 
 class MessageScreen(TopScreen):
@@ -51,6 +55,7 @@ class MessageScreen(TopScreen):
         super().__init__(session, f"message {message.id}")
         self._message = message
         self._looks = False
+        self._found: FoundTrace | None = None
         self._facts = Static(id="facts")
         self._trace = Static(id="trace")
 
@@ -72,13 +77,13 @@ class MessageScreen(TopScreen):
 
     def begin(self) -> None:
         """Show the message, and look for its trace."""
-        shown = description.lines(
+        described = description.lines(
             self._message,
             time.time(),
             as_link=True,
             with_arguments=self.session.parsed.args,
         )
-        self._facts.update(Group(*shown))
+        self._facts.update(Group(*_bounded(described)))
         self.query_one(VerticalScroll).focus()
         self.record("show", matched=1)
         self._look()
@@ -124,12 +129,28 @@ class MessageScreen(TopScreen):
             found = await in_thread(lambda: traces.found(self.session.traces, trace_id))
         finally:
             self._looks = False
+        if found == self._found:
+            return
+        self._found = found
         shown: list[RenderableType] = [lines.problem(each) for each in found.problems]
         if found.spans:
             shown.append(TraceTree(found.spans, self.session.glyphs))
+            if len(found.spans) > MOST_SPANS:
+                shown.append(lines.note(f"the first {MOST_SPANS} of {len(found.spans):,} spans"))
         elif not shown:
             shown.append(lines.note(f"nothing of trace {trace_id} has come so far"))
         self._show(*shown)
 
     def _show(self, *shown: RenderableType) -> None:
         self._trace.update(Group(*shown))
+
+
+def _bounded(described: Iterator[Text]) -> Iterator[Text]:
+    """Not more than somebody reads: a header may have megabytes."""
+    for line in islice(described, _MOST_LINES):
+        if len(line) > _MOST_CELLS:
+            line.right_crop(len(line) - _MOST_CELLS)
+            line.append(" (cut)", "dim")
+        yield line
+    if next(described, None) is not None:
+        yield lines.note(f"the first {_MOST_LINES} lines; otel-queue show has all")

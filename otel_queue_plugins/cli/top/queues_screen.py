@@ -24,6 +24,7 @@ from otel_queue_plugins.cli.top.threads import start
 from otel_queue_plugins.cli.workers import command
 
 _NO_QUEUE: Final = "no queue is found; where the broker cannot list them, --queue NAME names one"
+_LOOKS: Final = "looking for queues ..."
 _SORTS: Final = ("name", "ready", "oldest_age_s", "dead")
 
 
@@ -153,6 +154,8 @@ class QueuesScreen(TopScreen):
         shown = [] if state is None or numbers.problem else reasons([state])
         if not numbers.states and numbers.looked_at:
             shown = [_NO_QUEUE]
+        if not numbers.looked_at and not numbers.problem:
+            shown = [_LOOKS]
         if self._filter:
             shown.insert(0, f"only {self._filter}; Esc shows all")
         self._reasons.show(*(lines.note(each) for each in shown))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
@@ -14,12 +15,15 @@ from otel_queue_plugins.cli.view import page, tree
 from otel_queue_plugins.cli.view.glyphs import Glyphs
 from otel_queue_plugins.cli.view.trace import traces
 
+MOST_SPANS: Final = 500
+
 
 class TraceTree:
-    """What rich draws: the spans of a trace."""
+    """What rich draws: the first spans of a trace."""
 
     def __init__(self, spans: Sequence[ReceivedSpan], glyphs: Glyphs) -> None:
-        self._traces = traces(_printable(span) for span in spans)
+        found = traces(_printable(span) for span in spans)
+        self._traces = [replace(each, rows=each.rows[:MOST_SPANS]) for each in found]
         self._glyphs = glyphs
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:

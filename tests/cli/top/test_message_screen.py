@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from tests.cli.queue_commands import SPAN_ID, TRACE_ID, fill_celery, fill_dramatiq
+from tests.cli.queue_commands import SPAN_ID, TRACE_ID, TRACEPARENT, fill_celery, fill_dramatiq
 from tests.cli.spans import process, span
 from tests.cli.test_backends import JAEGER, Backend, backend
 from tests.cli.top import views
@@ -105,6 +106,28 @@ def test_trace_is_a_tree_that_fits_and_grows(redis: Any) -> None:
         await view.sees("process charge")
 
     views.run(act, "celery", size=(80, 24), change=changed)
+
+
+def test_huge_message_and_huge_trace_are_bounded(redis: Any) -> None:
+    """The view draws what somebody reads, and says that there is more."""
+    headers = {"task": "charge", "id": "m1", "traceparent": TRACEPARENT, "note": "x" * 1_000_000}
+    headers |= {f"h{number}": "\n".join("ab") for number in range(400)}
+    redis.lpush("orders", json.dumps({"headers": headers}))
+    spans = [span("a", "GET /", 0, 5000, trace=TRACE)]
+    for number in range(2_999):  # each below the one before
+        spans.append(
+            process(
+                f"{number}", "step", number, 5000, "success", parent=spans[-1].span_id, trace=TRACE
+            )
+        )
+
+    async def act(view: View) -> None:
+        await into_message(view, "m1")
+        await view.sees("charge m1")
+        await view.press("end")
+        await view.sees("the first 500 of 3,000 spans")
+
+    views.run(act, "celery", change=lambda session: replace(session, traces=[lambda _: spans]))
 
 
 def test_backend_that_fails_is_a_line_and_is_asked_again(redis: Any) -> None:
