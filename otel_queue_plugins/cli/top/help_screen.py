@@ -19,6 +19,7 @@ _KEYS: Final = (
     ("Tab", "queues or workers"),
     ("1 2 3 4", "messages that are ready, delayed, unacked, dead; left and right, too"),
     ("/", "filter: part of a name; for messages also task=GLOB id=BEGINNING older=10m"),
+    ("i", "find a message by its id, or by the beginning of it"),
     ("s", "sort the queues: by name, ready, oldest, dead"),
     ("r", "look again now"),
     ("c", "copy the trace id"),

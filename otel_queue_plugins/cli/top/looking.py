@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from otel_queue_plugins.brokers.errors import RefusedError
-from otel_queue_plugins.brokers.facts import State, StoredMessage
+from otel_queue_plugins.brokers.facts import Found, State, StoredMessage
+from otel_queue_plugins.brokers.reader import QueueReader
 from otel_queue_plugins.brokers.selection import Selection
+from otel_queue_plugins.cli.queues.queues_command import chosen_names
 from otel_queue_plugins.cli.top.session import Session
 
 
@@ -36,6 +38,17 @@ def look(session: Session, queue: str, state: State, selection: Selection) -> Se
         return _look(session, queue, state, selection, disturb=True)
     except RefusedError as error:
         return Seen(refused=str(error))
+
+
+def find(session: Session, prefix: str) -> Found:
+    """The messages whose id begins so, in every state of every queue. Raises BrokerError."""
+    parsed = session.parsed
+
+    def ask(reader: QueueReader) -> Found:
+        names = chosen_names(reader, parsed.queues)
+        return reader.find(prefix, queues=names, limit=parsed.limit, disturb=parsed.disturb)
+
+    return session.messages.look(ask)
 
 
 def _look(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.brokers.facts import QueueState, State
 from otel_queue_plugins.brokers.selection import ALL, Selection
 from otel_queue_plugins.cli.queues.queues_command import reasons
@@ -16,14 +18,17 @@ from otel_queue_plugins.cli.top import filters, lines, rows
 from otel_queue_plugins.cli.top.changing import Verb
 from otel_queue_plugins.cli.top.filter_bar import FilterBar
 from otel_queue_plugins.cli.top.lines import Key, Lines
+from otel_queue_plugins.cli.top.looking import find
+from otel_queue_plugins.cli.top.message_screen import MessageScreen
 from otel_queue_plugins.cli.top.messages_screen import MessagesScreen
 from otel_queue_plugins.cli.top.screen import TopScreen
 from otel_queue_plugins.cli.top.session import Session
 from otel_queue_plugins.cli.top.table import Table
-from otel_queue_plugins.cli.top.threads import start
+from otel_queue_plugins.cli.top.threads import in_thread, start
 from otel_queue_plugins.cli.workers import command
 
 _NO_QUEUE: Final = "no queue is found; where the broker cannot list them, --queue NAME names one"
+_FIND: Final = "find"
 _LOOKS: Final = "looking for queues ..."
 _SORTS: Final = ("name", "ready", "oldest_age_s", "dead")
 
@@ -39,6 +44,7 @@ class QueuesScreen(TopScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", show=False),
+        Binding("i", "find", "Find an id", show=False),
         Binding("s", "sort", "Sort", show=False),
         Binding("q", "app.end", "End", show=False),
         Binding("r", "app.look_now", "Look again", show=False),
@@ -55,6 +61,7 @@ class QueuesScreen(TopScreen):
         self._workers = Table(rows.WORKERS, session.glyphs, id="workers")
         self._problems = Lines(id="problems")
         self._bar = FilterBar(placeholder="part of a queue's name, or a pattern with *")
+        self._finder = FilterBar(placeholder="the id of a message, or the beginning of one")
 
     def body(self) -> Iterable[Widget]:
         """Queues above, workers below."""
@@ -63,12 +70,14 @@ class QueuesScreen(TopScreen):
         yield self._workers
         yield self._problems
         yield self._bar
+        yield self._finder
 
     def keys(self) -> Sequence[Key]:
         """See `TopScreen`."""
         return [
             ("Enter", "messages"),
             ("/", "filter"),
+            ("i", "id"),
             ("s", "sort"),
             *self.change_keys(),
             ("?", "help"),
@@ -107,13 +116,22 @@ class QueuesScreen(TopScreen):
         self._bar.begin(self._filter)
 
     def on_input_submitted(self, event: FilterBar.Submitted) -> None:
-        """Filter."""
-        self._filter = event.value.strip()
+        """Filter, or find."""
+        text = event.value.strip()
+        if event.input is self._bar:
+            self._filter = text
+        elif text:
+            self.say(f"looking for {text} ...")
+            start(self, partial(self._find, text), group=_FIND, exclusive=True)
         self._typed()
 
     def on_filter_bar_left(self, _event: FilterBar.Left) -> None:
         """Go back to the queues."""
         self._typed()
+
+    def action_find(self) -> None:
+        """Let somebody type an id."""
+        self._finder.begin("")
 
     def action_all(self) -> None:
         """Leave the filter out."""
@@ -141,8 +159,24 @@ class QueuesScreen(TopScreen):
 
     def _typed(self) -> None:
         self._bar.end()
+        self._finder.end()
         self._queues.focus()
         self.renew()
+
+    async def _find(self, text: str) -> None:
+        try:
+            found = await in_thread(partial(find, self.session, text))
+        except BrokerError as error:
+            self.say(str(error), is_problem=True)
+            return
+        if len(found.messages) == 1:
+            self.app.push_screen(MessageScreen(self.session, found.messages[0]))
+            return
+        self.record("show", matched=len(found.messages))
+        line = f"{len(found.messages)} messages have an id that begins with {text}"
+        for place, reason in islice(found.unseen.items(), 1):
+            line += f"; not looked at: {place}: {reason}"
+        self.say(line, is_problem=True)
 
     def _place(self, state: QueueState) -> tuple[float, str]:
         value = None if self._sort == 0 else getattr(state, _SORTS[self._sort])

@@ -36,7 +36,7 @@ READ_ONLY: Final = "read-only: start it with --write"
 class TopScreen(Screen[None]):
     """A title, what is shown, what was said last, and the keys."""
 
-    CSS = """
+    DEFAULT_CSS = """
     TopScreen > #title { background: $panel; }
     TopScreen > #keys { background: $panel; dock: bottom; }
     """

@@ -98,6 +98,51 @@ def test_cursor_filter_sort_and_focus(redis: Any) -> None:
     views.run(act, "celery", *names)
 
 
+def test_message_is_found_by_the_beginning_of_its_id(redis: Any) -> None:
+    """In whatever queue and state it is; if none or several begin so, that is said."""
+    fill_dramatiq(redis, "7f3c-1", "7f3d-2")
+    kill(redis, "9a00-3")
+
+    async def act(view: View) -> None:
+        await view.sees("orders")
+        await view.press("i")
+        await view.type("9a")
+        await view.press("enter")
+        await view.sees("message 9a00-3", "orders, dead")
+        await view.press("escape", "i")
+        await view.type("7f3")
+        await view.press("enter")
+        await view.sees("2 messages have an id that begins with 7f3")
+        await view.press("i")
+        await view.type("q")
+        await view.press("enter")
+        await view.sees("0 messages have an id that begins with q")
+        await view.press("i", "escape")
+        assert view.app.screen.query_one("#queues").has_focus
+
+    views.run(act, "dramatiq")
+
+
+def test_mouse_chooses_and_opens(redis: Any) -> None:
+    """A click goes to the row, a second one into it."""
+    fill_celery(redis, "a", queue="alpha")
+    fill_celery(redis, "b", queue="beta")
+
+    async def act(view: View) -> None:
+        await view.sees("alpha", "beta")
+        table = view.app.screen.query_one("#queues", Table)
+        await view.pilot.click("#queues", offset=(3, 0))
+        assert table.key == "alpha"
+        await view.pilot.click("#queues", offset=(3, 2))
+        await view.until(lambda: table.key == "beta")
+        await view.pilot.click("#queues", offset=(3, 9))
+        assert table.key == "beta"
+        await view.pilot.click("#queues", offset=(3, 2))
+        await view.sees("1 ready 1")
+
+    views.run(act, "celery", "--queue=alpha", "--queue=beta")
+
+
 def test_thousand_queues_with_long_and_foreign_names(redis: Any) -> None:
     """Drawn are those that are seen; the last ones are reached, and names are cut."""
     names = [f"queue-{number:04}" for number in range(1000)]
