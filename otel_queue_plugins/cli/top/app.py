@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -26,11 +27,15 @@ _LONGEST_WAIT_S: Final = 10.0
 _WORKERS_S: Final = 5.0
 _LONGEST_SILENCE_S: Final = 60.0
 _TERMINAL_S: Final = 1.0
-_ENDING_S: Final = 10.0
+_ENDING_S: Final = 1.0
+_RECORD_S: Final = 6.0
 
 
 class TopApp(App[None]):
-    """Runs until somebody ends it, or closes the terminal."""
+    """Runs until somebody ends it, or closes the terminal.
+
+    `failure` is what ended it if no later look can do better: a client library that is missing.
+    """
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,6 +46,7 @@ class TopApp(App[None]):
         super().__init__()
         self.session = session
         self.interrupted: list[Changing] = []
+        self.failure: Exception | None = None
         self._wanted = asyncio.Event()
 
     def on_mount(self) -> None:
@@ -59,6 +65,11 @@ class TopApp(App[None]):
             changing.stop()
         self.interrupted += changes
         self.exit(return_code=code)
+
+    def wait_for_changes(self) -> None:
+        """Wait until what was interrupted has ended, and is recorded."""
+        for changing in self.interrupted:
+            changing.wait(_RECORD_S)
 
     def action_look_now(self) -> None:
         """Do not wait for the next look."""
@@ -80,10 +91,13 @@ class TopApp(App[None]):
 
     def _hang_up(self) -> None:
         """End without a terminal: what draws may wait for ever for one that is gone."""
-        last_resort = threading.Timer(_ENDING_S, os._exit, (0,))
-        last_resort.daemon = True
-        last_resort.start()
         self.action_end()
+        threading.Thread(target=self._leave, name="otel-queue-top-end", daemon=True).start()
+
+    def _leave(self) -> None:
+        self.wait_for_changes()
+        time.sleep(_ENDING_S)
+        os._exit(0)
 
     def _look_at_terminal(self) -> None:
         if terminal.is_closed():
@@ -98,6 +112,10 @@ class TopApp(App[None]):
             except BrokerError as error:
                 wait = max(interval, min(_LONGEST_WAIT_S, 2 * wait))
                 self.session.numbers.fail(f"away, again in {wait:g} s: {error}")
+            except Exception as error:  # noqa: BLE001 - raised again when the terminal is back
+                self.failure = error
+                self.action_end()
+                return
             else:
                 wait = interval
                 self.session.numbers.take(states)

@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Final
 
 from rich.console import Console
 
@@ -27,11 +26,12 @@ from otel_queue_plugins.cli.top.traces import TraceSource
 from otel_queue_plugins.cli.top.workers import Workers
 from otel_queue_plugins.cli.view.line import glyphs_for
 
-_RECORD_S: Final = 6.0
-
 
 def top(parsed: Namespace) -> int:
-    """Show the view until it is ended; the exit code is 0 then."""
+    """Show the view until it is ended; the exit code is 0 then.
+
+    Raises UsageError without a terminal, and what makes every look useless.
+    """
     if not terminal.is_there():
         raise UsageError(
             "top needs a terminal; for scripts there are queues, peek, show and workers with --json"
@@ -39,8 +39,9 @@ def top(parsed: Namespace) -> int:
     with session_of(parsed) as session, _silent_logs():
         app = TopApp(session)
         app.run()
-        for changing in app.interrupted:
-            changing.wait(_RECORD_S)
+        app.wait_for_changes()
+    if app.failure:
+        raise app.failure
     return app.return_code or 0
 
 

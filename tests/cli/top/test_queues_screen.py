@@ -234,6 +234,27 @@ def test_broker_that_is_away_from_the_start_is_waited_for(
     views.run(act, "celery")
 
 
+def test_missing_client_ends_the_view(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later look would find it; the command says which one."""
+    error = ModuleNotFoundError("No module named 'redis'", name="redis")
+
+    def made(_url: str, framework: str, **_options: Any) -> Any:
+        reader = reader_of(framework, redis)
+
+        def fail(_names: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(reader, "states", fail)
+        return reader
+
+    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+
+    async def act(view: View) -> None:
+        await view.until(lambda: not view.app.is_running, "the end")
+
+    assert views.run(act, "celery").failure is error
+
+
 def test_broker_without_queues_says_how_to_name_them(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
