@@ -18,11 +18,14 @@ from otel_queue_plugins.cli.doctor import arguments as doctor_arguments
 from otel_queue_plugins.cli.queues import commands as queue_commands
 from otel_queue_plugins.cli.report import arguments as report_arguments
 from otel_queue_plugins.cli.tail import arguments as tail_arguments
+from otel_queue_plugins.cli.top import arguments as top_arguments
 from otel_queue_plugins.cli.workers import arguments as workers_arguments
 from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.version import VERSION
 
 _DEMO = "demo"
+_TOP = "top"
+_NEEDED = {_DEMO: ("rich", _DEMO), _TOP: ("textual", _TOP)}
 _USAGE = 2
 
 
@@ -110,6 +113,16 @@ def make_parser() -> ArgumentParser:
             formatter_class=RawDescriptionHelpFormatter,
         )
     )
+    top_arguments.add_arguments(
+        commands.add_parser(
+            _TOP,
+            help="queues, workers, messages and traces on a full screen",
+            description="Show queues and workers on a full screen, look into a queue, and into a "
+            "message and its trace. Nothing is changed without --write.",
+            epilog=top_arguments.EXAMPLES,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+    )
     dashboards_arguments.add_arguments(
         commands.add_parser(
             "dashboards",
@@ -134,9 +147,9 @@ def make_parser() -> ArgumentParser:
 
 
 def _run(parsed: Namespace) -> int:
-    extra = _DEMO if parsed.command == _DEMO else "cli"
-    if not find_spec("rich"):
-        line = f"rich is not installed: pip install 'otel-queue-plugins[{extra}]'"
+    needed, extra = _NEEDED.get(parsed.command, ("rich", "cli"))
+    if not find_spec(needed):
+        line = f"{needed} is not installed: pip install 'otel-queue-plugins[{extra}]'"
         print(f"otel-queue: {line}", file=sys.stderr)  # noqa: T201
         return 1 if extra == _DEMO else _USAGE
     signal.signal(signal.SIGTERM, _stop)
@@ -148,8 +161,12 @@ def _run(parsed: Namespace) -> int:
         from otel_queue_plugins.cli.tail.command import tail
 
         return tail(parsed)
-    from otel_queue_plugins.cli.queues.run import run
+    from otel_queue_plugins.cli.queues.run import guarded, run
 
+    if parsed.command == _TOP:
+        from otel_queue_plugins.cli.top.command import top
+
+        return guarded(lambda: top(parsed))
     return run(parsed)
 
 

@@ -45,6 +45,24 @@ def test_a_span_whose_parent_never_came_is_a_root() -> None:
     assert _shape(spans) == [["b", "a"]]
 
 
+def test_spans_that_are_parents_of_each_other_are_shown_once() -> None:
+    """Nothing of ours sends such; who draws what comes in from anywhere draws that, too."""
+    spans = [
+        span("1", "a", 1, 9, parent="2"),
+        span("2", "b", 2, 9, parent="1"),
+        span("3", "own parent", 3, 4, parent="3"),
+        span("4", "root", 5, 6),
+    ]
+    assert _shape(spans) == [["root", "a", "  b", "own parent"]]
+
+
+def test_chain_may_be_thousands_deep() -> None:
+    """Each task of a chain is below the one that sent it."""
+    spans = [span(str(n), "step", n, 9000, parent=str(n - 1) if n else "") for n in range(3000)]
+    (trace,) = traces(spans)
+    assert [len(row.branches) for row in trace.rows] == list(range(3000))
+
+
 def test_traces_are_apart_and_the_earliest_comes_first() -> None:
     """One tree per trace id."""
     spans = [span("1", "second", 5, 6), span("1", "first", 0, 1, trace=OTHER)]

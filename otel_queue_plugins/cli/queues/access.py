@@ -89,15 +89,27 @@ class Access:
 @contextmanager
 def opened(parsed: Namespace) -> Iterator[Access]:
     """The access that the arguments name. Raises UsageError for wrong ones."""
-    with _usage_errors():
-        make = _maker(parsed, parsed.timeout)  # imports the user's code, however long it takes
-    begun = time.monotonic()
-    reader = _reader_with_api(parsed, make)
-    access = Access(reader, parsed.timeout, spent=time.monotonic() - begun)
+    access = opener(parsed)()
     try:
         yield access
     finally:
         access.close()
+
+
+def opener(parsed: Namespace) -> Callable[[], Access]:
+    """What makes the access that the arguments name, as often as it is wanted.
+
+    Raises UsageError for wrong ones.
+    """
+    with _usage_errors():
+        make = _maker(parsed, parsed.timeout)  # imports the user's code, however long it takes
+
+    def access() -> Access:
+        begun = time.monotonic()
+        reader = _reader_with_api(parsed, make)
+        return Access(reader, parsed.timeout, spent=time.monotonic() - begun)
+
+    return access
 
 
 def reader_of(parsed: Namespace, *, timeout: float) -> QueueReader:

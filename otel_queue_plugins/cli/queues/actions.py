@@ -71,7 +71,7 @@ def run(messages: Sequence[StoredMessage], parsed: Namespace, output: Output) ->
     if parsed.copy:
         _copy(f"{message.creation.trace_id:032x}", output)
     if parsed.open:
-        _open(trace_url_of_message(message))
+        open_in_browser(trace_url_of_message(message))
     if parsed.view:
         _view(message, message.creation, parsed, output)
 
@@ -92,7 +92,8 @@ def _copy(text: str, output: Output) -> None:
     terminal.flush()
 
 
-def _open(url: str | None) -> None:
+def open_in_browser(url: str | None) -> None:
+    """Show the trace. Raises NotFoundError if there is no URL, or no browser."""
     if url is None:
         raise NotFoundError("no URL of the trace is known: set OTEL_QUEUE_TRACE_URL")
     if not webbrowser.open(url):

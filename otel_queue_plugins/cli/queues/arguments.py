@@ -38,6 +38,12 @@ def add_source(parser: ArgumentParser, *, required: bool = True) -> None:
 def add_output(parser: ArgumentParser) -> None:
     """Add the options that commands have which answer at once."""
     parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
+    add_timeout(parser)
+    parser.add_argument("--quiet", action="store_true", help="write errors only to stderr")
+
+
+def add_timeout(parser: ArgumentParser) -> None:
+    """Add the time within which a broker has to answer."""
     parser.add_argument(
         "--timeout",
         type=values.positive_duration,
@@ -45,7 +51,6 @@ def add_output(parser: ArgumentParser) -> None:
         metavar="S",
         help="give up after this time (default: %(default)g s)",
     )
-    parser.add_argument("--quiet", action="store_true", help="write errors only to stderr")
 
 
 def add_queue(parser: ArgumentParser) -> None:

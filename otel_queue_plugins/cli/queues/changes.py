@@ -20,6 +20,11 @@ from otel_queue_plugins.trace_links import trace_url
 Act = Callable[[QueueReader, Movement], Change]
 
 
+def question(verb: str, plan: Plan) -> str:
+    """What is asked before a change: `Purge 12 ready messages of orders`."""
+    return f"{verb} {counted(plan.matched, plan.state)} of {plan.queue}"
+
+
 def goes_on(plan: Plan, what: str, parsed: Namespace, output: Output) -> bool:
     """Say what would be done, and ask. False if there is nothing to do, or it is a dry run."""
     if plan.matched and not parsed.dry_run:
@@ -55,21 +60,36 @@ def made(access: Access, act: Act, movement: Movement, audit: Audit, *, matched:
 
 def reported(change: Change, verb: str, audit: Audit, output: Output) -> int:
     """Write what was done. Exit code 1 if something was left, 4 if that was everything."""
-    reasons = [f"{number} left: {reason}" for reason, number in change.left.items()]
+    reasons = reasons_of(change)
     is_refused = any(reason != GONE for reason in change.left)
     if is_refused and not change.done:
         raise RefusedError("; ".join(reasons))
     if output.as_json:
         output.document(_document(change, audit.trace_id))
     else:
-        output.line(f"{verb} {counted(change.done, change.state)} of {change.queue}")
+        output.line(summary(verb, change))
     for reason in reasons:
         output.info(reason)
     if audit.trace_id and not output.as_json:
-        recorded = "recorded in" if audit.is_sent else "not sent to the backend in time:"
-        url = trace_url(audit.trace_id) or ""
-        output.info(f"{recorded} trace {audit.trace_id} {url}".rstrip())
+        output.info(record_of(audit))
     return WRONG if is_refused else OK
+
+
+def summary(verb: str, change: Change) -> str:
+    """What was done: `purged 12 ready messages of orders`."""
+    return f"{verb} {counted(change.done, change.state)} of {change.queue}"
+
+
+def reasons_of(change: Change) -> list[str]:
+    """Why some messages were left, the number before each reason."""
+    return [f"{number} left: {reason}" for reason, number in change.left.items()]
+
+
+def record_of(audit: Audit) -> str:
+    """Where the change is recorded."""
+    recorded = "recorded in" if audit.is_sent else "not sent to the backend in time:"
+    url = trace_url(audit.trace_id) if audit.trace_id else None
+    return f"{recorded} trace {audit.trace_id} {url or ''}".rstrip()
 
 
 def counted(number: int, state: str) -> str:

@@ -24,7 +24,7 @@ class NotFoundError(Exception):
 
 
 class UnreachableError(Exception):
-    """A backend does not answer as it should; the text says which, and how."""
+    """A backend does not answer as it should, or a port is taken; the text says which, and how."""
 
 
 class InterruptedChangeError(Exception):

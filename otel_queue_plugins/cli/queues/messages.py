@@ -47,7 +47,7 @@ def show_list(messages: Sequence[StoredMessage], output: Output, *, with_argumen
         output.line(
             Text()
             .append(label(message), "dim")
-            .append_text(trace_line(message, output))
+            .append_text(trace_line(message, as_link=output.is_terminal))
             .append(due(message, now))
         )
         if with_arguments:
@@ -59,13 +59,13 @@ def label(message: StoredMessage) -> str:
     return "  trace " if message.creation else "  "
 
 
-def trace_line(message: StoredMessage, output: Output) -> Text:
-    """The trace id, which is a link in a terminal; elsewhere the URL follows it."""
+def trace_line(message: StoredMessage, *, as_link: bool) -> Text:
+    """The trace id, which can be a link in a terminal; elsewhere the URL follows it."""
     creation = message.creation
     if creation is None:
         return Text("not traced", "dim")
     identity, url = f"{creation.trace_id:032x}", trace_url_of_message(message)
-    is_link = bool(url) and output.is_terminal
+    is_link = bool(url) and as_link
     line = Text().append(identity, f"link {url}" if is_link else "")
     if not creation.trace_flags.sampled:
         line.append(" (not sampled)", "dim")
@@ -104,6 +104,11 @@ def without_arguments(value: Any) -> Any:
 _ARGUMENTS = frozenset({"args", "kwargs", "argsrepr", "kwargsrepr", "pipe_arguments"})
 
 
+def age(message: StoredMessage, now: float) -> str:
+    """Since when it could have run; `?` if that is unknown."""
+    seconds = message.age(now)
+    return "?" if seconds is None else quantity.elapsed(seconds)
+
+
 def _age_and_attempt(message: StoredMessage, now: float) -> list[tuple[str, str]]:
-    age = message.age(now)
-    return [("?" if age is None else quantity.elapsed(age), ""), (attempt(message), "")]
+    return [(age(message, now), ""), (attempt(message), "")]

@@ -7,13 +7,16 @@ from argparse import Namespace
 from opentelemetry.trace import SpanContext
 
 from otel_queue_plugins.brokers.errors import RefusedError
-from otel_queue_plugins.brokers.facts import Change
+from otel_queue_plugins.brokers.facts import Change, Plan
 from otel_queue_plugins.brokers.reader import QueueReader
+from otel_queue_plugins.brokers.selection import Selection
 from otel_queue_plugins.cli.queues import audit, changes, movement
 from otel_queue_plugins.cli.queues.access import Access, opened
 from otel_queue_plugins.cli.queues.arguments import selection_of
+from otel_queue_plugins.cli.queues.audit import Audit
 from otel_queue_plugins.cli.queues.confirmation import confirm
 from otel_queue_plugins.cli.queues.failures import UsageError
+from otel_queue_plugins.cli.queues.movement import Movement
 from otel_queue_plugins.cli.queues.output import Output
 
 
@@ -24,28 +27,34 @@ def purge(parsed: Namespace, output: Output) -> int:
     queue, state, selection = parsed.queue, parsed.state, selection_of(parsed)
     with opened(parsed) as access:
         plan = access.look(lambda reader: reader.plan_purge(queue, state, selection))
-        what = f"Purge {changes.counted(plan.matched, state)} of {queue}"
-        if not changes.goes_on(plan, what, parsed, output):
+        if not changes.goes_on(plan, changes.question("Purge", plan), parsed, output):
             return 0
-        links = access.look(lambda reader: _creations(reader, parsed)) if selection.is_all else []
-        with (
-            audit.recorded("purge", access.source, queue=queue, state=state, links=links) as span,
-            movement.shown(output, total=plan.matched) as moved,
-        ):
-            change = changes.made(
-                access,
-                lambda reader, moved: reader.purge(queue, state, selection, moved=moved),
-                moved,
-                span,
-                matched=plan.matched,
-            )
+        with movement.shown(output, total=plan.matched) as moved:
+            change, span = carry_out(access, plan, selection, moved)
     return changes.reported(change, "purged", span, output)
 
 
-def _creations(reader: QueueReader, parsed: Namespace) -> list[SpanContext]:
+def carry_out(
+    access: Access, plan: Plan, selection: Selection, moved: Movement
+) -> tuple[Change, Audit]:
+    """Purge what was planned, with a span about it."""
+    queue, state = plan.queue, plan.state
+    links = access.look(lambda reader: _creations(reader, plan)) if selection.is_all else []
+    with audit.recorded("purge", access.source, queue=queue, state=state, links=links) as span:
+        change = changes.made(
+            access,
+            lambda reader, moved: reader.purge(queue, state, selection, moved=moved),
+            moved,
+            span,
+            matched=plan.matched,
+        )
+    return change, span
+
+
+def _creations(reader: QueueReader, plan: Plan) -> list[SpanContext]:
     """Whose messages go, where looking at them is free: all go at once, and are not seen."""
     try:
-        found = reader.peek(parsed.queue, parsed.state, limit=audit.MAX_LINKS)
+        found = reader.peek(plan.queue, plan.state, limit=audit.MAX_LINKS)
     except RefusedError:
         return []
     return [each.creation for each in found if each.creation]

@@ -59,12 +59,18 @@ def document(access: Access, states: Sequence[QueueState]) -> dict[str, Any]:
 
 def lines(states: Sequence[QueueState], output: Output) -> list[Text]:
     """The table, and below it why some numbers are not known."""
-    rows = [_row(state) for state in states]
-    return [*output.table_lines(_HEADING, rows, range(1, len(_HEADING))), *_reasons(states, output)]
+    rows = [[(state.name, "bold"), *cells(state)] for state in states]
+    table = output.table_lines(_HEADING, rows, range(1, len(_HEADING)))
+    return table if output.is_quiet else [*table, *(Text(each, "dim") for each in reasons(states))]
+
+
+def chosen_names(reader: QueueReader, names: Sequence[str]) -> list[str]:
+    """Those that the command line names, else all there are."""
+    return sorted(set(names)) or list(reader.names(search=True))
 
 
 def _states(reader: QueueReader, *, names: Sequence[str]) -> list[QueueState]:
-    chosen = sorted(set(names)) or list(reader.names(search=True))
+    chosen = chosen_names(reader, names)
     if not chosen:
         raise UsageError("this broker does not list its queues: name them with --queue NAME")
     return reader.states(chosen)
@@ -89,8 +95,9 @@ def _looked_again(access: Access, read: Any, output: Output) -> list[Text]:
         return [Text(str(error), "red")]
 
 
-def _row(state: QueueState) -> Row:
-    row = [(state.name, "bold")]
+def cells(state: QueueState) -> Row:
+    """The numbers of a queue, each with its style."""
+    row = []
     for field in _FIELDS:
         value = getattr(state, field)
         style = _STYLES.get(field, "") if value else "dim"
@@ -104,15 +111,14 @@ def _shown(field: str, value: float | None) -> str:
     return quantity.elapsed(value) if field == "oldest_age_s" else f"{value:,}"
 
 
-def _reasons(states: Sequence[QueueState], output: Output) -> list[Text]:
-    if output.is_quiet:
-        return []
+def reasons(states: Sequence[QueueState]) -> list[str]:
+    """Why some numbers are not known, once for each reason."""
     found: dict[str, dict[str, None]] = {}
     for state in states:
         for field in _FIELDS:
             if field in state.unknown:
                 found.setdefault(state.unknown[field], {})[field.removesuffix("_age_s")] = None
-    return [Text(f"? {', '.join(fields)}: {reason}", "dim") for reason, fields in found.items()]
+    return [f"? {', '.join(fields)}: {reason}" for reason, fields in found.items()]
 
 
 def _is_known(state: QueueState) -> bool:

@@ -51,8 +51,13 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
 
 def run(parsed: Namespace) -> int:
     """Run the command that `parsed` names; its exit code."""
+    return guarded(lambda: COMMANDS[parsed.command](parsed, Output(parsed)))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; its exit code, also for what goes wrong."""
     try:
-        return COMMANDS[parsed.command](parsed, Output(parsed))
+        return command()
     except BrokenPipeError:
         # Who read stdout has enough; Python's own flush at the end must not fail, either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import Namespace
-from typing import Final
-
-from rich.text import Text
 
 from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.brokers.facts import STATES, Found, StoredMessage
 from otel_queue_plugins.brokers.reader import QueueReader
-from otel_queue_plugins.brokers.rows import rfc3339
-from otel_queue_plugins.cli.queues import actions, audit, messages, privacy
+from otel_queue_plugins.cli.queues import actions, audit, description, messages
 from otel_queue_plugins.cli.queues.access import opened
-from otel_queue_plugins.cli.queues.failures import OK, NotFoundError, UsageError, printable
+from otel_queue_plugins.cli.queues.failures import OK, NotFoundError, UsageError
 from otel_queue_plugins.cli.queues.output import Output
-from otel_queue_plugins.cli.view import quantity
-
-_WIDTH: Final = 12
 
 
 def show(parsed: Namespace, output: Output) -> int:
@@ -69,51 +61,10 @@ def _show(found: Found, output: Output, parsed: Namespace) -> None:
     for number, message in enumerate(found.messages):
         if number:
             output.line()
-        _facts(message, now, output)
-        _headers(message, output)
-        if parsed.args:
-            for name, value in privacy.redacted(message.arguments).items():
-                _fact(output, name, printable(str(value)), "cyan")
+        shown = description.lines(
+            message, now, as_link=output.is_terminal, with_arguments=parsed.args
+        )
+        for line in shown:
+            output.line(line)
         for action in actions.of(message, parsed):
-            _fact(output, str(action["name"]), str(action["command"]), "dim")
-
-
-def _facts(message: StoredMessage, now: float, output: Output) -> None:
-    age, workflow = message.age(now), message.workflow
-    output.line(Text(printable(f"{message.task or '?'} {message.id}"), "bold"))
-    facts = {
-        "queue": f"{message.queue}, {message.state}",
-        "attempt": messages.attempt(message),
-        "age": None if age is None else quantity.elapsed(age),
-        "enqueued at": rfc3339(message.enqueued_at),
-        "eta": rfc3339(message.eta),
-        "expires at": rfc3339(message.expires_at),
-        "died at": rfc3339(message.died_at),
-        "priority": None if message.priority is None else str(message.priority),
-        "size": f"{message.size_bytes:,} bytes",
-        "workflow": f"{workflow.kind} {workflow.id}".rstrip() if workflow else None,
-        "redelivered": "yes" if message.redelivered else None,
-    }
-    for name, value in facts.items():
-        if value is not None:
-            _fact(output, name, printable(value))
-    _fact(output, "trace", messages.trace_line(message, output))
-    for key, value in privacy.redacted(message.baggage).items():
-        _fact(output, "baggage", printable(f"{key}={value}"))
-
-
-def _headers(message: StoredMessage, output: Output) -> None:
-    """What else the message says; not the trace, which is shown, nor any arguments."""
-    for name, value in privacy.redacted(messages.without_arguments(dict(message.headers))).items():
-        if value in (None, "", [], {}):
-            continue
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
-        first, *rest = text.splitlines() or [""]
-        _fact(output, "header", f"{printable(name)}: {printable(first)}", "dim")
-        for line in rest:
-            _fact(output, "", f"  {printable(line)}", "dim")
-
-
-def _fact(output: Output, name: str, value: str | Text, style: str = "") -> None:
-    line = Text().append(f"  {name:<{_WIDTH}}", "dim")
-    output.line(line.append_text(value if isinstance(value, Text) else Text(value, style)))
+            output.line(description.fact(str(action["name"]), str(action["command"]), "dim"))

@@ -19,14 +19,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
         "--port",
-        type=_port,
+        type=port,
         default=4318,
         metavar="N",
         help="where OTLP over HTTP is taken, on this machine alone (default: %(default)s)",
     )
     parser.add_argument(
         "--grpc-port",
-        type=_port,
+        type=port,
         default=4317,
         metavar="N",
         help="where OTLP over gRPC is taken, 0 for nowhere (default: %(default)s)",
@@ -58,7 +58,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="write errors only to stderr")
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """A port; 0 is any, or none."""
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= _MOST_PORTS):
         raise ArgumentTypeError(f"{text!r} is not a port from 0 to {_MOST_PORTS}")
     return int(text)

@@ -51,6 +51,11 @@ class Gathering:
                 found.spans[span.span_id] = span
                 found.changed_at = self._clock()
 
+    def spans_of(self, trace_id: str) -> list[ReceivedSpan]:
+        """The spans of one trace, as far as they are there."""
+        found = self._traces.get(trace_id)
+        return list(found.spans.values()) if found else []
+
     def due(self) -> Iterator[tuple[list[ReceivedSpan], bool]]:
         """The spans of each trace to show now, and whether a part of it was shown before."""
         now = self._clock()

@@ -69,6 +69,11 @@ class TailReceiver(OtlpReceiver):
         with self._arrived:
             return list(self._latest.values())
 
+    def spans_of(self, trace_id: str) -> list[ReceivedSpan]:
+        """The spans of one trace, as far as they have come."""
+        with self._arrived:
+            return self._gathering.spans_of(trace_id)
+
     def wake(self) -> None:
         """End a wait."""
         with self._arrived:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -34,13 +34,20 @@ def print_traces(
     for trace in traces:
         console.print()
         link = (links or {}).get(trace.trace_id, "")
-        put(console, _title(titles.get(trace.trace_id, ""), trace, columns.total, link))
-        put(console, tree.captions(trace, columns))
-        for line in tree.lines(trace, columns, glyphs):
+        for line in trace_lines(trace, titles.get(trace.trace_id, ""), columns, glyphs, link=link):
             put(console, line)
     if has_legend:
         console.print()
         console.print(_legend(glyphs), highlight=False)
+
+
+def trace_lines(
+    trace: Trace, title: str, columns: tree.Columns, glyphs: Glyphs, *, link: str = ""
+) -> Iterator[Text]:
+    """A trace as a tree with a time line, under a title."""
+    yield _title(title, trace, columns.total, link)
+    yield tree.captions(trace, columns)
+    yield from tree.lines(trace, columns, glyphs)
 
 
 def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
@@ -56,7 +63,7 @@ def print_metrics(console: Console, points: Iterable[ReceivedPoint]) -> None:
 def _title(title: str, trace: Trace, width: int, link: str) -> Text:
     line = Text(title, "bold")
     identity = f"trace {trace.trace_id}"
-    line.append(" " * (width - len(title) - len(identity)))
+    line.append(" " * (width - line.cell_len - len(identity)))
     line.append(identity, f"not bold {_QUIET}" + f" link {link}" * bool(link))
     return line
 

@@ -85,25 +85,32 @@ def waiting_of(span: ReceivedSpan) -> Waiting | None:
 
 
 def _trace(trace_id: str, spans: Mapping[str, ReceivedSpan]) -> Trace:
+    ordered = sorted(spans.values(), key=lambda span: (span.start_ns, -span.end_ns))
     children: dict[str, list[ReceivedSpan]] = defaultdict(list)
-    for span in sorted(spans.values(), key=lambda span: (span.start_ns, -span.end_ns)):
+    for span in ordered:
         children[span.parent_id if span.parent_id in spans else ""].append(span)
+    placed: set[str] = set()
+    rows = [row for span in children[""] for row in _rows(span, children, placed)]
+    for span in ordered:  # parents of each other have no root above them
+        rows += _rows(span, children, placed)
     return Trace(
         trace_id=trace_id,
-        rows=tuple(_rows(children, children[""], ())),
+        rows=tuple(rows),
         start_ns=min(span.start_ns for span in spans.values()),
         end_ns=max(span.end_ns for span in spans.values()),
     )
 
 
 def _rows(
-    children: Mapping[str, Sequence[ReceivedSpan]],
-    siblings: Sequence[ReceivedSpan],
-    above: tuple[bool, ...],
+    root: ReceivedSpan, children: Mapping[str, Sequence[ReceivedSpan]], placed: set[str]
 ) -> Iterator[Row]:
-    for place, span in enumerate(siblings, 1):
-        is_root = span in children[""]
-        branches = () if is_root else (*above, place == len(siblings))
+    """The rows of a root and of all below it; a chain of tasks may be thousands deep."""
+    waiting: list[tuple[ReceivedSpan, tuple[bool, ...]]] = [(root, ())]
+    while waiting:
+        span, branches = waiting.pop()
+        if span.span_id in placed:
+            continue
+        placed.add(span.span_id)
         below = children.get(span.span_id, ())
         yield Row(span=span, branches=branches, has_children=bool(below))
-        yield from _rows(children, below, branches)
+        waiting += [(child, (*branches, place == 0)) for place, child in enumerate(reversed(below))]

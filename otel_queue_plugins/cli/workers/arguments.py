@@ -29,14 +29,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--http",
         action="append",
         default=[],
-        type=_address,
+        type=address,
         metavar="[HOST:]PORT",
         help="one, of either framework, that serves OTEL_QUEUE_HTTP there (repeatable)",
     )
     arguments.add_output(parser)
 
 
-def _address(text: str) -> HostPort:
+def address(text: str) -> HostPort:
+    """Where a worker serves: `[HOST:]PORT`."""
     try:
         return Address().check(text)
     except ValueError as error:

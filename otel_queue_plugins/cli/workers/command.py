@@ -14,11 +14,11 @@ from otel_queue_plugins.cli.workers import asking
 from otel_queue_plugins.cli.workers.asking import Stats
 from otel_queue_plugins.core.extras import required
 
-_HEADING: Final = (
+HEADING: Final = (
     *("WORKER", "PACKAGE", "FRAMEWORK", "POOL"),
     *("SLOTS", "RUNNING", "RESERVED", "SCHEDULED", "LONGEST", "EXPORTED", "DROPPED"),
 )
-_NUMBERS: Final = range(4, len(_HEADING))
+_NUMBERS: Final = range(4, len(HEADING))
 _PACKAGE: Final = "otel_queue_plugins"
 _UNKNOWN: Final = ("?", "dim")
 
@@ -29,9 +29,9 @@ def workers(parsed: Namespace, output: Output) -> int:
     if output.as_json:
         output.document({"workers": list(found)})
     elif found:
-        for line in output.table_lines(_HEADING, [_row(each) for each in found], _NUMBERS):
+        for line in output.table_lines(HEADING, [row(each) for each in found], _NUMBERS):
             output.line(line)
-        for reason in _reasons(found):
+        for reason in reasons(found):
             output.info(reason)
     if not found:
         output.info("no worker has answered")
@@ -42,10 +42,11 @@ def ask(parsed: Namespace) -> list[Stats]:
     """The objects of the workers that the arguments name. Raises BrokerError, UsageError."""
     if parsed.http:
         return asking.of_addresses(parsed.http, parsed.timeout)
-    return asking.of_celery(_app(parsed), parsed.timeout)
+    return asking.of_celery(app_of(parsed), parsed.timeout)
 
 
-def _app(parsed: Namespace) -> Any:
+def app_of(parsed: Namespace) -> Any:
+    """The Celery app of the workers that the arguments name. Raises UsageError."""
     if parsed.app is not None:
         return apps.celery_app(parsed.app)
     with required("Celery", "celery"):
@@ -53,7 +54,8 @@ def _app(parsed: Namespace) -> Any:
     return Celery(broker=parsed.url, set_as_current=False)
 
 
-def _row(stats: Stats) -> Row:
+def row(stats: Stats) -> Row:
+    """The cells of a worker."""
     versions: Mapping[str, str] = stats["versions"] or {}
     framework = str(stats["framework"])
     version = versions.get(framework)
@@ -91,7 +93,7 @@ def _total(value: Mapping[str, float] | float | None) -> float | None:
     return int(total) if total == int(total) else total
 
 
-def _reasons(found: Sequence[Stats]) -> Iterable[str]:
+def reasons(found: Sequence[Stats]) -> Iterable[str]:
     """Why something is not known, once for each reason and worker."""
     for stats in found:
         by_reason: dict[str, list[str]] = {}

@@ -1,0 +1,1 @@
+"""The command `otel-queue top`: queues, workers, messages and traces on a full screen."""
