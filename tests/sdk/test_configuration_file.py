@@ -12,6 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 from otel_queue_plugins.sdk import ConfigurationError, validate
 from otel_queue_plugins.sdk.config import declarative, plan
@@ -75,6 +77,15 @@ def test_file_goes_before_the_variables(
     receiver.until(lambda: len(receiver.logs()) == 3, "three records")
     assert "the file counts, and not OTEL_SERVICE_NAME, " in program.log
     assert "OTEL_TRACES_SAMPLER" in program.log
+
+
+def test_variables_are_not_spoken_of_where_a_distribution_has_set_up(tmp_path: Path) -> None:
+    """`opentelemetry-instrument` reads the file first, and sets variables of its own."""
+    environ = configuration_file.write(tmp_path / "otel.yaml")
+    environ["OTEL_TRACES_EXPORTER"] = "otlp"
+    assert len(problems(environ)) == 1
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    assert problems(environ) == []
 
 
 def test_names_that_the_file_has_are_no_variables_without_effect(

@@ -15,6 +15,7 @@ from otel_queue_plugins.core.settings.problems import without_secrets
 from otel_queue_plugins.sdk.config import scraping, specified
 from otel_queue_plugins.sdk.config.installed import import_or_none, is_importable
 from otel_queue_plugins.sdk.config.reader import SIGNALS, Environment
+from otel_queue_plugins.sdk.global_providers import has_providers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def check(environment: Environment) -> bool:
         return False
     text = _text(environment.value(VARIABLE))
     unread = [each for each in environment.names() if _is_unread(each, text)]
-    if unread:
+    if unread and not has_providers():  # a distribution sets such variables itself
         advice = f"the file counts, and not {', '.join(unread)}; it may name them: ${{{unread[0]}}}"
         environment.warn(VARIABLE, advice)
     return True
