@@ -194,6 +194,28 @@ def act(
         children.collector.drain()
 
 
+A_THEN_B, B_THEN_A = {"a": 1, "b": 2}, {"b": 2, "a": 1}
+
+
+@pytest.mark.parametrize("writers", [(0, 0, 0), (0, 1, 0)], ids=["one child", "two children"])
+@pytest.mark.parametrize("is_apart", [True, False], ids=["each handed over", "together"])
+def test_last_value_of_a_gauge_counts_whatever_the_order_of_its_attributes(
+    writers: tuple[int, ...], is_apart: bool, children: Children
+) -> None:
+    """They are one series."""
+    for value, (child, attributes) in enumerate(
+        zip(writers, (A_THEN_B, B_THEN_A, A_THEN_B), strict=True)
+    ):
+        gauge = children.meters[child].get_meter("scope").create_gauge("g")
+        gauge.set(value, attributes)
+        if is_apart:
+            children.outboxes[child].hand_over()
+            children.collector.drain()
+    (point,) = children.collect().values()
+    if is_apart or len(set(writers)) == 1:
+        assert point["value"] == 2
+
+
 @pytest.fixture
 def children() -> Any:
     """With the pipe closed again."""

@@ -79,6 +79,9 @@ class AllSeries:
 
     def of(self, instrument: Instrument, attributes: Mapping[str, Any] | None) -> Series:
         """For any attributes."""
+        if instrument.kind == GAUGE and attributes:
+            # Of one series for the SDK, the last value counts: it may not be two here.
+            attributes = in_order(attributes)
         clean, key = _keyed(attributes)
         found = self._of_any.get((instrument, key))
         if found is None:
@@ -92,6 +95,11 @@ class AllSeries:
             self._of_any.clear()
         self._next += 1
         return Series(self._next, instrument, attributes)
+
+
+def in_order(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same by name: their order makes no other series."""
+    return dict(sorted((attributes or {}).items(), key=lambda pair: str(pair[0])))
 
 
 def _keyed(attributes: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, bytes]:

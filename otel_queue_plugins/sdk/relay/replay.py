@@ -100,9 +100,12 @@ class Replay:
             count -= some
 
     def _gather(self, about: Any, attributes: Mapping[str, Any] | None) -> Gathered:
-        """Where measurements of one series go; the same for all processes."""
+        """Where measurements of one series go; the same for all processes.
+
+        As for the SDK, attributes in another order are the same ones.
+        """
         instrument = Instrument(*about)
-        key = (instrument, marshal.dumps(dict(attributes or {}), 2))
+        key = (instrument, marshal.dumps(measured.in_order(attributes), 2))
         found = self._gathered.get(key)
         if found is None:
             if len(self._gathered) >= _MOST_SERIES:
