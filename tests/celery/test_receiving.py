@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 from kombu.transport import memory, virtual
 
-from otel_queue_plugins.celery import uninstrument
+from otel_queue_plugins.celery.installation import Installation
+from otel_queue_plugins.celery.main_process.fetches import Fetches
+from otel_queue_plugins.core.options import Options
+from otel_queue_plugins.core.telemetry import QueueTelemetry
 from tests.celery.conftest import (
     Telemetry,
     ids,
@@ -91,12 +95,13 @@ def test_poll_that_raises_is_an_error(
     until(lambda: count(polled, "error") == 1)
 
 
-def test_functions_of_kombu_are_patched_only_if_asked_for(polled: Telemetry) -> None:  # noqa: ARG001
-    """Without the options polls cost nothing."""
-    patched = virtual.Channel.drain_events
-    uninstrument()
-    assert virtual.Channel.drain_events is not patched
-    app = memory_app()
-    with instrumenting(app) as plain, running(app):
-        assert not hasattr(virtual.Channel.drain_events, "__wrapped__")
-        assert plain.spans() == []
+@pytest.mark.parametrize("asked", [False, True])
+def test_functions_of_kombu_are_patched_only_if_asked_for(asked: bool) -> None:
+    """Without the options polls cost nothing. What is patched is put back."""
+    before = vars(virtual.Channel)["drain_events"]
+    telemetry = QueueTelemetry("celery", options=Options(receive_spans=asked))
+    installation = Installation(MagicMock(fetches=Fetches(telemetry)))
+    installation.install_for_polls(memory_app())
+    assert (vars(virtual.Channel)["drain_events"] is not before) is asked
+    installation.uninstall()
+    assert vars(virtual.Channel)["drain_events"] is before
