@@ -11,16 +11,18 @@ import pytest
 from otel_queue_plugins.cli.main import make_parser
 from otel_queue_plugins.cli.top.table import Table
 from otel_queue_plugins.cli.top.workers import Workers
+from tests.brokers.harness import Lab
 from tests.brokers.queues import redis_dump
 from tests.cli.top import views
 from tests.cli.top.windows import Window
-from tests.services import free_port
+from tests.receiver import FaultyReceiver
+from tests.services import Broker, Managed, free_port, queue_name, redis_database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.brokers.harness import Lab
     from tests.cli.top.views import View
+    from tests.processes import Processes
 
 SEND = {
     "celery": "for n in range(3): add.delay(n, 4711)",
@@ -52,16 +54,15 @@ def test_queue_message_trace_and_purge(own_lab: Lab, framework: str) -> None:
         await view.until(lambda: row.search(view.text), "3 messages")
         await view.press("enter")
         if is_rabbit:
-            shown = await view.sees("not looked at:", "redelivered")
+            await view.sees("not looked at:", "--disturb")
             assert keys(view) == []
         else:
             await view.until(lambda: len(keys(view)) == 3)
             before = redis_dump(broker.url)
             await view.press("enter")
-            shown = await view.sees("send add", "outcome")
+            assert "4711" not in await view.sees("send add", "outcome")
             assert redis_dump(broker.url) == before
             await view.press("escape")
-        assert "4711" not in shown
         await view.press("P")
         await view.sees(f"Purge 3 ready messages of {app.queue}?")
         await view.press("y")
@@ -126,3 +127,35 @@ def test_worker_of_celery_is_shown_in_a_terminal(own_lab: Lab, tmp_path: Path) -
         window.process.kill()
         window.process.wait()
         window.close()
+
+
+def test_disturbing_look_on_rabbitmq(
+    managed_rabbitmq: Managed, redis_url: str, processes: Processes, tmp_path: Path
+) -> None:
+    """It says what it has done, and is not made again by itself."""
+    with redis_database(redis_url) as results, FaultyReceiver() as receiver:
+        broker = Broker(
+            system="rabbitmq", url=managed_rabbitmq.url, results_url=results, queue=queue_name()
+        )
+        lab = Lab(broker=broker, receiver=receiver, processes=processes, directory=tmp_path)
+        app = lab.module("tests.brokers.apps.queue_dramatiq")
+        lab.producer(app).run(SEND["dramatiq"])
+
+        async def act(view: View) -> None:
+            await view.sees(app.queue)
+            await view.press("enter")
+            await view.sees("marked these as redelivered")
+            assert len(keys(view)) == 3
+            await view.press("enter")
+            assert "redelivered yes" not in await view.sees("enqueued at")
+            await view.press("escape")
+            first = view.app.screen._seen
+            await view.press("r")
+            await view.until(lambda: view.app.screen._seen is not first, "another look")
+            await view.press("enter")
+            await view.sees("redelivered yes")
+
+        target = ["--url", broker.url, "--framework", "dramatiq", "--queue", app.queue]
+        api = ["--management-url", managed_rabbitmq.management_url]
+        views.run_with([*target, *api, "--disturb"], act)
+        lab.close()

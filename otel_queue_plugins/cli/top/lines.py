@@ -21,12 +21,13 @@ _GAP: Final = "  "
 
 
 class Lines(Static):
-    """Texts that are cut at the edge."""
+    """Texts that are cut at the edge, or broken there."""
 
     DEFAULT_CSS = "Lines { height: auto; }"
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
+    def __init__(self, *, id: str | None = None, is_broken: bool = False) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._is_broken = is_broken
         self.display = False
         self._lines: tuple[Text, ...] = ()
 
@@ -34,9 +35,9 @@ class Lines(Static):
         """Show these. What is shown already is not drawn again."""
         if lines == self._lines:
             return
-        for line in lines:
+        for line in () if self._is_broken else lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-        self.update(Group(*lines), layout=len(lines) != len(self._lines))
+        self.update(Group(*lines), layout=self._is_broken or len(lines) != len(self._lines))
         self._lines = lines
         self.display = bool(lines)
 

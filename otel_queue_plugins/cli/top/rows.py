@@ -84,7 +84,9 @@ def of_messages(found: Iterable[StoredMessage], now: float) -> list[Row]:
     """A row for each message; the same message may be there twice, for two attempts."""
     rows: dict[str, Row] = {}
     for message in found:
-        key = f"{message.queue} {message.state} {message.id} {message.attempt} {len(rows)}"
+        key = f"{message.queue} {message.state} {message.id} {message.attempt}"
+        if key in rows:
+            key += f" {len(rows)}"
         rows[key] = Row(key=key, cells=_cells_of_message(message, now))
     return list(rows.values())
 

@@ -38,6 +38,7 @@ class TopScreen(Screen[None]):
 
     DEFAULT_CSS = """
     TopScreen > #title { background: $panel; }
+    TopScreen > #status { max-height: 4; }
     TopScreen > #keys { background: $panel; dock: bottom; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,7 +52,7 @@ class TopScreen(Screen[None]):
         self.session = session
         self._what = what
         self._title = Lines(id="title")
-        self._status = Lines(id="status")
+        self._status = Lines(id="status", is_broken=True)
         self._keys = Lines(id="keys")
         self._said = Text()
         self._said_until = 0.0

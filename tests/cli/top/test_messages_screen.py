@@ -60,6 +60,22 @@ def test_states_and_messages_of_each(redis: Any) -> None:
     assert not redis.exists("dramatiq:__heartbeats__")
 
 
+def test_cursor_stays_on_its_message_while_others_go(redis: Any) -> None:
+    """Two that have the same id are two rows."""
+    fill_dramatiq(redis, "r1", "r2", "r3", "r3")
+
+    async def act(view: View) -> None:
+        await enter(view)
+        await view.until(lambda: keys(view) == ["r1", "r2", "r3", "r3"])
+        await view.press("down")
+        redis.lpop("dramatiq:orders")
+        await view.until(lambda: keys(view) == ["r2", "r3", "r3"])
+        await view.press("enter")
+        await view.sees("message r2")
+
+    views.run(act, "dramatiq")
+
+
 def test_filter_looks_through_the_whole_queue(redis: Any) -> None:
     """As the options of `peek` do; one that is not understood says so and changes nothing."""
     fill_celery(redis, *(f"a{number}" for number in range(50)))
