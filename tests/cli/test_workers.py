@@ -67,7 +67,7 @@ def test_row_has_what_the_worker_says(capsys: pytest.CaptureFixture[str]) -> Non
     assert heading.split()[0] == "WORKER"
     assert row.split() == [
         *("shop@host", "0.1.0", "celery", "5.7.0", "prefork"),
-        *("4", "3", "7", "2", "m", "05", "s", "82", "3"),
+        *("4", "3", "7", "5", "2", "m", "05", "s", "82", "3"),
     ]
 
 
