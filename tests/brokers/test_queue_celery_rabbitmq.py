@@ -121,7 +121,7 @@ def test_every_number_that_the_broker_has_is_exact_and_looking_changes_nothing(
     sender.run("for number in range(20): wait.delay(number)")
     row = settle(reader, app.queue, ready=20 - HELD, unacked=HELD, dead=3, consumers=1)
     assert row["delayed"] is None
-    assert "taskqueue.worker.scheduled" in row["unknown"]["delayed"]
+    assert "SCHEDULED" in row["unknown"]["delayed"]
     row = settle(plain, app.queue, ready=20 - HELD, dead=3, consumers=1)
     assert row["unacked"] is row["oldest_age_s"] is None
     before = rabbitmq_dump(managed_rabbitmq.management_url)
