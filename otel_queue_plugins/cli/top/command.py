@@ -38,8 +38,11 @@ def top(parsed: Namespace) -> int:
         )
     with session_of(parsed) as session, _silent_logs():
         app = TopApp(session)
-        app.run()
-        app.wait_for_changes()
+        try:
+            app.run()
+        finally:
+            app.wait_for_changes()
+            terminal.let_go()
     if app.failure:
         raise app.failure
     return app.return_code or 0

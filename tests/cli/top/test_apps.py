@@ -56,7 +56,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
 def test_app_of_celery_in_memory(module: Callable[[str, str], str]) -> None:
     """What the transport leaves to the workers is not known, and why is said."""
     name = module("top_app_of_celery", CELERY)
-    arguments = ["-A", name, "--interval", "200ms", "--write"]
+    # In this process there are the queues of other tests, too.
+    arguments = ["-A", name, "--queue", "top-orders", "--interval", "200ms", "--write"]
 
     async def act(view: View) -> None:
         app: Any = sys.modules[name]
