@@ -79,13 +79,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try again what measures time, and what runs processes of its own."""
+    """Try again what measures time, what runs processes of its own, and what draws a screen."""
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
         if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2))
-        elif "processes" in getattr(item, "fixturenames", ()):
+        elif "processes" in getattr(item, "fixturenames", ()) or "cli/top/" in item.nodeid:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
