@@ -21,7 +21,7 @@ from otel_queue_plugins.cli.top.session import Session
 from otel_queue_plugins.cli.top.workers import FoundWorkers
 from tests.cli.queue_commands import URL
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class NoWorkers:
