@@ -68,8 +68,11 @@ def is_counted(options: Mapping[str, Any]) -> bool:
 
 def replaces(facts: Mapping[str, Any]) -> bool:
     """Whether a message takes the place of the task that runs (`Task.replace`)."""
-    nesting, task = facts.get(_NESTING), get_current_task()
-    if not isinstance(nesting, int) or task is None:
+    nesting = facts.get(_NESTING)
+    if not isinstance(nesting, int) or nesting <= 0:  # as in nearly every message
+        return False
+    task = get_current_task()
+    if task is None:
         return False
     own = task.request.get(_NESTING)
     return nesting > (own if isinstance(own, int) else 0)

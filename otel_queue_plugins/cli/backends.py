@@ -17,20 +17,25 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_queue_plugins.brokers.urls import without_password
 from otel_queue_plugins.cli.otlp import read_spans
-from otel_queue_plugins.cli.otlp_json import from_json
+from otel_queue_plugins.cli.otlp_json import from_document
 from otel_queue_plugins.cli.received import ReceivedEvent, ReceivedLink, ReceivedSpan
 from otel_queue_plugins.core.settings import definitions
 
-MOST_BYTES: Final = 64 << 20
+_MOST_BYTES: Final = 64 << 20
 _PROTOBUF: Final = "application/protobuf"
-_HEX_ID: Final = re.compile(r'"traceId": "[0-9a-fA-F]{32}"')
+_HEX_ID: Final = re.compile(rb'"traceId"\s*:\s*"[0-9a-fA-F]{32}"')
 _JAEGER: Final = "jaeger"  # the base of Tempo's links is Grafana's
+_NOT_THEIRS: Final = (
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    *(DecodeError, ParseError),
+)
+"""What reading another kind of answer ends with."""
 _OWN_TAGS: Final = frozenset(
     {
         *("span.kind", "error", "otel.status_code", "otel.status_description", "w3c.tracestate"),
@@ -99,36 +104,34 @@ def _credentials(parts: SplitResult) -> dict[str, str]:
 
 
 def _spans(answer: HTTPResponse, shown: str) -> list[ReceivedSpan]:
-    body = answer.read(MOST_BYTES + 1)
+    body = answer.read(_MOST_BYTES + 1)
     if answer.status == HTTPStatus.NOT_FOUND and (not body or b"trace not found" in body):
         return []
     if answer.status != HTTPStatus.OK:
         words = " ".join(body[:200].decode(errors="replace").split())
         raise BackendError(f"{shown} answers {answer.status} {answer.reason}: {words}".rstrip(": "))
-    if len(body) > MOST_BYTES:
-        raise BackendError(f"{shown} answers with more than {MOST_BYTES} bytes")
+    if len(body) > _MOST_BYTES:
+        raise BackendError(f"{shown} answers with more than {_MOST_BYTES} bytes")
     try:
         if answer.headers.get_content_type() == _PROTOBUF:
             return list(read_spans(ExportTraceServiceRequest.FromString(body)))
-        return _from_json(json.loads(body))
-    except (ValueError, LookupError, TypeError, AttributeError, DecodeError, ParseError) as error:
+        return _from_json(body)
+    except _NOT_THEIRS as error:
         raise BackendError(
             f"{shown} does not answer as Jaeger or Tempo does: is it the URL of its API?"
         ) from error
 
 
-def _from_json(document: dict[str, Any]) -> list[ReceivedSpan]:
+def _from_json(body: bytes) -> list[ReceivedSpan]:
+    document = json.loads(body)
     if "data" in document:
         return [span for trace in document["data"] for span in _jaeger_spans(trace)]
-    text = json.dumps({"resourceSpans": document["batches"]})
-    read = from_json if _HEX_ID.search(text) else _from_protobuf_json
-    return list(read_spans(read(text.encode(), ExportTraceServiceRequest())))
-
-
-def _from_protobuf_json(
-    text: bytes, request: ExportTraceServiceRequest
-) -> ExportTraceServiceRequest:
-    return Parse(text, request, ignore_unknown_fields=True)
+    request, export = ExportTraceServiceRequest(), {"resourceSpans": document["batches"]}
+    if _HEX_ID.search(body):
+        from_document(export, request)
+    else:
+        ParseDict(export, request, ignore_unknown_fields=True)
+    return list(read_spans(request))
 
 
 def _jaeger_spans(trace: Mapping[str, Any]) -> Iterable[ReceivedSpan]:

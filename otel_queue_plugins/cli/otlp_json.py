@@ -16,7 +16,15 @@ _IDS: Final = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "pare
 def from_json(body: bytes, message: _M) -> _M:
     """Read `body` into `message`. Raises ValueError if it is no OTLP in JSON."""
     try:
-        document = _with_bytes(json.loads(body))
+        return from_document(json.loads(body), message)
+    except RecursionError as error:
+        raise ValueError(f"no OTLP in JSON: {error}") from error
+
+
+def from_document(document: Any, message: _M) -> _M:
+    """As `from_json`, of what was read already."""
+    try:
+        document = _with_bytes(document)
         if not isinstance(document, dict):
             raise TypeError(f"a {type(document).__name__} is no export")  # noqa: TRY301
         found: _M = ParseDict(document, message, ignore_unknown_fields=True)

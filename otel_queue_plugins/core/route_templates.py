@@ -177,6 +177,16 @@ def queue_attributes(system: str, destination: str) -> dict[str, Value]:
     }
 
 
+def server_attributes(address: str | None, port: int | None) -> dict[str, Value]:
+    """The attributes that say where the broker is, as far as that is known."""
+    attributes: dict[str, Value] = {}
+    if address is not None:
+        attributes[semconv.SERVER_ADDRESS] = bounded(address)
+    if port is not None:
+        attributes[semconv.SERVER_PORT] = port
+    return attributes
+
+
 def _operation(name: str) -> dict[str, Value]:
     return {
         semconv.MESSAGING_OPERATION_NAME: name,
@@ -187,11 +197,7 @@ def _operation(name: str) -> dict[str, Value]:
 def _span_attributes(route: Route, framework: str) -> dict[str, Value]:
     attributes = _metric_attributes(route)
     attributes[semconv.FRAMEWORK] = framework
-    if route.server_address is not None:
-        attributes[semconv.SERVER_ADDRESS] = bounded(route.server_address)
-    if route.server_port is not None:
-        attributes[semconv.SERVER_PORT] = route.server_port
-    return attributes
+    return attributes | server_attributes(route.server_address, route.server_port)
 
 
 def _metric_attributes(route: Route) -> dict[str, Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -35,6 +36,16 @@ def write_error(text: object, command: str = "otel-queue") -> None:
     """Write one line to stderr, without passwords and control characters."""
     line = without_secrets(printable(" ".join(str(text).split())))
     print(f"{command}: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def discard(*descriptors: int) -> None:
+    """Let what is still to be written to them go nowhere: nobody reads it any more.
+
+    Python's own flush at the end would fail otherwise, and change the exit code.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
 
 
 def printable(text: str) -> str:

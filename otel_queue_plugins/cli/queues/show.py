@@ -12,6 +12,7 @@ from otel_queue_plugins.cli.queues import actions, audit, description, messages
 from otel_queue_plugins.cli.queues.access import opened
 from otel_queue_plugins.cli.queues.failures import OK, NotFoundError, UsageError
 from otel_queue_plugins.cli.queues.output import Output
+from otel_queue_plugins.cli.queues.queues_command import chosen_names
 
 
 def show(parsed: Namespace, output: Output) -> int:
@@ -42,7 +43,7 @@ def show(parsed: Namespace, output: Output) -> int:
 
 
 def _find(reader: QueueReader, parsed: Namespace) -> Found:
-    names = sorted(set(parsed.queues)) or list(reader.names(search=True))
+    names = chosen_names(reader, parsed.queues)
     if not names:
         raise UsageError("this broker does not list its queues: name them with --queue NAME")
     found = reader.find(parsed.id, queues=names, limit=parsed.limit, disturb=parsed.disturb)

@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from otel_queue_plugins.cli.queues.failures import INTERRUPTED, OK, UNREACHABLE, WRONG, write_error
+from otel_queue_plugins.cli.queues.failures import (
+    INTERRUPTED,
+    OK,
+    UNREACHABLE,
+    WRONG,
+    discard,
+    write_error,
+)
 from otel_queue_plugins.cli.received import ReceivedSpan
 from otel_queue_plugins.cli.tail import filters
 from otel_queue_plugins.cli.tail.gathering import Gathering
@@ -55,7 +62,7 @@ def tail(parsed: Namespace) -> int:
         except KeyboardInterrupt:
             code = INTERRUPTED if parsed.once else OK
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout.fileno())
             return OK
         tailing.sum_up()
         return code

@@ -7,7 +7,7 @@ from typing import Final
 
 from otel_queue_plugins.cli.queues import arguments, values
 from otel_queue_plugins.cli.tail.arguments import port
-from otel_queue_plugins.cli.workers.arguments import address
+from otel_queue_plugins.cli.workers.arguments import add_http
 
 EXAMPLES: Final = """examples:
   otel-queue top -A shop.tasks
@@ -36,14 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PORT",
         help="take OTLP over HTTP in, on this machine alone, and show those traces",
     )
-    parser.add_argument(
-        "--http",
-        action="append",
-        default=[],
-        type=address,
-        metavar="[HOST:]PORT",
-        help="a worker, of either framework, that serves OTEL_QUEUE_HTTP there (repeatable)",
-    )
+    add_http(parser)
     arguments.add_backend(parser)
     arguments.add_queues(parser)
     arguments.add_look(parser)

@@ -50,7 +50,7 @@ class ChangeScreen(ModalScreen[bool]):
         self._plan: Plan | None = None
         self._was_changed = False
         self._is_left = False
-        self._lines = Lines(is_broken=True)
+        self._lines = Lines(wraps=True)
         self._keys = Lines()
         self.step: Step = "plans"
 

@@ -8,13 +8,14 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Final
 
 from rich.console import Console
 
 from otel_queue_plugins.cli.backends import fetch_trace
 from otel_queue_plugins.cli.queues import access
 from otel_queue_plugins.cli.queues.actions import backend_url
-from otel_queue_plugins.cli.queues.failures import UnreachableError, UsageError
+from otel_queue_plugins.cli.queues.failures import UnreachableError, UsageError, discard
 from otel_queue_plugins.cli.received import ReceivedSpan
 from otel_queue_plugins.cli.tail.gathering import Gathering
 from otel_queue_plugins.cli.tail.receiving import TailReceiver
@@ -25,6 +26,8 @@ from otel_queue_plugins.cli.top.session import Session
 from otel_queue_plugins.cli.top.traces import TraceSource
 from otel_queue_plugins.cli.top.workers import Workers
 from otel_queue_plugins.cli.view.line import glyphs_for
+
+_OUTPUTS: Final = (1, 2)
 
 
 def top(parsed: Namespace) -> int:
@@ -42,7 +45,8 @@ def top(parsed: Namespace) -> int:
             app.run()
         finally:
             app.wait_for_changes()
-            terminal.let_go()
+            if terminal.is_closed():
+                discard(*_OUTPUTS)
     if app.failure:
         raise app.failure
     return app.return_code or 0

@@ -54,7 +54,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A line for each key."""
         with VerticalScroll():
-            yield Lines(is_broken=True)
+            yield Lines(wraps=True)
 
     def on_mount(self) -> None:
         """Show them."""

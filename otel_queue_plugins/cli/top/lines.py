@@ -21,13 +21,13 @@ _GAP: Final = "  "
 
 
 class Lines(Static):
-    """Texts that are cut at the edge, or broken there."""
+    """Texts that are cut at the edge, or go on in the next line if it `wraps`."""
 
     DEFAULT_CSS = "Lines { height: auto; }"
 
-    def __init__(self, *, id: str | None = None, is_broken: bool = False) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None, wraps: bool = False) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._is_broken = is_broken
+        self._wraps = wraps
         self.display = False
         self._lines: tuple[Text, ...] = ()
 
@@ -35,9 +35,9 @@ class Lines(Static):
         """Show these. What is shown already is not drawn again."""
         if lines == self._lines:
             return
-        for line in () if self._is_broken else lines:
+        for line in () if self._wraps else lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-        self.update(Group(*lines), layout=self._is_broken or len(lines) != len(self._lines))
+        self.update(Group(*lines), layout=self._wraps or len(lines) != len(self._lines))
         self._lines = lines
         self.display = bool(lines)
 

@@ -56,7 +56,7 @@ class MessagesScreen(TopScreen):
         self._looks = False
         self._states = Lines(id="states")
         self._table = Table(rows.MESSAGES, session.glyphs, id="messages")
-        self._below = Lines(id="notes", is_broken=True)
+        self._below = Lines(id="notes", wraps=True)
         self._bar = FilterBar(placeholder=filters.HINT)
 
     def body(self) -> Iterable[Widget]:

@@ -57,9 +57,9 @@ class QueuesScreen(TopScreen):
         self._sort = 0
         self._is_recorded = False
         self._queues = Table(rows.QUEUES, session.glyphs, id="queues")
-        self._reasons = Lines(id="reasons", is_broken=True)
+        self._reasons = Lines(id="reasons", wraps=True)
         self._workers = Table(rows.WORKERS, session.glyphs, id="workers")
-        self._problems = Lines(id="problems", is_broken=True)
+        self._problems = Lines(id="problems", wraps=True)
         self._bar = FilterBar(placeholder="part of a queue's name, or a pattern with *")
         self._finder = FilterBar(placeholder="the id of a message, or the beginning of one")
 

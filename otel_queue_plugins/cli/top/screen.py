@@ -30,6 +30,7 @@ from otel_queue_plugins.trace_links import trace_url_of_message
 
 _SAID_S: Final = 10.0
 _OF_TERMINALS: Final = frozenset({"www-browser", "links", "elinks", "lynx", "w3m"})
+_NO_TRACE: Final = "there is no trace: who sent it is not traced"
 READ_ONLY: Final = "read-only: start it with --write"
 
 
@@ -52,7 +53,7 @@ class TopScreen(Screen[None]):
         self.session = session
         self._what = what
         self._title = Lines(id="title")
-        self._status = Lines(id="status", is_broken=True)
+        self._status = Lines(id="status", wraps=True)
         self._keys = Lines(id="keys")
         self._said = Text()
         self._said_until = 0.0
@@ -134,14 +135,14 @@ class TopScreen(Screen[None]):
             self.app.copy_to_clipboard(identity)
             self.say(f"copied the trace id {identity}")
         else:
-            self.say("there is no trace: who sent it is not traced", is_problem=True)
+            self.say(_NO_TRACE, is_problem=True)
 
     def open_trace_of(self, message: StoredMessage | None) -> None:
         """Show the trace in a browser."""
         if message and message.creation:
             start(self, partial(self._open, trace_url_of_message(message)))
         else:
-            self.say("there is no trace: who sent it is not traced", is_problem=True)
+            self.say(_NO_TRACE, is_problem=True)
 
     async def _open(self, url: str | None) -> None:
         if url is not None and _is_for_terminals():

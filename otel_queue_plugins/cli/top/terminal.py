@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import termios
 
@@ -21,14 +20,3 @@ def is_closed() -> bool:
     except (OSError, ValueError, termios.error):
         return True
     return False
-
-
-def let_go() -> None:
-    """Let what is still to be written go nowhere if the window is gone.
-
-    Python would fail to write it when it ends, and exit with 120.
-    """
-    if is_closed():
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, _ActionsContainer
 from typing import Final
 
 from otel_queue_plugins.cli.queues import arguments, values
@@ -25,19 +25,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="those of a Celery app, as `celery -A` finds it",
     )
     which.add_argument("--url", type=values.broker_url, help="Celery's on a broker; imports no app")
-    which.add_argument(
-        "--http",
-        action="append",
-        default=[],
-        type=address,
-        metavar="[HOST:]PORT",
-        help="one, of either framework, that serves OTEL_QUEUE_HTTP there (repeatable)",
-    )
+    add_http(which)
     arguments.add_output(parser)
 
 
-def address(text: str) -> HostPort:
-    """Where a worker serves: `[HOST:]PORT`."""
+def add_http(parser: _ActionsContainer) -> None:
+    """Add the addresses of workers that serve their state."""
+    parser.add_argument(
+        "--http",
+        action="append",
+        default=[],
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="a worker, of either framework, that serves OTEL_QUEUE_HTTP there (repeatable)",
+    )
+
+
+def _address(text: str) -> HostPort:
     try:
         return Address().check(text)
     except ValueError as error:

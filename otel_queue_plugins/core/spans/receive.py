@@ -10,7 +10,7 @@ from otel_queue_plugins.core.bounds import bounded
 from otel_queue_plugins.core.carrier import propagation
 from otel_queue_plugins.core.connection import Connection
 from otel_queue_plugins.core.messages import Fetch
-from otel_queue_plugins.core.route_templates import queue_attributes
+from otel_queue_plugins.core.route_templates import queue_attributes, server_attributes
 
 
 def record_span(
@@ -28,13 +28,10 @@ def record_span(
         semconv.FRAMEWORK: framework,
         semconv.MESSAGING_BATCH_MESSAGE_COUNT: fetch.size,
         **queue_attributes(broker.system, destination),
+        **server_attributes(broker.address, broker.port),
     }
     if fetch.size == 1 and fetch.message_id is not None:
         attributes[semconv.MESSAGING_MESSAGE_ID] = bounded(fetch.message_id)
-    if broker.address is not None:
-        attributes[semconv.SERVER_ADDRESS] = bounded(broker.address)
-        if broker.port is not None:
-            attributes[semconv.SERVER_PORT] = broker.port
     links = [Link(creation)] if creation else []
     context = propagation.EMPTY_INCOMING.context
     name = f"receive {bounded(destination)}"
