@@ -9,11 +9,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.services import free_port
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.brokers.harness import Lab
 
@@ -75,6 +78,17 @@ def copied(name: str, directory: Path, ports: Mapping[int, int]) -> Readme:
     ignored = shutil.ignore_patterns(".venv", "__pycache__", "*.sqlite3", "celerybeat-schedule*")
     copy = shutil.copytree(EXAMPLES / name, directory / name, ignore=ignored)
     return Readme(directory=copy, ports=ports)
+
+
+def installed(lab: Lab, name: str, directory: Path, needed: Sequence[str]) -> Readme:
+    """A copy of an example that sends to the lab, and whose web front is at a free port.
+
+    The test is skipped where a module that the example needs is not installed.
+    """
+    for module in needed:
+        pytest.importorskip(module)
+    ports = {4318: urlsplit(lab.receiver.endpoint).port or 0, 8000: free_port()}
+    return copied(name, directory, ports)
 
 
 def environment(lab: Lab) -> dict[str, str]:

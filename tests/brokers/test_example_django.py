@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.brokers import readmes
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +26,8 @@ RUNNING = {
 @pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 def test_order_is_one_trace_and_each_reminder_another(own_lab: Lab, tmp_path: Path) -> None:
     """From the request to the stored result; and from beat to the worker."""
-    for module in NEEDED:
-        pytest.importorskip(module)
     received = own_lab.receiver
-    ports = {4318: urlsplit(received.endpoint).port or 0, 8000: free_port()}
-    example = readmes.copied("django_celery", tmp_path, ports)
+    example = readmes.installed(own_lab, "django_celery", tmp_path, NEEDED)
     example.output("manage.py migrate", readmes.environment(own_lab))
     readmes.start(own_lab, example, RUNNING)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.brokers import readmes
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,11 +45,8 @@ PARENTS = {
 @pytest.mark.parametrize("own_broker", ["redis"], indirect=True)
 def test_event_is_one_trace_to_the_requests_of_its_deliveries(own_lab: Lab, tmp_path: Path) -> None:
     """A retry and a dead letter, and below each attempt the request that it has made."""
-    for module in NEEDED:
-        pytest.importorskip(module)
     received = own_lab.receiver
-    ports = {4318: urlsplit(received.endpoint).port or 0, 8000: free_port()}
-    example = readmes.copied("fastapi_dramatiq", tmp_path, ports)
+    example = readmes.installed(own_lab, "fastapi_dramatiq", tmp_path, NEEDED)
     readmes.start(own_lab, example, RUNNING)
 
     assert json.loads(example.output("curl"))["kind"] == "order.paid"

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.cli.top.change_screen import ChangeScreen
-from tests.cli.queue_commands import fill_celery, fill_dramatiq, kill, reader_of
+from tests.cli.queue_commands import fill_celery, fill_dramatiq, kill
 from tests.cli.top import views
 from tests.cli.top.test_messages_screen import enter, keys
 
@@ -170,19 +169,8 @@ def test_what_is_refused_or_fails_is_said_with_its_reason(
     fill_celery(redis, "a")
     fails: list[bool] = []
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
-        plan = reader.plan_purge
-
-        def planned(*args: Any) -> Any:
-            if fails:
-                raise BrokerError("redis://:s3cret@localhost/0: refused")
-            return plan(*args)
-
-        monkeypatch.setattr(reader, "plan_purge", planned)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    away = views.fail_while(fails, "redis://:s3cret@localhost/0: refused")
+    views.replace_in_reader(monkeypatch, redis, "plan_purge", away)
 
     async def act(view: View) -> None:
         await view.sees("orders")
@@ -211,10 +199,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
         self.may_go_on = threading.Event()
 
-        def made(_url: str, framework: str, **_options: Any) -> Any:
-            reader = reader_of(framework, redis)
-            requeue = reader.requeue
-
+        def made(requeue: views.Asks) -> views.Asks:
             def slowly(*args: Any, moved: Any, **options: Any) -> Any:
                 def waits(message: Any) -> None:
                     if moved.done == 1:
@@ -223,10 +208,18 @@ class Slow:
 
                 return requeue(*args, moved=waits, **options)
 
-            monkeypatch.setattr(reader, "requeue", slowly)
-            return reader
+            return slowly
 
-        monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+        views.replace_in_reader(monkeypatch, redis, "requeue", made)
+
+
+async def begin_requeue(view: View) -> None:
+    """Say yes to five dead letters, and wait until the first is back."""
+    await view.sees("orders")
+    await view.press("R")
+    await view.sees("Requeue 5 dead letters")
+    await view.press("y")
+    await view.sees("1 of 5 messages ...")
 
 
 @pytest.mark.usefixtures("recorded")
@@ -238,11 +231,7 @@ def test_change_shows_how_far_it_is_and_can_be_stopped(
     slow = Slow(monkeypatch, redis)
 
     async def act(view: View) -> None:
-        await view.sees("orders")
-        await view.press("R")
-        await view.sees("Requeue 5 dead letters")
-        await view.press("y")
-        await view.sees("1 of 5 messages ...")
+        await begin_requeue(view)
         await view.press("escape")
         assert step(view) == "changes"
         slow.may_go_on.set()
@@ -265,11 +254,7 @@ def test_end_of_the_view_stops_a_change_and_records_it(
     slow = Slow(monkeypatch, redis)
 
     async def act(view: View) -> None:
-        await view.sees("orders")
-        await view.press("R")
-        await view.sees("Requeue 5 dead letters")
-        await view.press("y")
-        await view.sees("1 of 5 messages ...")
+        await begin_requeue(view)
         await view.press("ctrl+c")
 
     app = views.run(act, "dramatiq", "--write")

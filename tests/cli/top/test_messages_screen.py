@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.brokers.errors import BrokerError, RefusedError
+from otel_queue_plugins.brokers.errors import RefusedError
 from otel_queue_plugins.cli.top.table import Table
-from tests.cli.queue_commands import TRACE_ID, fill_celery, fill_dramatiq, kill, reader_of
+from tests.cli.queue_commands import TRACE_ID, fill_celery, fill_dramatiq, kill
 from tests.cli.top import views
 
 if TYPE_CHECKING:
@@ -168,10 +168,7 @@ class Rabbit:
         self.looks: list[bool] = []
         self.is_near_limit = False
 
-        def made(_url: str, framework: str, **_options: Any) -> Any:
-            reader = reader_of(framework, redis)
-            peek = reader.peek
-
+        def made(peek: views.Asks) -> views.Asks:
             def asked(queue: str, state: Any, *, disturb: bool, **options: Any) -> Any:
                 if not disturb:
                     raise RefusedError(HINDRANCE)
@@ -180,10 +177,9 @@ class Rabbit:
                 self.looks.append(disturb)
                 return peek(queue, state, **options)
 
-            monkeypatch.setattr(reader, "peek", asked)
-            return reader
+            return asked
 
-        monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+        views.replace_in_reader(monkeypatch, redis, "peek", made)
 
 
 def test_nothing_is_disturbed_without_disturb(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,18 +231,12 @@ def test_look_that_hangs_holds_up_no_key_and_no_end(
     fill_celery(redis, "a1")
     hangs, begun = threading.Event(), threading.Event()
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
+    def asked(*_args: Any, **_options: Any) -> Any:
+        begun.set()
+        hangs.wait(60)
+        return []
 
-        def asked(*_args: Any, **_options: Any) -> Any:
-            begun.set()
-            hangs.wait(60)
-            return []
-
-        monkeypatch.setattr(reader, "peek", asked)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    views.replace_in_reader(monkeypatch, redis, "peek", lambda _: asked)
 
     async def act(view: View) -> None:
         await enter(view)
@@ -271,19 +261,8 @@ def test_broker_that_is_away_is_said_and_messages_come_back(
     fill_celery(redis, "a1")
     is_away = [True]
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
-        peek = reader.peek
-
-        def asked(*args: Any, **options: Any) -> Any:
-            if is_away:
-                raise BrokerError("redis://localhost/0: reset by peer")
-            return peek(*args, **options)
-
-        monkeypatch.setattr(reader, "peek", asked)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    away = views.fail_while(is_away, "redis://localhost/0: reset by peer")
+    views.replace_in_reader(monkeypatch, redis, "peek", away)
 
     async def act(view: View) -> None:
         await enter(view)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.cli.top.table import Table
 from otel_queue_plugins.cli.top.workers import FoundWorkers, Workers
 from tests.cli.queue_commands import fill_celery, fill_dramatiq, kill, reader_of
@@ -171,19 +170,8 @@ def test_broker_that_is_away_is_said_and_shown_again_when_it_is_back(
     fill_celery(redis, "a", "b")
     is_away: list[bool] = []
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
-        states = reader.states
-
-        def asked(names: Any) -> Any:
-            if is_away:
-                raise BrokerError("redis://:s3cret@localhost/0: refused")
-            return states(names)
-
-        monkeypatch.setattr(reader, "states", asked)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    away = views.fail_while(is_away, "redis://:s3cret@localhost/0: refused")
+    views.replace_in_reader(monkeypatch, redis, "states", away)
 
     async def act(view: View) -> None:
         await view.sees("orders")
@@ -210,19 +198,8 @@ def test_broker_that_is_away_from_the_start_is_waited_for(
     fill_celery(redis, "a")
     is_away = [True]
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
-        names = reader.names
-
-        def asked(**options: Any) -> Any:
-            if is_away:
-                raise BrokerError("redis://localhost/0: refused")
-            return names(**options)
-
-        monkeypatch.setattr(reader, "names", asked)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    away = views.fail_while(is_away, "redis://localhost/0: refused")
+    views.replace_in_reader(monkeypatch, redis, "names", away)
 
     async def act(view: View) -> None:
         await view.sees("refused")
@@ -238,16 +215,10 @@ def test_missing_client_ends_the_view(redis: Any, monkeypatch: pytest.MonkeyPatc
     """No later look would find it; the command says which one."""
     error = ModuleNotFoundError("No module named 'redis'", name="redis")
 
-    def made(_url: str, framework: str, **_options: Any) -> Any:
-        reader = reader_of(framework, redis)
+    def fail(_names: Any) -> Any:
+        raise error
 
-        def fail(_names: Any) -> Any:
-            raise error
-
-        monkeypatch.setattr(reader, "states", fail)
-        return reader
-
-    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", made)
+    views.replace_in_reader(monkeypatch, redis, "states", lambda _: fail)
 
     async def act(view: View) -> None:
         await view.until(lambda: not view.app.is_running, "the end")

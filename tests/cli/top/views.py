@@ -11,17 +11,49 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from rich.console import Console
 from textual.pilot import Pilot
 
+from otel_queue_plugins.brokers.errors import BrokerError
 from otel_queue_plugins.cli.main import make_parser
 from otel_queue_plugins.cli.top.app import TopApp
 from otel_queue_plugins.cli.top.command import session_of
 from otel_queue_plugins.cli.top.session import Session
 from otel_queue_plugins.cli.top.workers import FoundWorkers
-from tests.cli.queue_commands import URL
+from tests.cli.queue_commands import URL, reader_of
 
 DEADLINE_S = 60.0
+
+
+Asks = Callable[..., Any]
+
+
+def replace_in_reader(
+    monkeypatch: pytest.MonkeyPatch, redis: Any, method: str, made: Callable[[Asks], Asks]
+) -> None:
+    """Let every reader of the command have another `method`, made of its own one."""
+
+    def reader(_url: str, framework: str, **_options: Any) -> Any:
+        found = reader_of(framework, redis)
+        monkeypatch.setattr(found, method, made(getattr(found, method)))
+        return found
+
+    monkeypatch.setattr("otel_queue_plugins.cli.queues.access.reader_of_url", reader)
+
+
+def fail_while(is_away: list[bool], text: str) -> Callable[[Asks], Asks]:
+    """Calls fail while there is something in the list: the broker is away."""
+
+    def made(ask: Asks) -> Asks:
+        def asked(*args: Any, **options: Any) -> Any:
+            if is_away:
+                raise BrokerError(text)
+            return ask(*args, **options)
+
+        return asked
+
+    return made
 
 
 class NoWorkers:
