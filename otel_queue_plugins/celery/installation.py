@@ -61,12 +61,12 @@ class Installation:
         self._apply({name: rows for name, rows in table.items() if name in sys.modules})
 
     @never_raises(do_nothing)
-    def install_for_polls(self, app: Any) -> None:
-        """Put in place what records polls, if they are to be recorded."""
+    def install_for_polls(self, worker: Any) -> None:
+        """Put in place what records the polls of `worker`, if they are to be recorded."""
         fetches = self._parts.fetches
         if not fetches.are_recorded:
             return
-        fetches.watch(app)
+        fetches.watch(worker.app)
         has_redis = find_spec("redis") is not None
         table = patches.of_polls(self._parts)
         self._apply({name: table[name] for name in table if has_redis or "redis" not in name})
@@ -79,7 +79,7 @@ class Installation:
     def run_worker(self, wrapped: Any, worker: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Wrap `WorkController.start`, which returns, or raises, when the worker has ended."""
         self.install_in_pool(worker)
-        self.install_for_polls(worker.app)
+        self.install_for_polls(worker)
         self.open_relay(worker)
         try:
             return self._parts.workers.run_suppressed(wrapped, worker, args, kwargs)
@@ -95,6 +95,7 @@ class Installation:
         finally:
             self._record_remaining()
 
+    @never_raises(do_nothing)
     def open_relay(self, worker: Any) -> None:
         """Open the relay to pool processes, if `worker` will fork them."""
         if pools.will_fork(worker):

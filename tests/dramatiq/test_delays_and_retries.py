@@ -33,9 +33,11 @@ def test_delayed_message_has_two_spans_and_wait_without_delay(shop: Shop) -> Non
     """The second hop makes no span, and the delay is not part of the wait."""
     shop.instrument()
     add = shop.actor(lambda: None, actor_name="add")
+    began = time.time()
     with shop.caller():
         add.send_with_options(delay=200)
     shop.work()
+    elapsed = time.time() - began
     send, process = shop.spans()
     assert process.parent is not None
     assert process.parent.span_id == send.context.span_id
@@ -44,8 +46,9 @@ def test_delayed_message_has_two_spans_and_wait_without_delay(shop: Shop) -> Non
     )
     assert isinstance(delay, float)
     assert isinstance(wait, float)
-    assert 0.19 < delay < 0.21
-    assert 0 <= wait < 2
+    assert delay > 0.19
+    assert wait >= 0
+    assert delay + wait < elapsed + 0.001
     assert shop.total("messaging.client.sent.messages") == 1
 
 
@@ -112,14 +115,15 @@ def test_wait_of_retry_begins_when_it_is_due(shop: Shop) -> None:
     began = time.time()
     shop.actor(failing(1, lambda: Retry("later", delay=150)), actor_name="add").send()
     shop.work()
+    elapsed = time.time() - began
     first, second = shop.spans("process add")
     assert attribute(first, "taskqueue.retry.reason") == "later"
     delay = attribute(second, "taskqueue.task.scheduled_delay")
     wait = attribute(second, "taskqueue.task.wait")
     assert isinstance(delay, float)
     assert isinstance(wait, float)
-    assert 0.14 < delay < 0.16
-    assert wait + delay < time.time() - began
+    assert delay > 0.14
+    assert wait + delay < elapsed + 0.001
 
 
 def test_rate_limit_is_retry_with_reason_rate_limit(shop: Shop) -> None:
