@@ -78,14 +78,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("\n".join(report.longreprtext.splitlines()[-_SHOWN_LINES:]))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try again what measures time, what runs processes of its own, and what draws a screen."""
+    """Try again what failed, but not the examples of a property, which were chosen to fail it."""
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
         if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2))
-        elif "processes" in getattr(item, "fixturenames", ()) or "cli/top/" in item.nodeid:
+        elif not item.get_closest_marker("hypothesis"):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

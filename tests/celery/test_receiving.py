@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
@@ -101,7 +102,7 @@ def test_functions_of_kombu_are_patched_only_if_asked_for(asked: bool) -> None:
     before = vars(virtual.Channel)["drain_events"]
     telemetry = QueueTelemetry("celery", options=Options(receive_spans=asked))
     installation = Installation(MagicMock(fetches=Fetches(telemetry)))
-    installation.install_for_polls(memory_app())
+    installation.install_for_polls(SimpleNamespace(app=memory_app()))
     assert (vars(virtual.Channel)["drain_events"] is not before) is asked
     installation.uninstall()
     assert vars(virtual.Channel)["drain_events"] is before

@@ -55,7 +55,12 @@ def test_stop_waits_a_second_at_most_for_a_broker_that_hangs() -> None:
     """The lease ends by itself."""
     hang = threading.Event()
     broker = Broker(Clock())
-    broker.states = lambda _queues: hang.wait(90)
+
+    def states(_queues: object) -> list[Any]:
+        hang.wait(90)
+        return []
+
+    broker.states = states
     found, gauges = reporter(lambda _seconds: True, broker)
     found.start()
     ended = threading.Event()
