@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,13 +97,14 @@ def _variants(
     if shutil.which("redis-server") is None:
         say("left out: wire: no redis-server")
         wanted = []
-    return available([each for each in wanted if each.package in asked], environments), _place(
+    return available([each for each in wanted if each.package in asked], environments), open_place(
         environments
     )
 
 
 @contextmanager
-def _place(environments: Environments) -> Iterator[Place]:
+def open_place(environments: Environments) -> Iterator[Place]:
+    """A collector and a Redis of our own, until the end."""
     port = free_port()
     python = environments.python("ours")
     command = [str(python), "-m", "tests.benchmarks.measured.sink", str(port)]
@@ -117,13 +118,22 @@ def _place(environments: Environments) -> Iterator[Place]:
         sink.wait()
 
 
-def work_off(place: Place, variant: Variant, messages: int, arguments: tuple[str, ...] = ()) -> Run:
-    """Fill the queue, start a worker, and look at the tasks after the first few."""
+def work_off(
+    place: Place,
+    variant: Variant,
+    messages: int,
+    arguments: tuple[str, ...] = (),
+    settings: Mapping[str, str] | None = None,
+) -> Run:
+    """Fill the queue, start a worker, and look at the tasks after the first few.
+
+    `settings` are environment variables of both, over those that export to the collector.
+    """
     python = place.environments.python(variant.environment)
     with tempfile.TemporaryDirectory() as scratch:
         done = Path(scratch, "done")
         done.touch()
-        environ = _environ(place, variant, done)
+        environ = _environ(place, variant, done) | dict(settings or {})
         module = f"tests.benchmarks.measured.wire_{variant.framework}"
         fill = [str(python), "-m", module, str(messages)]
         subprocess.run(fill, cwd=ROOT, env=environ, check=True, capture_output=True)
@@ -194,7 +204,7 @@ def main() -> None:
     framework, package, messages, *arguments = sys.argv[1:]
     environments = Environments(ROOT / ".tox" / "bench-envs")
     try:
-        with _place(environments) as there:
+        with open_place(environments) as there:
             variant = Variant(framework, package, WIRE)
             run = work_off(there, variant, int(messages), tuple(arguments))
             sys.stdout.write(f"{run}\n")
