@@ -82,9 +82,21 @@ def redis_dump(url: str, *, without: str = "") -> dict[bytes, Any]:
         if without and without.encode() in key:
             dump[key] = client.zrange(key, 0, -1)
         else:
-            dump[key] = client.dump(key), client.ttl(key) >= 0
+            dump[key] = _value(client, key), client.ttl(key) >= 0
     client.close()
     return dump
+
+
+def _value(client: Any, key: bytes) -> Any:
+    """Of any type. Not `DUMP`: it compresses, and Redis does not compress the same twice alike."""
+    reads = {
+        b"string": client.get,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    return reads[client.type(key)](key)
 
 
 def rabbitmq_dump(management_url: str) -> dict[str, Any]:
