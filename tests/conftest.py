@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try again what failed, but not the examples of a property, which were chosen to fail it."""
+    """Try a failed test again. Not a property test: the next try may use other examples."""
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:

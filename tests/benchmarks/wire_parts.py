@@ -27,6 +27,7 @@ from tests.benchmarks.figures import table
 from tests.benchmarks.progress import say
 from tests.benchmarks.variants import WIRE, Variant
 from tests.benchmarks.wire import Run, open_place, work_off
+from tests.benchmarks.wire_tables import added_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,23 +62,18 @@ def measure(framework: str, rounds: int, messages: int) -> dict[str, list[Run]]:
 
 def parts_table(found: dict[str, list[Run]]) -> str:
     """CPU microseconds a task, and what is added to the plain worker of the same round."""
-    plain = found["plain"]
     rows = [
         [
             name,
             f"{median(run.rate.per_second for run in runs):.0f}",
             f"{median(run.rate.main_us for run in runs):.0f}",
             f"{median(run.rate.children_us for run in runs):.0f}",
-            f"{median(_cpu(run) - _cpu(of) for run, of in zip(runs, plain, strict=True)):.0f}",
+            f"{median(added_us(runs, found['plain'])):.0f}",
             str(runs[-1].counted.get("spans", 0)),
         ]
         for name, runs in found.items()
     ]
     return table(["", "tasks/s", "main us", "children us", "added us", "spans"], rows)
-
-
-def _cpu(run: Run) -> float:
-    return run.rate.main_us + run.rate.children_us
 
 
 def rest_table() -> str:

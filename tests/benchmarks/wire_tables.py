@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -26,18 +25,19 @@ def _speed(name: str, runs: list[Run], plain: list[Run]) -> list[str]:
     pairs = [(run.rate, alone.rate) for run, alone in zip(runs, plain, strict=False)]
     share = figure([rate.per_second / alone.per_second for rate, alone in pairs])
     # Dramatiq's main process does next to nothing.
-    main = figure([rate.main_us / (alone.main_us or math.nan) for rate, alone in pairs])
+    has_main = all(alone.main_us for _, alone in pairs)
+    main = figure([rate.main_us / alone.main_us for rate, alone in pairs]) if has_main else None
     return [
         name,
         str(figure([rate.per_second for rate, _ in pairs])),
         f"{share.middle:.3f} ({share.low:.3f}..{share.high:.3f})",
         f"{median(rate.main_us for rate, _ in pairs):.0f}",
-        f"{main.middle:.3f} ({main.low:.3f}..{main.high:.3f})",
-        str(figure(_added(runs, plain))),
+        f"{main.middle:.3f} ({main.low:.3f}..{main.high:.3f})" if main else "-",
+        str(figure(added_us(runs, plain))),
     ]
 
 
-def _added(runs: list[Run], plain: list[Run]) -> list[float]:
+def added_us(runs: list[Run], plain: list[Run]) -> list[float]:
     """CPU microseconds a task over the plain worker of the same round, all processes."""
     return [_cpu(run) - _cpu(alone) for run, alone in zip(runs, plain, strict=False)]
 
@@ -120,7 +120,7 @@ def _target_rows(target: Target, found: dict[Variant, Any]) -> list[list[str]]:
     for package in ("ours", "ours+relay"):
         runs = found.get(Variant(target.framework, package, target.mode))
         if runs:
-            ratio = median(_added(runs, plain)) / median(_added(other, plain))
+            ratio = median(added_us(runs, plain)) / median(added_us(other, plain))
             label = f"{target.framework} {package} / {target.other}"
             over = "" if ratio <= target.limit else "OVER"
             rows.append([label, f"{target.limit:.2f}", f"{ratio:.2f}", over])

@@ -88,7 +88,7 @@ def redis_dump(url: str, *, without: str = "") -> dict[bytes, Any]:
 
 
 def _value(client: Any, key: bytes) -> Any:
-    """Of any type. Not `DUMP`: it compresses, and Redis does not compress the same twice alike."""
+    """What a key of any type holds; a difference in it can be read, one of `DUMP` cannot."""
     reads = {
         b"string": client.get,
         b"list": lambda key: client.lrange(key, 0, -1),

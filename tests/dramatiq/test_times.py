@@ -64,7 +64,7 @@ def test_message_with_option_eta_has_scheduled_delay_until_then(shop: Shop) -> N
     send, process = shop.spans()
     assert process.parent is not None
     assert process.parent.span_id == send.context.span_id
-    assert 0 < waited(process, "scheduled_delay") <= 0.201
+    assert 0.15 < waited(process, "scheduled_delay") <= 0.201
     assert 0.2 + waited(process, "wait") < elapsed + 0.001
 
 
@@ -84,7 +84,7 @@ def test_delay_of_uninstrumented_sender_is_no_wait(shop: Shop, retried: bool) ->
     assert process.parent is None
     assert attribute(process, "taskqueue.task.attempt") == 1 + retried
     delay, wait = waited(process, "scheduled_delay"), waited(process, "wait")
-    assert delay > 0.19
+    assert 0.19 < delay < 0.21
     assert delay + wait < elapsed + 0.001
 
 
